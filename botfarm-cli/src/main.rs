@@ -1,0 +1,2 @@
+//! The `botfarm` command.
+fn main() {}

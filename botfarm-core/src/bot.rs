@@ -1,0 +1,248 @@
+//! One real test account.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    id::{BotId, ProjectId},
+    labels::Labels,
+    secret::Secret,
+    text::{Holder, JobUrl, Login, Note},
+};
+
+/// A point in time by the farm's clock, in whole microseconds, so that every backend keeps it exactly.
+pub type Timestamp = DateTime<Utc>;
+
+macro_rules! word_enum {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ::serde::Serialize, ::serde::Deserialize)]
+        pub enum $name {
+            $($(#[$variant_meta])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in their order.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word for it, on the wire and in the database.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = crate::text::BadText;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(crate::text::BadText(format!("must be one of: {}", [$($word),+].join(", ")))),
+                }
+            }
+        }
+    };
+}
+pub(crate) use word_enum;
+
+word_enum! {
+    /// Which installation of the system under test the bot belongs to.
+    Env {
+        /// Production.
+        Prod = "prod",
+        /// Pre-production.
+        Preprod = "preprod",
+        /// Staging.
+        Stage = "stage",
+    }
+}
+
+word_enum! {
+    /// Which kind of account the bot is.
+    #[derive(Default)]
+    Domain {
+        /// For canary releases. The default.
+        #[default]
+        Canary = "canary",
+        /// A regular account.
+        Regular = "regular",
+    }
+}
+
+word_enum! {
+    /// Whether the bot is fit for use.
+    #[derive(Default)]
+    Condition {
+        /// Fit for use. The default, of new bots and of what a selector asks for.
+        #[default]
+        Ready = "ready",
+        /// Left changed by a test; a cleaner leases it by asking for `dirty`, and releases it as clean.
+        Dirty = "dirty",
+        /// Of no use until somebody has looked at it.
+        Broken = "broken",
+    }
+}
+
+word_enum! {
+    /// What the farm is doing with a bot.
+    BotState {
+        /// Nobody holds it.
+        Free = "free",
+        /// Somebody holds it.
+        Leased = "leased",
+        /// Its last lease has ended, and it rests before the next.
+        Cooling = "cooling",
+    }
+}
+
+/// A bot as everybody may see it: without its password, and without the id of the lease that holds it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Bot {
+    /// Its id, made by the farm.
+    pub id: BotId,
+    /// The name that it logs in with; unique within its env, case aside.
+    pub login: Login,
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// The installation it belongs to.
+    pub env: Env,
+    /// The kind of account it is.
+    pub domain: Domain,
+    /// What else is known of it.
+    pub labels: Labels,
+    /// Whether it is fit for use.
+    pub condition: Condition,
+    /// When the farm got it.
+    pub created_at: Timestamp,
+    /// Who holds it, if anybody does.
+    pub holding: Option<Holding>,
+    /// Until when it rests, if it does.
+    pub cooling_until: Option<Timestamp>,
+}
+
+impl Bot {
+    /// A bot that nobody holds; for those who write a backend.
+    #[must_use]
+    pub fn new(id: BotId, bot: &NewBot, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            login: bot.login.clone(),
+            project: bot.project,
+            env: bot.env,
+            domain: bot.domain,
+            labels: bot.labels.clone(),
+            condition: Condition::Ready,
+            created_at,
+            holding: None,
+            cooling_until: None,
+        }
+    }
+
+    /// What the farm is doing with it.
+    #[must_use]
+    pub fn state(&self) -> BotState {
+        match (&self.holding, self.cooling_until) {
+            (Some(_), _) => BotState::Leased,
+            (None, Some(_)) => BotState::Cooling,
+            (None, None) => BotState::Free,
+        }
+    }
+}
+
+/// What everybody may know of the lease that holds a bot: all but its id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holding {
+    /// Who holds it.
+    pub holder: Holder,
+    /// The holder's remark.
+    pub note: Option<Note>,
+    /// Where to look, usually the CI job.
+    pub url: Option<JobUrl>,
+    /// Since when.
+    pub since: Timestamp,
+    /// When the lease ends unless it is renewed.
+    pub expires_at: Timestamp,
+}
+
+/// A bot to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewBot {
+    /// The name that it logs in with.
+    pub login: Login,
+    /// The password that it logs in with.
+    pub password: Secret,
+    /// The project it belongs to.
+    pub project: ProjectId,
+    /// The installation it belongs to.
+    pub env: Env,
+    /// The kind of account it is.
+    pub domain: Domain,
+    /// What else is known of it.
+    pub labels: Labels,
+}
+
+impl NewBot {
+    /// A bot of the default domain, without labels.
+    #[must_use]
+    pub fn new(login: Login, password: Secret, project: ProjectId, env: Env) -> Self {
+        Self { login, password, project, env, domain: Domain::default(), labels: Labels::none() }
+    }
+
+    /// The same bot, of this domain.
+    #[must_use]
+    pub fn domain(self, domain: Domain) -> Self {
+        Self { domain, ..self }
+    }
+
+    /// The same bot, with these labels instead of its own.
+    #[must_use]
+    pub fn labels(self, labels: Labels) -> Self {
+        Self { labels, ..self }
+    }
+}
+
+/// What to change about a bot. What is `None` stays as it is.
+///
+/// Password and labels may change at any time; project, domain and condition only while nobody holds the bot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BotChanges {
+    /// A new password. Who holds the bot sees it at the next look-up or renewal.
+    pub password: Option<Secret>,
+    /// New labels, in place of all the old ones.
+    pub labels: Option<Labels>,
+    /// Another condition.
+    pub condition: Option<Condition>,
+    /// Another domain.
+    pub domain: Option<Domain>,
+    /// Another project.
+    pub project: Option<ProjectId>,
+}
+
+impl BotChanges {
+    /// Whether the bot must be free for them.
+    #[must_use]
+    pub fn need_a_free_bot(&self) -> bool {
+        self.condition.is_some() || self.domain.is_some() || self.project.is_some()
+    }
+}
+
+/// What an import did, or would do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportReport {
+    /// Bots that the farm did not have.
+    pub created: u64,
+    /// Bots that it had, with something else about them.
+    pub updated: u64,
+    /// Bots that it had just so.
+    pub unchanged: u64,
+}

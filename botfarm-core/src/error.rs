@@ -1,0 +1,301 @@
+//! What can go wrong, in words for whoever has to act on it.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    bot::{Condition, Env, Timestamp},
+    id::BotId,
+    lease::EndReason,
+    text::{Holder, Login, Note},
+};
+
+/// What every call of a farm gives.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What can go wrong. None of it ever contains a password or a lease id.
+///
+/// The same failure is the same variant on every farm; [`Error::code`] names it for programs.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bot asked for by name is not free, and did not become so in time.
+    #[error("{0}")]
+    Busy(Box<Busy>),
+    /// Bots that fit exist, but none became free in time.
+    #[error("{0}")]
+    Exhausted(Box<Shortage>),
+    /// No bot could ever satisfy the request.
+    #[error("{detail}")]
+    NoMatch {
+        /// The first selector, counted from 0, that cannot be satisfied.
+        selector: usize,
+        /// What was wanted, and what there is.
+        detail: String,
+    },
+    /// The lease has ended: its bots may be somebody else's by now.
+    #[error("{0}")]
+    LeaseLost(Box<LostLease>),
+    /// The env has a bot of this login already.
+    #[error("a bot with the login {login} exists in {env} already; use another login, or update that bot")]
+    LoginTaken {
+        /// The login, as it was asked for.
+        login: Login,
+        /// The env.
+        env: Env,
+    },
+    /// The farm has no such bot.
+    #[error("there is no bot {id}; it may have been deleted")]
+    NoSuchBot {
+        /// The id that was asked for.
+        id: BotId,
+    },
+    /// The farm knows no such lease: never granted, or ended so long ago that it is forgotten.
+    #[error("there is no such lease; it was never granted, or it ended long ago")]
+    NoSuchLease,
+    /// The bot must be free for this, and is not.
+    #[error("bot {bot} is held by {holder} until {}; wait, or revoke the lease", shown(.expires_at))]
+    InUse {
+        /// The bot.
+        bot: BotId,
+        /// Who holds it.
+        holder: Holder,
+        /// When the lease ends unless it is renewed.
+        expires_at: Timestamp,
+    },
+    /// Well-formed but wrong. Nothing was done.
+    #[error("{}", listed(.faults))]
+    Invalid {
+        /// Every fault that was found.
+        faults: Vec<Fault>,
+    },
+    /// Not even well-formed, such as a cursor that is none.
+    #[error("{detail}")]
+    Malformed {
+        /// What is wrong with what.
+        detail: String,
+    },
+    /// The lease id was used for another request.
+    #[error("this idempotency key was used for another request; use a new key for a new request")]
+    KeyReused,
+    /// Who asks has not proved who they are.
+    #[error("{detail}")]
+    Unauthenticated {
+        /// What is missing.
+        detail: String,
+    },
+    /// Who asks may not do this.
+    #[error("{detail}")]
+    Forbidden {
+        /// What it would take.
+        detail: String,
+    },
+    /// Only the holder or an admin may release this.
+    #[error("bot {bot} is held by {holder}; only the holder or an admin may release it")]
+    NotHolder {
+        /// The bot.
+        bot: BotId,
+        /// Who holds it.
+        holder: Holder,
+    },
+    /// The store cannot be reached just now, or the service is about to stop. What was asked for may have been done;
+    /// asking again is safe for an acquire under the same lease id, a renewal and a release.
+    #[error("{detail}; try again in {} s", .retry_after.as_secs().max(1))]
+    Unavailable {
+        /// What cannot be reached.
+        detail: String,
+        /// When to try again.
+        retry_after: Duration,
+        /// What happened. For logs.
+        source: Option<BoxError>,
+    },
+    /// The backend failed in a way that nobody foresaw.
+    #[error("the farm's store failed unexpectedly; its log has the details")]
+    Backend {
+        /// What happened. For logs.
+        source: BoxError,
+    },
+}
+
+/// Any error, as a cause.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+impl Error {
+    /// The stable name of the failure, the same on every farm and on the wire.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Busy(_) => "busy",
+            Self::Exhausted(_) => "exhausted",
+            Self::NoMatch { .. } => "no-match",
+            Self::LeaseLost(_) => "lease-lost",
+            Self::LoginTaken { .. } => "login-taken",
+            Self::NoSuchBot { .. } => "no-such-user",
+            Self::NoSuchLease => "no-such-lease",
+            Self::InUse { .. } => "in-use",
+            Self::Invalid { .. } => "invalid",
+            Self::Malformed { .. } => "malformed",
+            Self::KeyReused => "key-reused",
+            Self::Unauthenticated { .. } => "unauthenticated",
+            Self::Forbidden { .. } => "forbidden",
+            Self::NotHolder { .. } => "not-holder",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Backend { .. } => "internal",
+        }
+    }
+
+    /// A single fault.
+    #[must_use]
+    pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Invalid { faults: vec![Fault::new(pointer, detail)] }
+    }
+
+    /// The lease has ended.
+    #[must_use]
+    pub fn lost(reason: EndReason, at: Timestamp, by: Option<Holder>, note: Option<Note>) -> Self {
+        Self::LeaseLost(Box::new(LostLease { reason, at, by, note }))
+    }
+
+    /// An unforeseen failure of the backend.
+    pub fn backend(source: impl Into<BoxError>) -> Self {
+        Self::Backend { source: source.into() }
+    }
+}
+
+/// One thing that is wrong with an input.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fault {
+    /// Where: a JSON pointer into the request, such as `/labels`; of an import also the row, such as `/3/login`.
+    pub pointer: String,
+    /// What is wrong, and what would be right. Never repeats the value.
+    pub detail: String,
+}
+
+impl Fault {
+    /// `detail` is wrong at `pointer`.
+    #[must_use]
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { pointer: pointer.into(), detail: detail.into() }
+    }
+}
+
+/// Why the bot asked for by name cannot be had.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    /// The bot.
+    pub bot: BotId,
+    /// Who holds it, if anybody does.
+    pub holder: Option<Holder>,
+    /// Since when.
+    pub since: Option<Timestamp>,
+    /// When the lease ends unless it is renewed; of a bot that rests, until when.
+    pub expires_at: Option<Timestamp>,
+    /// The bot's condition.
+    pub condition: Condition,
+}
+
+impl fmt::Display for Busy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bot, holder, since, expires_at, condition } = self;
+        write!(f, "bot {bot} ")?;
+        match (holder, since, expires_at) {
+            (Some(holder), Some(since), Some(until)) => {
+                write!(f, "is held by {holder} since {}, until {}", shown(since), shown(until))?;
+            }
+            (Some(holder), ..) => write!(f, "is held by {holder}")?,
+            (None, _, Some(until)) => write!(f, "rests until {}", shown(until))?,
+            (None, ..) if *condition == Condition::Ready => {
+                write!(f, "is ready, but was asked for in another condition, or others wait for it")?;
+            }
+            (None, ..) => write!(f, "is {condition}")?,
+        }
+        f.write_str("; wait longer, or take another bot")
+    }
+}
+
+/// How things stand with the bots that were asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortage {
+    /// The first selector, counted from 0, that could not be satisfied; the counts are of its bots.
+    pub selector: usize,
+    /// How many bots match, whatever their condition.
+    pub matching: u64,
+    /// How many of them are leased.
+    pub leased: u64,
+    /// How many of them rest.
+    pub cooling: u64,
+    /// How many of them are free, but not in the condition that was asked for.
+    pub out_of_service: u64,
+    /// How many requests stand in the farm's queue.
+    pub waiting: u64,
+    /// Whoever has held one of them for the longest.
+    pub oldest: Option<Oldest>,
+    /// When it may be worth trying again.
+    pub retry_after: Duration,
+}
+
+/// Whoever has held a bot for the longest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Oldest {
+    /// Who.
+    pub holder: Holder,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { matching, leased, cooling, out_of_service, waiting, oldest, .. } = self;
+        write!(
+            f,
+            "no bot became free in time: {matching} match, {leased} leased, {cooling} cooling, \
+             {out_of_service} out of service, {waiting} requests waiting"
+        )?;
+        if let Some(Oldest { holder, since }) = oldest {
+            write!(f, "; the longest is held by {holder} since {}", shown(since))?;
+        }
+        f.write_str("; wait longer, or add bots")
+    }
+}
+
+/// How a lease ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostLease {
+    /// How.
+    pub reason: EndReason,
+    /// When.
+    pub at: Timestamp,
+    /// Who took it away, when somebody did.
+    pub by: Option<Holder>,
+    /// The reason they gave.
+    pub note: Option<Note>,
+}
+
+impl fmt::Display for LostLease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { reason, at, by, note } = self;
+        let at = shown(at);
+        match reason {
+            EndReason::Expired => write!(f, "the lease expired at {at}: nobody renewed it in time")?,
+            EndReason::Released => write!(f, "the lease was released at {at}")?,
+            EndReason::Revoked => {
+                write!(f, "the lease was revoked at {at}")?;
+                if let Some(by) = by {
+                    write!(f, " by {by}")?;
+                }
+                if let Some(note) = note {
+                    write!(f, " ({note})")?;
+                }
+            }
+        }
+        f.write_str("; its bots may be somebody else's now: stop using them, and acquire anew")
+    }
+}
+
+fn shown(at: &Timestamp) -> impl fmt::Display {
+    at.format("%Y-%m-%dT%H:%M:%SZ")
+}
+
+fn listed(faults: &[Fault]) -> String {
+    let faults: Vec<_> = faults.iter().map(|Fault { pointer, detail }| format!("{pointer}: {detail}")).collect();
+    format!("nothing was done, for these faults: {}", faults.join("; "))
+}

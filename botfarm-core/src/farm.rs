@@ -1,0 +1,309 @@
+//! The trait, and what every farm promises.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+
+use crate::{
+    bot::{Bot, BotChanges, ImportReport, NewBot},
+    error::Result,
+    guard::{self, LeaseGuard},
+    id::{BotId, LeaseId},
+    lease::{ActiveLease, BotRelease, Ending, Lease, LeaseRecord, LeaseRequest, Revocation},
+    page::{BotFilter, Page, PageRequest},
+    stats::Stats,
+};
+
+/// A place that keeps bots and leases them: one test, one account.
+///
+/// This page is for those who write a farm. Those who use one hold it as `Arc<dyn BotFarm>` or by value, and find the
+/// conveniences in [`BotFarmExt`].
+///
+/// # Contract
+///
+/// 1. **Exclusive.** Between acquire and the lease's end (release, expiry, revocation) nobody else gets the bot. Never
+///    two holders, under any crash, retry, cancellation, partition, restart or clock skew of clients.
+/// 2. **No lease is forever.** Every lease has a TTL. Expiry is judged by the farm's own clock inside the operation
+///    that acquires; no reaper is needed for safety. A lease is over at `expires_at`, whether or not anybody wants its
+///    bots: a late renewal is refused.
+/// 3. **Atomic.** A lease of several bots is granted whole or not at all, and cannot deadlock with another. A farm finds
+///    an assignment of distinct free bots to the selectors whenever there is one.
+/// 4. **Idempotent.** The caller chooses the lease id. Acquiring again with the same id returns the same lease while it
+///    lives, also to a twin that is still under way; so a retry after a lost answer never takes a second bot. Once the
+///    lease has ended, its id is refused with `LeaseLost`. A farm may forget ended leases, but not within a day or
+///    before a hundred thousand others have ended, whichever comes first.
+/// 5. **Fenced.** Renewing or releasing with a lease id that has ended changes nothing and says why
+///    (`LeaseLost {reason}`); only the release of a released lease succeeds again. Each hand-out of a bot carries a
+///    strictly larger fence.
+/// 6. **Fair.** Waiters are served first come first served among those that the freed bot fits. A request for many
+///    that must wait keeps what is free for it out of the hands of those who came later, so it is not starved by a
+///    stream of requests for one. Nobody who asks passes a waiter who wants the same bot. A waiter who has gone blocks
+///    nobody; its place is kept for [`LeasePolicy::place_kept`](crate::LeasePolicy), for when it asks again under the
+///    same lease id.
+/// 7. **Fail fast.** A request that no bots could ever satisfy is refused at once with `NoMatch`, not waited for. What
+///    may change by itself does not count: neither the condition of a bot, nor who holds it.
+/// 8. **Cancel-safe.** Dropping the future of any call leaves the farm consistent. An acquire whose future was dropped
+///    is undone if nobody received the lease; at worst one TTL of one lease is lost, and it can be had by its id.
+///    Every other call is done whole or not at all.
+/// 9. **Usable, and secret.** The holder gets the real password. It is encrypted at rest, never listed, never logged,
+///    never in an error, redacted in `Debug`, wiped from memory when dropped.
+///
+/// **Cloning.** A clone of a farm, and an `Arc` of it, is another handle to the same farm, not a copy of it.
+///
+/// **Any runtime.** A call may come from any tokio runtime, and from several, also when the runtime that the farm was
+/// made on is blocked or gone. Farms that do I/O run it on [`background`](crate::background::handle) for that.
+///
+/// **Order.** Of the free bots that fit, the one that became free first is granted: the least recently used. Bots are
+/// listed oldest first, histories newest first. An update, a deletion or an import that frees or adds bots serves the
+/// waiters as a release does.
+///
+/// **Bots at rest.** After a clean release a bot is ready, and free at once or after
+/// [`LeasePolicy::reuse_delay`](crate::LeasePolicy). After a dirty or broken one it is free in that condition. After
+/// expiry or revocation its condition stays, and it rests for [`LeasePolicy::cooling`](crate::LeasePolicy) before
+/// anybody gets it.
+///
+/// **Sticky** is a preference, **avoid** is not: bots to avoid do not match.
+///
+/// **Errors.** Every method may give `Unavailable` and `Backend`. Which others, each method says. A refused call has
+/// changed nothing.
+///
+/// # Writing a farm
+///
+/// Implement every method; there are no default bodies, since a default is a trap for who forgets it. Then prove it
+/// with the `conformance` feature: one macro line makes one named test for each claim of this page.
+#[async_trait]
+pub trait BotFarm: Debug + Send + Sync + 'static {
+    /// Keeps a new bot, free and ready.
+    ///
+    /// # Errors
+    /// `LoginTaken` when the env has a bot of this login, case aside.
+    async fn create(&self, bot: NewBot) -> Result<Bot>;
+
+    /// Keeps many bots, all or nothing: those whose env and login the farm has are updated, the others are created.
+    /// With `dry_run` it reports what it would do, and does nothing.
+    ///
+    /// # Errors
+    /// `Invalid`, with the row (counted from 0) in each pointer, when two rows name the same account, or when a row
+    /// would change the project or domain of a bot that is held.
+    async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport>;
+
+    /// Looks at one bot.
+    ///
+    /// # Errors
+    /// `NoSuchBot`.
+    async fn get(&self, id: BotId) -> Result<Bot>;
+
+    /// Lists bots, oldest first. Every bot that exists throughout is listed exactly once.
+    ///
+    /// # Errors
+    /// `Malformed` for a bad cursor, `Invalid` for a bad limit.
+    async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>>;
+
+    /// Changes a bot.
+    ///
+    /// # Errors
+    /// `NoSuchBot`; `InUse` when the changes need a free bot and somebody holds it.
+    async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot>;
+
+    /// Forgets a bot, and its history with it.
+    ///
+    /// # Errors
+    /// `NoSuchBot`; `InUse` when somebody holds it.
+    async fn delete(&self, id: BotId) -> Result<()>;
+
+    /// Leases bots. Waits in the queue for at most [`LeaseRequest::wait`]; zero: tries once.
+    ///
+    /// Cancel safety: who drops the future leaves the queue, and a grant that nobody received is undone.
+    ///
+    /// # Errors
+    /// `Invalid` names every fault of the request. `NoMatch` when no bots could ever satisfy it. `Exhausted` when none
+    /// became free in time, or `Busy` when the request has a single selector that names a single bot by id or login.
+    /// `LeaseLost` when the lease of this id has ended. `KeyReused` when the id stands for a request of another
+    /// fingerprint.
+    async fn acquire(&self, request: LeaseRequest) -> Result<Lease>;
+
+    /// Looks at a lease in force.
+    ///
+    /// # Errors
+    /// `NoSuchLease`, `LeaseLost`.
+    async fn lookup(&self, id: LeaseId) -> Result<Lease>;
+
+    /// Makes a lease in force live for `ttl` from now on, or for the TTL that it has.
+    ///
+    /// # Errors
+    /// `NoSuchLease`, `LeaseLost`; `Invalid` for a TTL outside the farm's limits.
+    async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease>;
+
+    /// Gives all bots of a lease back. Doing so again succeeds, and changes nothing.
+    ///
+    /// # Errors
+    /// `NoSuchLease`; `LeaseLost` when it expired or was revoked.
+    async fn release(&self, id: LeaseId, ending: Ending) -> Result<()>;
+
+    /// Ends whatever lease holds the bot, all of it, as its holder would. Succeeds when nobody holds the bot, unless
+    /// a lease is named.
+    ///
+    /// # Errors
+    /// `NoSuchBot`; `LeaseLost` when a lease is named that does not hold the bot (`released` when it never did);
+    /// `NotHolder` when an owner is named whose lease it is not.
+    async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()>;
+
+    /// Takes the bot away from whoever holds it: the whole lease ends, and its bots rest. Succeeds when nobody does.
+    ///
+    /// # Errors
+    /// `NoSuchBot`.
+    async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()>;
+
+    /// Lists the leases in force, ordered by the least id among their bots.
+    ///
+    /// # Errors
+    /// `Malformed` for a bad cursor, `Invalid` for a bad limit.
+    async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>>;
+
+    /// Lists the hand-outs of a bot, past and present, newest first. A farm may forget old ones, but none of the
+    /// latest hundred.
+    ///
+    /// # Errors
+    /// `NoSuchBot`; `Malformed` for a bad cursor, `Invalid` for a bad limit.
+    async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>>;
+
+    /// Counts the bots and the queue.
+    async fn stats(&self) -> Result<Stats>;
+
+    /// Succeeds when the farm can serve: its store answers.
+    async fn check(&self) -> Result<()>;
+}
+
+macro_rules! forward {
+    ($pointer:ty) => {
+        #[async_trait]
+        #[deny(clippy::missing_trait_methods)]
+        impl<F: BotFarm + ?Sized> BotFarm for $pointer {
+            async fn create(&self, bot: NewBot) -> Result<Bot> {
+                (**self).create(bot).await
+            }
+
+            async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
+                (**self).import(bots, dry_run).await
+            }
+
+            async fn get(&self, id: BotId) -> Result<Bot> {
+                (**self).get(id).await
+            }
+
+            async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>> {
+                (**self).list(filter, page).await
+            }
+
+            async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
+                (**self).update(id, changes).await
+            }
+
+            async fn delete(&self, id: BotId) -> Result<()> {
+                (**self).delete(id).await
+            }
+
+            async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
+                (**self).acquire(request).await
+            }
+
+            async fn lookup(&self, id: LeaseId) -> Result<Lease> {
+                (**self).lookup(id).await
+            }
+
+            async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
+                (**self).renew(id, ttl).await
+            }
+
+            async fn release(&self, id: LeaseId, ending: Ending) -> Result<()> {
+                (**self).release(id, ending).await
+            }
+
+            async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()> {
+                (**self).release_bot(bot, release).await
+            }
+
+            async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
+                (**self).revoke(bot, revocation).await
+            }
+
+            async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
+                (**self).leases(page).await
+            }
+
+            async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
+                (**self).history(bot, page).await
+            }
+
+            async fn stats(&self) -> Result<Stats> {
+                (**self).stats().await
+            }
+
+            async fn check(&self) -> Result<()> {
+                (**self).check().await
+            }
+        }
+    };
+}
+
+forward!(Arc<F>);
+forward!(Box<F>);
+
+/// What is convenient for those who use a farm. Every farm that can be cloned has it, `Arc<dyn BotFarm>` too.
+#[async_trait]
+pub trait BotFarmExt: BotFarm + Clone {
+    /// Leases bots, and keeps the lease alive until the guard is released or dropped.
+    ///
+    /// ```
+    /// # use botfarm_core::{BotFarm, BotFarmExt, Env, LeaseRequest, Selector};
+    /// # async fn doc(farm: std::sync::Arc<dyn BotFarm>) -> Result<(), Box<dyn std::error::Error>> {
+    /// let request = LeaseRequest::new("checkout test".parse()?, Selector::any().env(Env::Stage));
+    /// let lease = farm.lease(request).await?;
+    /// println!("logging in as {}", lease.bot().bot.login);
+    /// lease.release().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::acquire`].
+    async fn lease(&self, request: LeaseRequest) -> Result<LeaseGuard> {
+        LeaseGuard::acquire(Arc::new(self.clone()), request).await
+    }
+
+    /// Leases bots for as long as `body` runs, and gives them back whether it succeeds, fails or panics. When the lease
+    /// is lost meanwhile, `body` is dropped and the result is the error that says who took it and why.
+    ///
+    /// # Errors
+    /// What `body` gives; what [`BotFarm::acquire`] and [`BotFarm::release`] give; [`LeaseLost`] as it happens.
+    ///
+    /// [`LeaseLost`]: crate::Error::LeaseLost
+    async fn with_lease<T, E, B, F>(&self, request: LeaseRequest, body: B) -> Result<T, E>
+    where
+        B: FnOnce(Lease) -> F + Send,
+        F: Future<Output = Result<T, E>> + Send,
+        T: Send,
+        E: From<crate::Error> + Send,
+    {
+        guard::with_lease(self.lease(request).await?, body).await
+    }
+
+    /// Lists all bots that match, page by page.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::list`].
+    async fn list_all(&self, filter: &BotFilter) -> Result<Vec<Bot>> {
+        let mut bots = Vec::new();
+        let mut page = PageRequest::first(PageRequest::MAX);
+        loop {
+            let Page { items, next } = self.list(filter, &page).await?;
+            bots.extend(items);
+            if next.is_none() {
+                return Ok(bots);
+            }
+            page = page.after(next);
+        }
+    }
+}
+
+impl<F: BotFarm + Clone> BotFarmExt for F {}

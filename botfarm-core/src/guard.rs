@@ -1,0 +1,231 @@
+//! A lease that keeps itself alive and gives itself back.
+
+use std::{
+    ops::Deref,
+    panic::{AssertUnwindSafe, resume_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    time::{Duration, Instant},
+};
+
+use chrono::Utc;
+use futures_util::FutureExt;
+use tokio::{sync::watch, task::JoinHandle};
+
+use crate::{
+    background,
+    error::{Error, LostLease, Result},
+    farm::BotFarm,
+    id::LeaseId,
+    lease::{EndReason, Ending, Lease, LeaseRequest},
+};
+
+/// The TTL that a guard asks for when its request names none. The guard renews it, so it is only the time that the
+/// bots stay locked after the process was killed.
+const TTL: Duration = Duration::from_mins(1);
+
+/// How long `Drop` waits for the release before it leaves it to the background, or at worst to the TTL.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// A lease that is renewed in the background for as long as the guard lives, and given back at its end.
+///
+/// Three nets catch the bots, in this order:
+/// 1. [`release`](Self::release), the only place where an error is seen.
+/// 2. `Drop`: best effort. It waits for at most a second, works on every runtime and on none, also while unwinding,
+///    and never panics. It releases as clean, unless [`ending`](Self::set_ending) says otherwise.
+/// 3. The TTL, for `process::exit`, `abort`, SIGKILL, `mem::forget` and guards in a `static`.
+///
+/// Renewals happen at a third of the TTL, on a thread of botfarm's own: a test that blocks its runtime keeps its lease.
+/// They count real time, even where tokio's clock is paused.
+///
+/// `let _ = farm.lease(…)` drops the guard at once; write `let _lease = …`.
+#[must_use = "the bots are given back when the guard is dropped"]
+#[derive(Debug)]
+pub struct LeaseGuard {
+    farm: Arc<dyn BotFarm>,
+    lease: Lease,
+    lost: watch::Receiver<Option<Arc<LostLease>>>,
+    keeper: JoinHandle<()>,
+    ending: Ending,
+    armed: bool,
+}
+
+impl LeaseGuard {
+    /// Leases bots, and keeps the lease alive. [`BotFarmExt::lease`](crate::BotFarmExt::lease) is the usual way here.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::acquire`].
+    pub async fn acquire(farm: Arc<dyn BotFarm>, request: LeaseRequest) -> Result<Self> {
+        let asked = Instant::now();
+        let request = LeaseRequest { ttl: Some(request.ttl.unwrap_or(TTL)), ..request };
+        let lease = farm.acquire(request).await?;
+        let (tell, lost) = watch::channel(None);
+        let keeper = Keeper { farm: farm.clone(), id: lease.id, tell }.keep(asked, lease.ttl, lease.remaining);
+        let keeper = background::handle().spawn(keeper);
+        Ok(Self { farm, lease, lost, keeper, ending: Ending::clean(), armed: true })
+    }
+
+    /// The lease as it was granted.
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// How `Drop` ends the lease: as clean, unless this is called.
+    pub fn set_ending(&mut self, ending: Ending) {
+        self.ending = ending;
+    }
+
+    /// Resolves when the lease is lost, with the error that says why; never as long as it lives.
+    ///
+    /// Cancel safety: may be dropped and called again.
+    pub async fn lost(&self) -> Error {
+        let mut lost = self.lost.clone();
+        loop {
+            if let Some(lost) = lost.borrow_and_update().as_deref() {
+                return Error::LeaseLost(Box::new(lost.clone()));
+            }
+            if lost.changed().await.is_err() {
+                // The lease was released: it cannot be lost any more.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Gives the bots back as clean.
+    ///
+    /// Cancel safety: when the future is dropped, `Drop` takes over.
+    ///
+    /// # Errors
+    /// `LeaseLost` when the lease was lost meanwhile: what the test saw may be somebody else's doing. `Unavailable`
+    /// when the farm cannot be reached; `Drop` then tries once more.
+    pub async fn release(self) -> Result<()> {
+        self.release_as(Ending::clean()).await
+    }
+
+    /// Gives the bots back in the state that `ending` says.
+    ///
+    /// # Errors
+    /// Those of [`release`](Self::release).
+    pub async fn release_as(mut self, ending: Ending) -> Result<()> {
+        self.ending = ending.clone();
+        let lost = self.lost.borrow().clone();
+        if let Some(lost) = lost {
+            self.armed = false;
+            return Err(Error::LeaseLost(Box::new(LostLease::clone(&lost))));
+        }
+        let done = self.farm.release(self.lease.id, ending).await;
+        self.armed = !matches!(done, Ok(()) | Err(Error::LeaseLost(_) | Error::NoSuchLease));
+        done
+    }
+}
+
+impl Deref for LeaseGuard {
+    type Target = Lease;
+
+    fn deref(&self) -> &Lease {
+        &self.lease
+    }
+}
+
+impl Drop for LeaseGuard {
+    fn drop(&mut self) {
+        // Set when a drop has waited in vain, so that a hundred guards of a farm that is gone do not wait one by one.
+        static UNREACHABLE: AtomicBool = AtomicBool::new(false);
+
+        self.keeper.abort();
+        if !self.armed || self.lost.borrow().is_some() {
+            return;
+        }
+        let (farm, id, ending) = (self.farm.clone(), self.lease.id, self.ending.clone());
+        let (done, released) = mpsc::sync_channel(1);
+        background::handle().spawn(async move {
+            if let Err(error) = farm.release(id, ending).await {
+                tracing::warn!(%error, "a dropped lease could not be released; its TTL will end it");
+            }
+            UNREACHABLE.store(false, Ordering::Relaxed);
+            let _ = done.send(());
+        });
+        if !UNREACHABLE.load(Ordering::Relaxed) && released.recv_timeout(DROP_PATIENCE).is_err() {
+            UNREACHABLE.store(true, Ordering::Relaxed);
+            tracing::warn!("the release of a dropped lease takes long, and goes on in the background");
+        }
+    }
+}
+
+/// Runs `body` under `guard`: see [`BotFarmExt::with_lease`](crate::BotFarmExt::with_lease).
+pub(crate) async fn with_lease<T, E, B, F>(guard: LeaseGuard, body: B) -> Result<T, E>
+where
+    B: FnOnce(Lease) -> F,
+    F: Future<Output = Result<T, E>>,
+    E: From<Error>,
+{
+    let lease = guard.lease().clone();
+    let ended = tokio::select! {
+        // The body first: one that has just finished is not failed for a lease that was lost thereafter.
+        biased;
+        ended = AssertUnwindSafe(async { body(lease).await }).catch_unwind() => ended,
+        lost = guard.lost() => return Err(lost.into()),
+    };
+    let released = guard.release().await;
+    match ended {
+        Ok(Ok(value)) => released.map(|()| value).map_err(E::from),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// Renews one lease until it is told to stop, or has lost it.
+struct Keeper {
+    farm: Arc<dyn BotFarm>,
+    id: LeaseId,
+    tell: watch::Sender<Option<Arc<LostLease>>>,
+}
+
+impl Keeper {
+    async fn keep(self, asked: Instant, ttl: Duration, remaining: Duration) {
+        let (mut ttl, mut answered) = (ttl, Instant::now());
+        // The farm's answer is at most as old as the call. After a long wait in the queue that says little; then a
+        // renewal at once gives a close bound.
+        let waited = answered - asked > ttl / 10;
+        let mut deadline = if waited { answered } else { asked } + remaining;
+        let mut next = if waited { answered } else { asked + ttl / 3 };
+        let mut failures = 0_u32;
+        loop {
+            tokio::time::sleep_until(next.min(deadline).into()).await;
+            let asked = Instant::now();
+            if asked >= deadline {
+                return self.lose(LostLease { reason: EndReason::Expired, at: Utc::now(), by: None, note: None });
+            }
+            let renewal = self.farm.renew(self.id, None);
+            let Ok(renewed) = tokio::time::timeout_at(deadline.into(), renewal).await else { continue };
+            answered = Instant::now();
+            match renewed {
+                Ok(lease) => {
+                    (ttl, failures) = (lease.ttl, 0);
+                    deadline = asked + lease.remaining;
+                    next = asked + ttl / 3;
+                }
+                Err(Error::LeaseLost(lost)) => return self.lose(*lost),
+                Err(Error::NoSuchLease) => {
+                    return self.lose(LostLease { reason: EndReason::Expired, at: Utc::now(), by: None, note: None });
+                }
+                Err(error) => {
+                    failures += 1;
+                    if failures == 1 {
+                        tracing::warn!(%error, "a lease could not be renewed; trying again until it ends");
+                    }
+                    next = answered + (ttl / 30).clamp(Duration::from_millis(20), Duration::from_secs(5));
+                }
+            }
+        }
+    }
+
+    fn lose(&self, lost: LostLease) {
+        tracing::error!(lease = %lost, "a lease was lost while it was in use");
+        self.tell.send_replace(Some(Arc::new(lost)));
+    }
+}

@@ -1,0 +1,182 @@
+//! Reads JSON from outside field by field, so that every fault is named, not just the first.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::{
+    bot::{BotChanges, NewBot},
+    error::{Error, Fault, Result},
+};
+
+/// The fields of one JSON object, and the faults found in them so far.
+///
+/// ```
+/// # use botfarm_core::input::Fields;
+/// let mut fields = Fields::of(serde_json::json!({"env": "moon", "typo": 1}), "");
+/// let _env: Option<botfarm_core::Env> = fields.optional("env");
+/// let faults = fields.finish(()).unwrap_err();
+/// assert_eq!(faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/env", "/typo"]);
+/// ```
+#[derive(Debug)]
+pub struct Fields {
+    at: String,
+    left: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+impl Fields {
+    /// The fields of `value`, which stands at the JSON pointer `at`.
+    #[must_use]
+    pub fn of(value: Value, at: impl Into<String>) -> Self {
+        let at = at.into();
+        if let Value::Object(left) = value {
+            Self { at, left, faults: Vec::new() }
+        } else {
+            let fault = Fault::new(at.clone(), "must be a JSON object");
+            Self { at, left: Map::new(), faults: vec![fault] }
+        }
+    }
+
+    /// The pointer to the field `name`.
+    #[must_use]
+    pub fn pointer(&self, name: &str) -> String {
+        format!("{}/{}", self.at, name.replace('~', "~0").replace('/', "~1"))
+    }
+
+    /// A field that may be missing or null. One that is there, but wrong, is a fault.
+    pub fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        let value = self.take(name)?;
+        match serde_json::from_value(value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.fault(name, plain(&error));
+                None
+            }
+        }
+    }
+
+    /// A field that must be there.
+    pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+        if self.left.get(name).is_none_or(Value::is_null) {
+            self.left.remove(name);
+            // An object that is none has been found fault with already.
+            if !self.faults.iter().any(|fault| fault.pointer == self.at) {
+                self.fault(name, "is required");
+            }
+            return None;
+        }
+        self.optional(name)
+    }
+
+    /// A field as it stands, unless it is missing or null.
+    pub fn take(&mut self, name: &str) -> Option<Value> {
+        self.left.remove(name).filter(|value| !value.is_null())
+    }
+
+    /// Finds fault with the field `name`.
+    pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
+        let fault = Fault::new(self.pointer(name), detail);
+        self.faults.push(fault);
+    }
+
+    /// Takes over faults that were found within a field.
+    pub fn faults(&mut self, faults: Vec<Fault>) {
+        self.faults.extend(faults);
+    }
+
+    /// `value`, unless there was a fault. A field that nobody asked for is one: it may be a misspelt selector.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub fn finish<T>(mut self, value: T) -> Result<T, Vec<Fault>> {
+        let unknown: Vec<_> = self.left.keys().map(|name| self.pointer(name)).collect();
+        self.faults.extend(unknown.into_iter().map(|pointer| Fault::new(pointer, "is not a known field")));
+        if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
+    }
+}
+
+/// What serde says of a value that does not fit, without the value: it could be a password.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if let Some((_, expected)) = text.split_once("expected ") {
+        return format!("must be {}", expected.replace(['`'], "").replace("a map", "an object"));
+    }
+    text
+}
+
+/// Reads a new bot, as `POST /users` and imports have it.
+///
+/// # Errors
+/// Every fault, with pointers that start with `at`.
+pub fn new_bot(value: Value, at: &str) -> Result<NewBot, Vec<Fault>> {
+    let mut fields = Fields::of(value, at);
+    let login = fields.required("login");
+    let password = fields.required("password");
+    let project = fields.required("project_id");
+    let env = fields.required("env");
+    let domain = fields.optional("domain").unwrap_or_default();
+    let labels = fields.optional("labels").unwrap_or_default();
+    let bot = (|| Some(NewBot { login: login?, password: password?, project: project?, env: env?, domain, labels }))();
+    fields.finish(())?;
+    // Whatever is required is there when there was no fault.
+    bot.ok_or_else(|| vec![Fault::new(at, "is incomplete")])
+}
+
+/// Reads changes to a bot, as `PATCH /users/{id}` has them.
+///
+/// # Errors
+/// Every fault.
+pub fn bot_changes(value: Value) -> Result<BotChanges, Vec<Fault>> {
+    let mut fields = Fields::of(value, "");
+    let changes = BotChanges {
+        password: fields.optional("password"),
+        labels: fields.optional("labels"),
+        condition: fields.optional("condition"),
+        domain: fields.optional("domain"),
+        project: fields.optional("project_id"),
+    };
+    fields.finish(changes)
+}
+
+/// Reads many new bots, keeping the faults of all rows.
+///
+/// # Errors
+/// `Invalid` with every fault of every row, its pointers starting with the row's number from 0.
+pub fn new_bots(rows: impl IntoIterator<Item = Value>) -> Result<Vec<NewBot>> {
+    let (mut bots, mut faults) = (Vec::new(), Vec::new());
+    for (row, value) in rows.into_iter().enumerate() {
+        match new_bot(value, &format!("/{row}")) {
+            Ok(bot) => bots.push(bot),
+            Err(more) => faults.extend(more),
+        }
+    }
+    if faults.is_empty() { Ok(bots) } else { Err(Error::Invalid { faults }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn faults(value: Value) -> Vec<(String, String)> {
+        new_bot(value, "").unwrap_err().into_iter().map(|fault| (fault.pointer, fault.detail)).collect()
+    }
+
+    #[test]
+    fn every_fault_of_a_bot_is_named_and_no_value_repeated() {
+        let value = json!({
+            "login": "", "password": 4711, "env": "moon", "labels": {"a:b": "c"}, "domian": "canary",
+        });
+        let faults = faults(value);
+        let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();
+        assert_eq!(pointers, ["/login", "/password", "/project_id", "/env", "/labels", "/domian"]);
+        let text = format!("{faults:?}");
+        assert!(!text.contains("4711") && !text.contains("moon"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_an_object_is_one_fault() {
+        assert_eq!(faults(json!(["a"])), [(String::new(), "must be a JSON object".to_owned())]);
+    }
+}

@@ -1,0 +1,309 @@
+//! The exclusive, timed right to use one or more bots.
+
+use std::time::Duration;
+
+use crate::{
+    bot::{Bot, Timestamp, word_enum},
+    id::{BotId, Fence, LeaseId},
+    secret::Secret,
+    selector::Selector,
+    text::{Holder, JobUrl, Note, Owner, Role, StickyKey},
+};
+
+/// A digest of what was asked for, so that one lease id cannot stand for two requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub [u8; 32]);
+
+/// What to lease, for whom, and for how long.
+///
+/// The id is the idempotency key: keep it, and asking again after a lost answer takes no second bot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRequest {
+    /// The id of the lease to come, random unless the caller sets it.
+    pub id: LeaseId,
+    /// One for each bot wanted, 1 to 32; granted all together or not at all.
+    pub selectors: Vec<Selector>,
+    /// Who asks.
+    pub holder: Holder,
+    /// The holder's remark.
+    pub note: Option<Note>,
+    /// Where to look, usually the CI job.
+    pub url: Option<JobUrl>,
+    /// How long the lease lives unless it is renewed. The farm has a default and limits.
+    pub ttl: Option<Duration>,
+    /// How long to stand in the queue when nothing fits. Zero: try once.
+    pub wait: Duration,
+    /// Prefer the bots last leased with this key. Never waits for them while others fit.
+    pub sticky: Option<StickyKey>,
+    /// Bots not to take, at most 1,000: the ones that have just failed.
+    pub avoid: Vec<BotId>,
+    /// The authenticated caller, where a service sets one. Not sent over the wire: the service at the other end knows.
+    pub owner: Option<Owner>,
+    /// Refuse to stand for another request of the same id, where a service sets it. Not sent over the wire.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl LeaseRequest {
+    /// One bot, for the farm's default TTL, without waiting.
+    #[must_use]
+    pub fn new(holder: Holder, selector: Selector) -> Self {
+        Self::many(holder, [selector])
+    }
+
+    /// Several bots, for the farm's default TTL, without waiting.
+    #[must_use]
+    pub fn many(holder: Holder, selectors: impl IntoIterator<Item = Selector>) -> Self {
+        Self {
+            id: LeaseId::new(),
+            selectors: selectors.into_iter().collect(),
+            holder,
+            note: None,
+            url: None,
+            ttl: None,
+            wait: Duration::ZERO,
+            sticky: None,
+            avoid: Vec::new(),
+            owner: None,
+            fingerprint: None,
+        }
+    }
+
+    /// The same, under this id.
+    #[must_use]
+    pub fn id(self, id: LeaseId) -> Self {
+        Self { id, ..self }
+    }
+
+    /// The same, with this remark.
+    #[must_use]
+    pub fn note(self, note: Note) -> Self {
+        Self { note: Some(note), ..self }
+    }
+
+    /// The same, with a place to look.
+    #[must_use]
+    pub fn url(self, url: JobUrl) -> Self {
+        Self { url: Some(url), ..self }
+    }
+
+    /// The same, for this long.
+    #[must_use]
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// The same, waiting for at most this long.
+    #[must_use]
+    pub fn wait(self, wait: Duration) -> Self {
+        Self { wait, ..self }
+    }
+
+    /// The same, preferring the bots last leased with this key.
+    #[must_use]
+    pub fn sticky(self, key: StickyKey) -> Self {
+        Self { sticky: Some(key), ..self }
+    }
+
+    /// The same, without these bots.
+    #[must_use]
+    pub fn avoid(self, bots: impl IntoIterator<Item = BotId>) -> Self {
+        Self { avoid: bots.into_iter().collect(), ..self }
+    }
+
+    /// Whether `bot` could ever be granted for the selector, whatever its condition and whoever holds it.
+    #[must_use]
+    pub fn could_take(&self, selector: &Selector, bot: &Bot) -> bool {
+        selector.could_fit(bot) && !self.avoid.contains(&bot.id)
+    }
+}
+
+/// A lease as its holder sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Its id, which the holder chose. Who knows it may renew and release.
+    pub id: LeaseId,
+    /// Who holds it.
+    pub holder: Holder,
+    /// The holder's remark.
+    pub note: Option<Note>,
+    /// Where to look.
+    pub url: Option<JobUrl>,
+    /// When it was granted.
+    pub acquired_at: Timestamp,
+    /// When it ends unless it is renewed, by the farm's clock.
+    pub expires_at: Timestamp,
+    /// How long it lives from its grant or latest renewal.
+    pub ttl: Duration,
+    /// How much of that was left when the farm answered. Count it on a monotonic clock from before the call.
+    pub remaining: Duration,
+    /// The bots, one for each selector, in the order of the selectors.
+    pub bots: Vec<LeasedBot>,
+}
+
+impl Lease {
+    /// The first bot: the only one when the request had one selector.
+    ///
+    /// # Panics
+    /// Never: a farm grants no lease without a bot.
+    #[must_use]
+    pub fn bot(&self) -> &LeasedBot {
+        self.bots.first().expect("a lease has at least one bot")
+    }
+
+    /// The bot that was asked for under this role.
+    #[must_use]
+    pub fn role(&self, role: &str) -> Option<&LeasedBot> {
+        self.bots.iter().find(|leased| leased.role.as_deref() == Some(role))
+    }
+
+    /// When to renew: after a third of the TTL.
+    #[must_use]
+    pub fn renew_after(&self) -> Duration {
+        self.ttl / 3
+    }
+}
+
+/// A bot within a lease, with its password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeasedBot {
+    /// What it was asked for as.
+    pub role: Option<Role>,
+    /// The bot.
+    pub bot: Bot,
+    /// Its password.
+    pub password: Secret,
+    /// Larger than that of every earlier hand-out of this bot.
+    pub fence: Fence,
+}
+
+word_enum! {
+    /// In what state the holder leaves the bots.
+    #[derive(Default)]
+    Outcome {
+        /// As they were: ready for the next holder, at once or after the farm's reuse delay. The default.
+        #[default]
+        Clean = "clean",
+        /// Changed: to be cleaned before anybody else has them.
+        Dirty = "dirty",
+        /// Unusable: locked out, wrong password.
+        Broken = "broken",
+    }
+}
+
+word_enum! {
+    /// How a lease ended.
+    EndReason {
+        /// Its holder gave it back.
+        Released = "released",
+        /// Nobody renewed it in time.
+        Expired = "expired",
+        /// Somebody took it away.
+        Revoked = "revoked",
+    }
+}
+
+/// How to end a lease that one holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ending {
+    /// In what state the bots are left.
+    pub outcome: Outcome,
+    /// A remark for the history.
+    pub note: Option<Note>,
+}
+
+impl Ending {
+    /// Leaves the bots as they were.
+    #[must_use]
+    pub fn clean() -> Self {
+        Self::default()
+    }
+
+    /// Leaves the bots changed.
+    #[must_use]
+    pub fn dirty() -> Self {
+        Self { outcome: Outcome::Dirty, note: None }
+    }
+
+    /// Leaves the bots unusable.
+    #[must_use]
+    pub fn broken() -> Self {
+        Self { outcome: Outcome::Broken, note: None }
+    }
+
+    /// The same, with a remark.
+    #[must_use]
+    pub fn note(self, note: Note) -> Self {
+        Self { note: Some(note), ..self }
+    }
+}
+
+/// How to end whatever lease holds a bot, without having its id at hand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BotRelease {
+    /// In what state the bots are left, and a remark.
+    pub ending: Ending,
+    /// Only if this lease holds the bot.
+    pub lease: Option<LeaseId>,
+    /// Only if the lease was granted to this authenticated caller. Not sent over the wire.
+    pub owner: Option<Owner>,
+}
+
+/// Why a lease is taken away, and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revocation {
+    /// Why: the holder is told, and it stays in the history.
+    pub reason: Note,
+    /// Who did it.
+    pub by: Holder,
+}
+
+/// A lease in force, as everybody may see it: without its id and without passwords.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActiveLease {
+    /// Who holds it.
+    pub holder: Holder,
+    /// The holder's remark.
+    pub note: Option<Note>,
+    /// Where to look.
+    pub url: Option<JobUrl>,
+    /// When it was granted.
+    pub acquired_at: Timestamp,
+    /// When it ends unless it is renewed.
+    pub expires_at: Timestamp,
+    /// The bots it holds, with what they are for.
+    pub bots: Vec<(Option<Role>, Bot)>,
+}
+
+/// One hand-out of a bot, past or present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseRecord {
+    /// The bot.
+    pub bot: BotId,
+    /// Which hand-out of it.
+    pub fence: Fence,
+    /// Who held it.
+    pub holder: Holder,
+    /// The holder's remark at the acquire.
+    pub note: Option<Note>,
+    /// Where to look.
+    pub url: Option<JobUrl>,
+    /// Since when.
+    pub from: Timestamp,
+    /// How it ended, if it has.
+    pub end: Option<LeaseEnd>,
+}
+
+/// How a hand-out ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseEnd {
+    /// When.
+    pub at: Timestamp,
+    /// How.
+    pub reason: EndReason,
+    /// In what state the bot was left, when its holder said so.
+    pub outcome: Option<Outcome>,
+    /// Who took it away, when somebody did.
+    pub by: Option<Holder>,
+    /// The remark made at the release, or the reason of the revocation.
+    pub note: Option<Note>,
+}

@@ -1,0 +1,54 @@
+//! The heart of botfarm: what a farm is, what it promises, and the words for it.
+//!
+//! Five words carry the whole program:
+//!
+//! | word | meaning |
+//! |---|---|
+//! | **bot** | one real test account: login, password, project, env, domain, labels |
+//! | **farm** | a place that keeps bots and leases them: whatever implements [`BotFarm`] |
+//! | **lease** | the exclusive, timed right to use one or more bots: an id (a secret), a holder, an expiry, a fence per bot |
+//! | **selector** | which bot is wanted: by id or login, or by project, env, domain, labels, condition |
+//! | **backend** | a farm that stores things itself |
+//!
+//! # Layout
+//! `id`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` is what can go wrong.
+//! `bot`, `selector`, `lease`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
+//! contract. `guard` keeps a lease alive. `matching` and `input` are shared by the farms. `conformance` (a feature)
+//! proves a farm.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+pub mod background;
+mod bot;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod error;
+mod farm;
+mod guard;
+mod id;
+pub mod input;
+mod labels;
+mod lease;
+pub mod matching;
+mod page;
+mod policy;
+mod secret;
+mod selector;
+mod stats;
+mod text;
+
+pub use bot::{Bot, BotChanges, BotState, Condition, Domain, Env, Holding, ImportReport, NewBot, Timestamp};
+pub use error::{BoxError, Busy, Error, Fault, LostLease, Oldest, Result, Shortage};
+pub use farm::{BotFarm, BotFarmExt};
+pub use guard::LeaseGuard;
+pub use id::{BotId, Fence, LeaseId, ProjectId};
+pub use labels::Labels;
+pub use lease::{
+    ActiveLease, BotRelease, EndReason, Ending, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot,
+    Outcome, Revocation,
+};
+pub use page::{BotFilter, Cursor, Page, PageRequest};
+pub use policy::LeasePolicy;
+pub use secret::Secret;
+pub use selector::Selector;
+pub use stats::{PoolStats, Stats};
+pub use text::{BadText, Holder, JobUrl, Login, Note, Owner, Role, StickyKey};

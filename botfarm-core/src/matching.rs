@@ -1,0 +1,77 @@
+//! Which bot for which selector.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::Hash,
+};
+
+/// Assigns to each wish one of its candidates, no candidate twice, for as many wishes as can be.
+///
+/// Earlier wishes and earlier candidates are preferred, but never at the price of a wish that could be met. This is the
+/// textbook augmenting-path method (Kuhn 1955) for bipartite matching, in O(wishes × candidates in all). To tell whether
+/// all of n wishes can be met, n candidates for each are enough, by Hall's theorem.
+#[must_use]
+pub fn assign<T: Copy + Eq + Hash>(wishes: &[Vec<T>]) -> Vec<Option<T>> {
+    let mut taken: HashMap<T, usize> = HashMap::new();
+    for wish in 0..wishes.len() {
+        let mut tried = HashSet::new();
+        place(wish, wishes, &mut taken, &mut tried);
+    }
+    let mut assigned = vec![None; wishes.len()];
+    for (candidate, wish) in taken {
+        assigned[wish] = Some(candidate);
+    }
+    assigned
+}
+
+/// Finds a candidate for `wish`, moving others aside where they have another choice.
+fn place<T: Copy + Eq + Hash>(
+    wish: usize,
+    wishes: &[Vec<T>],
+    taken: &mut HashMap<T, usize>,
+    tried: &mut HashSet<T>,
+) -> bool {
+    for candidate in &wishes[wish] {
+        if !taken.contains_key(candidate) {
+            taken.insert(*candidate, wish);
+            return true;
+        }
+    }
+    for candidate in &wishes[wish] {
+        if !tried.insert(*candidate) {
+            continue;
+        }
+        let other = taken[candidate];
+        if place(other, wishes, taken, tried) {
+            taken.insert(*candidate, wish);
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moves_an_earlier_wish_aside_when_a_later_one_has_no_other_choice() {
+        assert_eq!(assign(&[vec![1, 2], vec![1]]), [Some(2), Some(1)]);
+    }
+
+    #[test]
+    fn prefers_earlier_candidates() {
+        assert_eq!(assign(&[vec![1, 2, 3], vec![1, 2, 3]]), [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn leaves_out_what_cannot_be_met() {
+        assert_eq!(assign(&[vec![1], vec![1], vec![2]]), [Some(1), None, Some(2)]);
+    }
+
+    #[test]
+    fn follows_long_chains() {
+        assert_eq!(assign(&[vec![1, 2], vec![2, 3], vec![3, 4], vec![1], vec![2]]).iter().flatten().count(), 4);
+        assert_eq!(assign(&[vec![1, 2], vec![2, 3], vec![3, 4], vec![1]]), [Some(2), Some(3), Some(4), Some(1)]);
+    }
+}

@@ -1,0 +1,130 @@
+//! Which bot is wanted.
+
+use std::fmt;
+
+use crate::{
+    bot::{Bot, Condition, Domain, Env},
+    id::{BotId, ProjectId},
+    labels::Labels,
+    text::{Login, Role},
+};
+
+/// Which bot is wanted: whatever is given must match. Gives nothing: any bot that is ready.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Selector {
+    /// What the bot is for within the lease.
+    pub role: Option<Role>,
+    /// This very bot.
+    pub id: Option<BotId>,
+    /// The bot with this login, case aside.
+    pub login: Option<Login>,
+    /// A bot of this project.
+    pub project: Option<ProjectId>,
+    /// A bot of this env.
+    pub env: Option<Env>,
+    /// A bot of this domain.
+    pub domain: Option<Domain>,
+    /// A bot with all of these labels.
+    pub labels: Labels,
+    /// A bot in this condition.
+    pub condition: Condition,
+}
+
+impl Selector {
+    /// Any bot that is ready.
+    #[must_use]
+    pub fn any() -> Self {
+        Self::default()
+    }
+
+    /// This very bot.
+    #[must_use]
+    pub fn bot(id: BotId) -> Self {
+        Self { id: Some(id), ..Self::default() }
+    }
+
+    /// The same, under this role.
+    #[must_use]
+    pub fn role(self, role: Role) -> Self {
+        Self { role: Some(role), ..self }
+    }
+
+    /// The same, with this login.
+    #[must_use]
+    pub fn login(self, login: Login) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    /// The same, of this project.
+    #[must_use]
+    pub fn project(self, project: ProjectId) -> Self {
+        Self { project: Some(project), ..self }
+    }
+
+    /// The same, of this env.
+    #[must_use]
+    pub fn env(self, env: Env) -> Self {
+        Self { env: Some(env), ..self }
+    }
+
+    /// The same, of this domain.
+    #[must_use]
+    pub fn domain(self, domain: Domain) -> Self {
+        Self { domain: Some(domain), ..self }
+    }
+
+    /// The same, with these labels.
+    #[must_use]
+    pub fn labels(self, labels: Labels) -> Self {
+        Self { labels, ..self }
+    }
+
+    /// The same, in this condition.
+    #[must_use]
+    pub fn condition(self, condition: Condition) -> Self {
+        Self { condition, ..self }
+    }
+
+    /// Whether it names its bot, by id or by login.
+    #[must_use]
+    pub fn names_a_bot(&self) -> bool {
+        self.id.is_some() || self.login.is_some()
+    }
+
+    /// Whether `bot` is one of those wanted, whatever its condition and whoever holds it.
+    #[must_use]
+    pub fn could_fit(&self, bot: &Bot) -> bool {
+        self.id.is_none_or(|id| id == bot.id)
+            && self.project.is_none_or(|project| project == bot.project)
+            && self.env.is_none_or(|env| env == bot.env)
+            && self.domain.is_none_or(|domain| domain == bot.domain)
+            && self.login.as_ref().is_none_or(|login| login.folded() == bot.login.folded())
+            && bot.labels.contain(&self.labels)
+    }
+
+    /// Whether `bot` is one of those wanted, in the condition wanted, whoever holds it.
+    #[must_use]
+    pub fn fits(&self, bot: &Bot) -> bool {
+        self.condition == bot.condition && self.could_fit(bot)
+    }
+}
+
+/// `any bot`, or what is wanted: `env=stage, label role=admin`.
+impl fmt::Display for Selector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut wanted = Vec::new();
+        wanted.extend(self.id.map(|id| format!("id={id}")));
+        wanted.extend(self.login.as_ref().map(|login| format!("login={login}")));
+        wanted.extend(self.project.map(|project| format!("project_id={project}")));
+        wanted.extend(self.env.map(|env| format!("env={env}")));
+        wanted.extend(self.domain.map(|domain| format!("domain={domain}")));
+        wanted.extend(self.labels.iter().map(|(key, value)| format!("label {key}={value}")));
+        if self.condition != Condition::Ready {
+            wanted.push(format!("condition={}", self.condition));
+        }
+        if wanted.is_empty() {
+            return f.write_str("any bot");
+        }
+        f.write_str(&wanted.join(", "))
+    }
+}

@@ -1,0 +1,2 @@
+//! Leases real test accounts to parallel end-to-end tests.
+pub use botfarm_core::*;
