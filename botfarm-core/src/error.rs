@@ -225,7 +225,8 @@ pub struct Shortage {
     pub cooling: u64,
     /// How many of them are free, but not in the condition that was asked for.
     pub out_of_service: u64,
-    /// How many requests stand in the farm's queue.
+    /// How many other requests stand in the queue for such a bot: those with a selector that
+    /// [overlaps](crate::Selector::overlaps) this one. Counts who waits now, not the places that are kept.
     pub waiting: u64,
     /// Whoever has held one of them for the longest.
     pub oldest: Option<Oldest>,

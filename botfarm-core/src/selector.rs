@@ -102,6 +102,29 @@ impl Selector {
             && bot.labels.contain(&self.labels)
     }
 
+    /// Whether one bot could be wanted by both, as far as the selectors tell; whatever its condition.
+    ///
+    /// ```
+    /// # use botfarm_core::{Env, Labels, Selector};
+    /// let stage = Selector::any().env(Env::Stage);
+    /// let admin = Selector::any().labels(Labels::try_from([("role", "admin")])?);
+    /// assert!(stage.overlaps(&admin) && !stage.overlaps(&Selector::any().env(Env::Prod)));
+    /// assert!(!admin.overlaps(&Selector::any().labels(Labels::try_from([("role", "member")])?)));
+    /// # Ok::<_, botfarm_core::BadText>(())
+    /// ```
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
+            one.is_none() || other.is_none() || one == other
+        }
+        agree(self.id, other.id)
+            && agree(self.project, other.project)
+            && agree(self.env, other.env)
+            && agree(self.domain, other.domain)
+            && agree(self.login.as_ref().map(Login::folded), other.login.as_ref().map(Login::folded))
+            && self.labels.iter().all(|(key, value)| agree(other.labels.get(key), Some(value)))
+    }
+
     /// Whether `bot` is one of those wanted, in the condition wanted, whoever holds it.
     #[must_use]
     pub fn fits(&self, bot: &Bot) -> bool {
