@@ -13,8 +13,8 @@
 //! # Layout
 //! `id`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` is what can go wrong.
 //! `bot`, `selector`, `lease`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
-//! contract. `guard` keeps a lease alive. `matching` and `input` are shared by the farms. `conformance` (a feature)
-//! proves a farm.
+//! contract. `guard` keeps a lease alive. `matching` and `input` are shared by the farms. `keyring` (a feature) seals the
+//! passwords of farms that store them. `conformance` (a feature) proves a farm.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod background;
@@ -26,6 +26,8 @@ mod farm;
 mod guard;
 mod id;
 pub mod input;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod labels;
 mod lease;
 pub mod matching;
@@ -41,6 +43,8 @@ pub use error::{BoxError, Busy, Error, Fault, LostLease, Oldest, Result, Shortag
 pub use farm::{BotFarm, BotFarmExt};
 pub use guard::LeaseGuard;
 pub use id::{BotId, Fence, LeaseId, ProjectId};
+#[cfg(feature = "keyring")]
+pub use keyring::{KeyError, KeyId, Keyring, MasterKey};
 pub use labels::Labels;
 pub use lease::{
     ActiveLease, BotRelease, EndReason, Ending, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot,
