@@ -106,7 +106,6 @@ word_enum! {
 
 /// A bot as everybody may see it: without its password, and without the id of the lease that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Bot {
     /// Its id, made by the farm.
     pub id: BotId,
