@@ -1,0 +1,95 @@
+//! What is set where: flags beat the environment, which beats `botfarm.toml`, which beats the defaults.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde::Deserialize;
+
+use crate::{failure::Failure, log::LogFormat, serve::Auth};
+
+/// Read when it stands in the working directory and no other file is named.
+const FILE: &str = "botfarm.toml";
+
+/// The flags that every command has.
+#[derive(Debug, Args)]
+pub(crate) struct Common {
+    /// The farm: memory:, postgres://user@host/database or http(s)://host:port [env: BOTFARM_URL, BOTFARM_URL_FILE]
+    // Not read by clap, whose help would show the value, and with it a password.
+    #[arg(long, value_name = "URL", global = true)]
+    farm: Option<String>,
+    /// The file to read settings from [default: botfarm.toml, if there is one]
+    #[arg(long, value_name = "FILE", env = "BOTFARM_CONFIG", global = true)]
+    config: Option<PathBuf>,
+    /// How logs are written [default: text]
+    #[arg(long, value_name = "FORMAT", env = "BOTFARM_LOG_FORMAT", global = true)]
+    log_format: Option<LogFormat>,
+}
+
+/// The settings that hold for a command, apart from the flags of its own.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Which farm, if any was named.
+    pub(crate) farm: Option<String>,
+    /// How logs are written.
+    pub(crate) log_format: LogFormat,
+    /// What the file says for the command's own flags.
+    pub(crate) file: File,
+}
+
+/// `botfarm.toml`: its keys are the flags.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct File {
+    farm: Option<String>,
+    log_format: Option<LogFormat>,
+    /// `serve --listen`
+    pub(crate) listen: Option<String>,
+    /// `serve --bots`, relative to the file.
+    pub(crate) bots: Option<PathBuf>,
+    /// `serve --auth`
+    pub(crate) auth: Option<Auth>,
+}
+
+impl Config {
+    /// Reads the file, and puts flags and environment over it.
+    ///
+    /// # Errors
+    /// When a named file is missing, or a file says what cannot be.
+    pub(crate) fn load(common: Common) -> Result<Self, Failure> {
+        let mut file = match &common.config {
+            Some(path) => File::read(path)?,
+            None if Path::new(FILE).exists() => File::read(Path::new(FILE))?,
+            None => File::default(),
+        };
+        let farm = match common.farm {
+            Some(farm) => Some(farm),
+            None => botfarm::env_or_file("BOTFARM_URL")?,
+        };
+        Ok(Self {
+            farm: farm.or(file.farm.take()),
+            log_format: common.log_format.or(file.log_format).unwrap_or_default(),
+            file,
+        })
+    }
+}
+
+impl File {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        let text = fs::read_to_string(path).map_err(|error| {
+            let hint = if error.kind() == io::ErrorKind::NotFound { "; --config names a file that exists" } else { "" };
+            Failure::usage(format!("{} cannot be read: {error}{hint}", path.display()))
+        })?;
+        let mut file: Self = toml::from_str(&text).map_err(|error| {
+            // The whole error would show the line, and with it perhaps a password.
+            let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+            Failure::usage(format!("{}, line {line}: {}", path.display(), error.message()))
+        })?;
+        if let (Some(bots), Some(folder)) = (&mut file.bots, path.parent()) {
+            *bots = folder.join(&bots);
+        }
+        Ok(file)
+    }
+}

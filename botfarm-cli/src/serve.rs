@@ -1,0 +1,184 @@
+//! `botfarm serve`: a farm over REST.
+
+use std::{
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use botfarm::{BotFarm, ImportReport};
+use botfarm_http::import::{Format, Rows};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use tokio::{
+    net::{TcpListener, lookup_host},
+    signal::unix::{Signal, SignalKind, signal},
+};
+use tracing::{info, warn};
+
+use crate::{config::Config, failure::Failure};
+
+/// Serves a farm over REST, until SIGTERM or Ctrl-C.
+///
+/// The farm is one in memory unless --farm names another.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Where to listen; port 0 is any free one [default: 127.0.0.1:8000]
+    #[arg(long, value_name = "HOST:PORT", env = "BOTFARM_LISTEN")]
+    listen: Option<String>,
+    /// Accounts to load first: a file .csv, .json or .ndjson
+    #[arg(long, value_name = "FILE", env = "BOTFARM_BOTS")]
+    bots: Option<PathBuf>,
+    /// Who may call [default: everybody on a loopback address; other addresses are refused]
+    #[arg(long, value_name = "WHO", env = "BOTFARM_AUTH")]
+    auth: Option<Auth>,
+}
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Auth {
+    /// Everybody who can reach the address
+    None,
+}
+
+impl Serve {
+    pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        let listen = self.listen.or(config.file.listen).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
+        let auth = self.auth.or(config.file.auth);
+        let url = config.farm.unwrap_or_else(|| "memory:".to_owned());
+
+        let addresses = resolve(&listen).await?;
+        refuse_open_door(&listen, &addresses, auth)?;
+        let listener = bind(&listen, &addresses).await?;
+        // From here on, so that a signal during the start is not lost.
+        let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
+
+        let farm = botfarm::connect(&url).await?;
+        farm.check().await?;
+        if let Some(file) = self.bots.or(config.file.bots) {
+            load(&*farm, &file).await?;
+        }
+        if url == "memory:" {
+            warn!("the farm is in memory: nothing is kept across restarts; --farm postgres://… keeps it");
+        }
+        announce(&listener).map_err(|error| Failure::new(format!("{listen}: {error}")))?;
+
+        let (drain, draining) = tokio::sync::oneshot::channel();
+        let router = botfarm_http::router(farm, botfarm_http::Options::default());
+        let served = botfarm_http::serve(listener, router, async {
+            let _ = draining.await;
+        });
+        let mut served = std::pin::pin!(served);
+        let first = tokio::select! {
+            ended = &mut served => return done(ended),
+            signal = signals.next() => signal,
+        };
+        info!(signal = first, "stopping: calls in progress are finished, leases stay; once more stops at once");
+        let _ = drain.send(());
+        tokio::select! {
+            ended = &mut served => done(ended),
+            signal = signals.next() => {
+                warn!(signal, "stopped at once");
+                Ok(ExitCode::FAILURE)
+            }
+        }
+    }
+}
+
+fn done(served: io::Result<()>) -> Result<ExitCode, Failure> {
+    served.map(|()| ExitCode::SUCCESS).map_err(|error| Failure::new(format!("the service stopped: {error}")))
+}
+
+async fn resolve(listen: &str) -> Result<Vec<SocketAddr>, Failure> {
+    let hint = "give --listen HOST:PORT, such as 127.0.0.1:8000";
+    let addresses: Vec<_> = lookup_host(listen)
+        .await
+        .map_err(|error| Failure::usage(format!("{listen} is no address to listen on ({error}); {hint}")))?
+        .collect();
+    if addresses.is_empty() {
+        return Err(Failure::usage(format!("{listen} has no address; {hint}")));
+    }
+    Ok(addresses)
+}
+
+/// The farm gives working passwords to whoever calls. Nobody is to offer that to a network by accident.
+fn refuse_open_door(listen: &str, addresses: &[SocketAddr], auth: Option<Auth>) -> Result<(), Failure> {
+    if addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
+        return Ok(());
+    }
+    match auth {
+        Some(Auth::None) => {
+            warn!("{listen} is open: whoever reaches it gets the passwords of the bots");
+            Ok(())
+        }
+        None => Err(Failure::usage(format!(
+            "{listen} can be reached from other machines, and whoever reaches it would get the passwords of the bots; \
+             listen on 127.0.0.1, or say --auth none if the network keeps everybody else out"
+        ))),
+    }
+}
+
+async fn bind(listen: &str, addresses: &[SocketAddr]) -> Result<TcpListener, Failure> {
+    TcpListener::bind(addresses).await.map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::AddrInUse => "; is it running already? Another port is had with --listen 127.0.0.1:0",
+            io::ErrorKind::PermissionDenied => "; ports below 1024 need privileges, take one above",
+            io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+            _ => "",
+        };
+        Failure::new(format!("cannot listen on {listen}: {error}{hint}"))
+    })
+}
+
+/// The one line on stdout, for scripts that asked for port 0.
+fn announce(listener: &TcpListener) -> io::Result<()> {
+    let address = listener.local_addr()?;
+    // Whoever closed stdout does not want to know.
+    let _ = writeln!(io::stdout(), "listening on http://{address}");
+    Ok(())
+}
+
+/// Loads the bots of a file, all or nothing.
+async fn load(farm: &dyn BotFarm, path: &Path) -> Result<(), Failure> {
+    let shown = path.display();
+    let format = Format::from_path(path).ok_or_else(|| {
+        Failure::usage(format!(
+            "{shown} is not a file of bots that botfarm can read; its name must end in .csv, .json or .ndjson"
+        ))
+    })?;
+    let file = fs::read(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    let faulty = |error: botfarm::Error| Failure::usage(format!("{shown}: {error}"));
+    let mut rows = Rows::read(format, &file).map_err(faulty)?;
+    let bots = rows.take();
+    let report = match farm.import(bots, false).await {
+        Ok(report) => report,
+        Err(error @ botfarm::Error::Invalid { .. }) => return Err(faulty(rows.located(error))),
+        Err(error) => return Err(error.into()),
+    };
+    let ImportReport { created, updated, unchanged } = report;
+    info!(created, updated, unchanged, "loaded the bots of {shown}");
+    Ok(())
+}
+
+/// What tells the service to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// The next one, by name. Cancel safety: none is lost when the future is dropped.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
