@@ -1,1 +1,37 @@
-//! (see Cargo.toml)
+//! A farm over REST: the service, and the client that is a farm again.
+//!
+//! - [`router`] and [`serve`] (feature `server`, the default) answer for any [`BotFarm`](botfarm_core::BotFarm).
+//! - [`HttpFarm`] (feature `client`) is a farm over the network: it rebuilds the very values and errors of the farm
+//!   behind the service.
+//! - [`wire`] is what goes between the two, for both ends.
+//!
+//! ```
+//! # #[cfg(feature = "server")]
+//! # async fn doc(farm: std::sync::Arc<dyn botfarm_core::BotFarm>) -> std::io::Result<()> {
+//! use botfarm_http::{Options, router, serve};
+//!
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8000").await?;
+//! let interrupted = async { drop(tokio::signal::ctrl_c().await) };
+//! serve(listener, router(farm, Options::default()), interrupted).await
+//! # }
+//! ```
+//!
+//! # Layout
+//! `wire` has the structs. `server` has a file for each kind of thing at the paths (`users`, `locks`, `leases`,
+//! `health`), and what they share: `input` reads requests, `refusal` answers those that fail, `list` gives lists,
+//! `replay` makes an idempotency key a lease id, `observe` logs. `import` reads files of bots. `client` has the farm,
+//! and `send`, the one place where its requests leave.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(feature = "client")]
+mod client;
+#[cfg(feature = "server")]
+pub mod import;
+#[cfg(feature = "server")]
+mod server;
+pub mod wire;
+
+#[cfg(feature = "client")]
+pub use client::{HttpFarm, HttpFarmBuilder};
+#[cfg(feature = "server")]
+pub use server::{Options, ReplaySecret, router, serve};

@@ -1,0 +1,182 @@
+//! The trait, call by call.
+
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use botfarm_core::{
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, BotState, Condition, Domain, Ending, Env,
+    Error, Fault, ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result,
+    Revocation, Stats,
+};
+use form_urlencoded::Serializer;
+use http::Method;
+
+use super::{HttpFarm, send::Call};
+use crate::wire;
+
+/// The longest that the service lets a request wait; who wants longer asks again.
+const LONGEST_WAIT: Duration = Duration::from_mins(5);
+
+/// The least time between two askings, for a service that lets nobody wait.
+const BREATH: Duration = Duration::from_millis(100);
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl BotFarm for HttpFarm {
+    async fn create(&self, bot: NewBot) -> Result<Bot> {
+        let call = Call::new(Method::POST, "/api/v1/users").json(&wire::NewUser::from(bot))?;
+        Ok(self.service.send(call).await?.json::<wire::User>()?.into())
+    }
+
+    async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
+        let users: Vec<_> = bots.into_iter().map(wire::NewUser::from).collect();
+        let call = Call::new(Method::POST, format!("/api/v1/users/import?dry_run={dry_run}")).json(&users)?;
+        // A large one takes a while to arrive and to be stored.
+        let patience = Duration::from_secs(call.len() as u64 >> 16);
+        let report = self.service.send(call.patience(patience)).await;
+        report.map_err(without_row_numbers)?.json()
+    }
+
+    async fn get(&self, id: BotId) -> Result<Bot> {
+        Ok(self.service.send(Call::new(Method::GET, user(id, ""))).await?.json::<wire::User>()?.into())
+    }
+
+    async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>> {
+        let call = Call::new(Method::GET, format!("/api/v1/users?{}", filtered(filter, page)));
+        self.service.send(call).await?.page::<wire::User, _>()
+    }
+
+    async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
+        let call = Call::new(Method::PATCH, user(id, "")).json(&wire::UserChanges::from(changes))?;
+        Ok(self.service.send(call).await?.json::<wire::User>()?.into())
+    }
+
+    async fn delete(&self, id: BotId) -> Result<()> {
+        self.service.send(Call::new(Method::DELETE, user(id, ""))).await.map(drop)
+    }
+
+    async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
+        let asked = Instant::now();
+        loop {
+            let round = Instant::now();
+            let left = request.wait.saturating_sub(round - asked);
+            let body = wire::LeaseRequest { wait_seconds: left.min(LONGEST_WAIT).into(), ..(&request).into() };
+            let call = Call::new(Method::POST, "/api/v1/leases").json(&body)?.patience(left.min(LONGEST_WAIT));
+            match self.service.send(call).await {
+                // The service let it wait for less than was asked for. Its place in the queue is kept meanwhile.
+                Err(Error::Exhausted(_) | Error::Busy(_)) if asked.elapsed() < request.wait => {
+                    let breath = BREATH.saturating_sub(round.elapsed());
+                    pause(breath.min(request.wait.saturating_sub(asked.elapsed()))).await;
+                }
+                answer => return Ok(answer?.json::<wire::Lease>()?.into()),
+            }
+        }
+    }
+
+    async fn lookup(&self, id: LeaseId) -> Result<Lease> {
+        Ok(self.service.send(Call::new(Method::GET, lease(id, ""))).await?.json::<wire::Lease>()?.into())
+    }
+
+    async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
+        let body = wire::Renewal { ttl_seconds: ttl.map(wire::Seconds) };
+        let call = Call::new(Method::POST, lease(id, "/renew")).json(&body)?;
+        Ok(self.service.send(call).await?.json::<wire::Lease>()?.into())
+    }
+
+    async fn release(&self, id: LeaseId, ending: Ending) -> Result<()> {
+        let call = Call::new(Method::DELETE, lease(id, &format!("?{}", ended(&ending))));
+        self.service.send(call).await.map(drop)
+    }
+
+    async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()> {
+        let call = Call::new(Method::POST, user(bot, "/release")).json(&wire::UserRelease::from(release))?;
+        self.service.send(call).await.map(drop)
+    }
+
+    async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
+        let call = Call::new(Method::POST, user(bot, "/revoke")).json(&wire::RevokeRequest::from(revocation))?;
+        self.service.send(call).await.map(drop)
+    }
+
+    async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        let call = Call::new(Method::GET, format!("/api/v1/leases?{}", paged(page).finish()));
+        self.service.send(call).await?.page::<wire::ActiveLease, _>()
+    }
+
+    async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
+        let call = Call::new(Method::GET, user(bot, &format!("/history?{}", paged(page).finish())));
+        self.service.send(call).await?.page::<wire::HistoryRow, _>()
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        Ok(self.service.send(Call::new(Method::GET, "/api/v1/stats")).await?.json::<wire::Stats>()?.into())
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.service.send(Call::new(Method::GET, "/health")).await.map(drop)
+    }
+}
+
+fn user(id: BotId, rest: &str) -> String {
+    format!("/api/v1/users/{id}{rest}")
+}
+
+fn lease(id: LeaseId, rest: &str) -> String {
+    format!("/api/v1/leases/{}{rest}", id.as_uuid())
+}
+
+fn paged(page: &PageRequest) -> Serializer<'static, String> {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("limit", &page.limit.to_string());
+    if let Some(cursor) = &page.cursor {
+        query.append_pair("cursor", cursor.as_str());
+    }
+    query
+}
+
+fn filtered(filter: &BotFilter, page: &PageRequest) -> String {
+    let mut query = paged(page);
+    let BotFilter { project, env, domain, login, condition, state, labels } = filter;
+    if let Some(project) = project {
+        query.append_pair("project_id", &project.to_string());
+    }
+    let words = [
+        ("env", env.map(Env::as_str)),
+        ("domain", domain.map(Domain::as_str)),
+        ("condition", condition.map(Condition::as_str)),
+        ("state", state.map(BotState::as_str)),
+        ("login", login.as_deref()),
+    ];
+    query.extend_pairs(words.into_iter().filter_map(|(name, word)| Some((name, word?))));
+    query.extend_pairs(labels.iter().map(|(key, value)| ("label", format!("{key}:{value}"))));
+    query.finish()
+}
+
+fn ended(ending: &Ending) -> String {
+    let mut query = Serializer::new(String::new());
+    query.append_pair("outcome", ending.outcome.as_str());
+    if let Some(note) = &ending.note {
+        query.append_pair("note", note);
+    }
+    query.finish()
+}
+
+/// The service counts rows for people; the farm behind it does not.
+fn without_row_numbers(error: Error) -> Error {
+    let Error::Invalid { mut faults } = error else { return error };
+    for Fault { pointer, detail } in &mut faults {
+        let row = pointer.split('/').nth(1).and_then(|row| row.parse::<usize>().ok());
+        let plain = row.and_then(|row| detail.strip_prefix(&format!("row {}: ", row + 1)));
+        if let Some(plain) = plain {
+            *detail = plain.to_owned();
+        }
+    }
+    Error::Invalid { faults }
+}
+
+/// Sleeps, on botfarm's own runtime: the caller's may have no clock, or one that is paused.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        let _ = botfarm_core::background::handle().spawn(async move { tokio::time::sleep(time).await }).await;
+    }
+}

@@ -1,0 +1,43 @@
+//! Whether the service can serve, and how the farm is doing.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode};
+
+use super::{
+    App,
+    drain::Drain,
+    refusal::{Refusal, explained},
+};
+use crate::wire::{Health, Stats};
+
+/// How long the farm may take to say that it is well.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Whether the farm's store can be reached.
+pub(super) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {
+    let status = match tokio::time::timeout(PATIENCE, app.farm.check()).await {
+        Ok(Ok(())) => return (StatusCode::OK, Json(Health { status: "healthy" })),
+        Ok(Err(error)) => explained(&error),
+        Err(_) => "no answer in time".to_owned(),
+    };
+    tracing::warn!(cause = status, "the farm is not well");
+    (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "unhealthy" }))
+}
+
+/// Whether the process answers at all: no reason to restart it when its store is gone.
+pub(super) async fn livez() -> Json<Health> {
+    Json(Health { status: "healthy" })
+}
+
+/// Whether to send requests here.
+pub(super) async fn readyz(app: State<App>, drain: Drain) -> (StatusCode, Json<Health>) {
+    if drain.has_started() {
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "draining" }));
+    }
+    health(app).await
+}
+
+pub(super) async fn stats(State(app): State<App>) -> Result<Json<Stats>, Refusal> {
+    Ok(Json(app.farm.stats().await?.into()))
+}

@@ -1,0 +1,158 @@
+//! `/leases`: leasing, renewing, giving back.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{OriginalUri, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{AppendHeaders, IntoResponse, Response},
+};
+use botfarm_core::{Ending, Fault, Holder, LeaseId, LeaseRequest, Selector, input::Fields};
+use serde_json::Value;
+
+use super::{
+    App, BASE, NO_STORE, Options,
+    drain::Drain,
+    input::{Id, Json as JsonBody, OptionalJson, Query},
+    list,
+    refusal::Refusal,
+    replay,
+};
+use crate::wire::{ActiveLease, Lease, Seconds};
+
+/// Who holds what is leased without a name.
+const ANONYMOUS: &str = "anonymous";
+
+pub(super) fn anonymous() -> Holder {
+    Holder::try_from(ANONYMOUS).expect("is a holder's name")
+}
+
+pub(super) async fn acquire(
+    State(app): State<App>,
+    headers: HeaderMap,
+    drain: Drain,
+    JsonBody(body): JsonBody,
+) -> Result<impl IntoResponse, Refusal> {
+    let mut fields = Fields::of(body, "");
+    let selectors = selectors(&mut fields);
+    let id: Option<LeaseId> = fields.optional("id");
+    let key = idempotency_key(&headers, &mut fields);
+    if id.is_some() && key.is_some() {
+        fields.fault("id", "must not go with the header Idempotency-Key: either names the lease");
+    }
+    let request = LeaseRequest {
+        sticky: fields.optional("sticky"),
+        avoid: fields.optional("avoid").unwrap_or_default(),
+        ..request(&mut fields, selectors, &app.options)
+    };
+    let mut request = fields.finish(request)?;
+    if let Some(id) = id {
+        request.id = id;
+    } else if let Some(key) = key {
+        request.id = app.options.replay_secret.lease_id(ANONYMOUS, key);
+        request.fingerprint = Some(replay::fingerprint(&request)?);
+    }
+    let lease = Lease::from(app.acquire(request, &drain).await?);
+    let location = (header::LOCATION, format!("{BASE}/leases/{}", lease.id.as_uuid()));
+    Ok((StatusCode::CREATED, AppendHeaders([NO_STORE]), AppendHeaders([location]), Json(lease)))
+}
+
+/// Reads what every request for a lease may have.
+pub(super) fn request(fields: &mut Fields, selectors: Vec<Selector>, options: &Options) -> LeaseRequest {
+    let wait: Option<Seconds> = fields.optional("wait_seconds");
+    LeaseRequest {
+        note: fields.optional("note"),
+        url: fields.optional("url"),
+        ttl: fields.optional("ttl_seconds").map(|Seconds(ttl)| ttl),
+        wait: wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(options.max_wait)),
+        ..LeaseRequest::many(fields.optional("holder").unwrap_or_else(anonymous), selectors)
+    }
+}
+
+fn selectors(fields: &mut Fields) -> Vec<Selector> {
+    let values: Vec<Value> = fields.required("users").unwrap_or_default();
+    let (mut selectors, mut faults) = (Vec::with_capacity(values.len()), Vec::new());
+    for (index, value) in values.into_iter().enumerate() {
+        match selector(value, &format!("/users/{index}")) {
+            Ok(selector) => selectors.push(selector),
+            Err(more) => faults.extend(more),
+        }
+    }
+    fields.faults(faults);
+    selectors
+}
+
+fn selector(value: Value, at: &str) -> Result<Selector, Vec<Fault>> {
+    let mut fields = Fields::of(value, at);
+    let selector = Selector {
+        role: fields.optional("as"),
+        id: fields.optional("id"),
+        login: fields.optional("login"),
+        project: fields.optional("project_id"),
+        env: fields.optional("env"),
+        domain: fields.optional("domain"),
+        labels: fields.optional("labels").unwrap_or_default(),
+        condition: fields.optional("condition").unwrap_or_default(),
+    };
+    fields.finish(selector)
+}
+
+/// The header, if it is there and sane.
+fn idempotency_key<'h>(headers: &'h HeaderMap, fields: &mut Fields) -> Option<&'h str> {
+    const NAME: &str = "Idempotency-Key";
+    let mut values = headers.get_all(NAME).iter();
+    let key = values.next()?;
+    if values.next().is_some() {
+        fields.fault(NAME, "must be sent once");
+    }
+    let key = std::str::from_utf8(key.as_bytes()).ok().filter(|key| (1..=255).contains(&key.chars().count()));
+    if key.is_none() {
+        fields.fault(NAME, "must have 1 to 255 characters of UTF-8");
+    }
+    key
+}
+
+pub(super) async fn lookup(State(app): State<App>, Id(id): Id<LeaseId>) -> Result<impl IntoResponse, Refusal> {
+    let lease = app.farm.lookup(id).await?;
+    Ok((AppendHeaders([NO_STORE]), Json(Lease::from(lease))))
+}
+
+pub(super) async fn renew(
+    State(app): State<App>,
+    Id(id): Id<LeaseId>,
+    OptionalJson(body): OptionalJson,
+) -> Result<impl IntoResponse, Refusal> {
+    let mut fields = Fields::of(body, "");
+    let ttl: Option<Seconds> = fields.optional("ttl_seconds");
+    let ttl = fields.finish(ttl)?.map(|Seconds(ttl)| ttl);
+    let lease = app.farm.renew(id, ttl).await?;
+    Ok((AppendHeaders([NO_STORE]), Json(Lease::from(lease))))
+}
+
+pub(super) async fn release(
+    State(app): State<App>,
+    Id(id): Id<LeaseId>,
+    Query(mut query): Query,
+) -> Result<StatusCode, Refusal> {
+    let ending = Ending { outcome: query.optional("outcome").unwrap_or_default(), note: query.optional("note") };
+    app.farm.release(id, query.finish(ending)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    uri: OriginalUri,
+    Query(mut query): Query,
+) -> Result<Response, Refusal> {
+    let page = list::page(&mut query);
+    query.finish(())?;
+    let Some(page) = page else {
+        return list::all::<_, ActiveLease, _, _>(move |page| {
+            let app = app.clone();
+            async move { app.farm.leases(&page).await }
+        })
+        .await;
+    };
+    Ok(list::one_page::<_, ActiveLease>(&uri, app.farm.leases(&page).await?))
+}

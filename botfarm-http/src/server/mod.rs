@@ -1,0 +1,117 @@
+//! The service: a router over any farm.
+
+mod drain;
+mod health;
+mod input;
+mod leases;
+mod list;
+mod locks;
+mod observe;
+mod options;
+mod refusal;
+mod replay;
+mod serve;
+mod users;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderName, HeaderValue, header, uri::PathAndQuery},
+    middleware::from_fn,
+    routing::{get, post},
+};
+use botfarm_core::{BotFarm, Error, Lease, LeaseRequest, Result};
+use tower::ServiceExt as _;
+
+use self::drain::Drain;
+pub use self::{options::Options, replay::ReplaySecret, serve::serve};
+
+/// Where the API begins.
+const BASE: &str = "/api/v1";
+
+/// Goes with every answer that holds a password.
+const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+/// What every handler needs.
+#[derive(Debug, Clone)]
+struct App {
+    farm: Arc<dyn BotFarm>,
+    options: Arc<Options>,
+}
+
+impl App {
+    /// Leases bots, unless the service is about to stop; then whoever waits is sent away.
+    async fn acquire(&self, request: LeaseRequest, drain: &Drain) -> Result<Lease> {
+        let draining = || Error::Unavailable {
+            detail: "the service is about to stop".to_owned(),
+            retry_after: Duration::from_secs(1),
+            source: None,
+        };
+        if drain.has_started() {
+            return Err(draining());
+        }
+        if request.wait.is_zero() {
+            return self.farm.acquire(request).await;
+        }
+        tokio::select! {
+            // A grant first: what is granted is not taken back.
+            biased;
+            granted = self.farm.acquire(request) => granted,
+            () = drain.started() => Err(draining()),
+        }
+    }
+}
+
+/// The service as a function of its farm: everything under `/api/v1`, and `/health`, `/livez`, `/readyz`.
+///
+/// [`serve`] runs it; a test may call it as the `tower::Service` that it is.
+pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
+    let api = Router::new()
+        .route("/users", get(users::list).post(users::create))
+        .route("/users/import", post(users::import))
+        .route("/users/{id}", get(users::get).patch(users::update).delete(users::delete))
+        .route("/users/{id}/history", get(users::history))
+        .route("/users/{id}/acquire", post(locks::acquire))
+        .route("/users/{id}/acquire_lock", post(locks::acquire))
+        .route("/users/{id}/lock", post(locks::acquire).delete(locks::release))
+        .route("/users/{id}/release", post(locks::release))
+        .route("/users/{id}/release_lock", post(locks::release))
+        .route("/users/{id}/revoke", post(locks::revoke))
+        .route("/leases", get(leases::list).post(leases::acquire))
+        .route("/leases/{id}", get(leases::lookup).delete(leases::release))
+        .route("/leases/{id}/renew", post(leases::renew))
+        .route("/stats", get(health::stats));
+    let service = Router::new()
+        .nest(BASE, api)
+        .route("/health", get(health::health))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .fallback(refusal::no_such_route)
+        .method_not_allowed_fallback(refusal::method_not_allowed)
+        .layer(from_fn(observe::observe))
+        .with_state(App { farm, options: Arc::new(options) });
+    // Outside of the routes, since it changes what they match.
+    Router::new().fallback_service(service.map_request(without_trailing_slash))
+}
+
+/// `/users/` is `/users`.
+fn without_trailing_slash(mut request: Request) -> Request {
+    let uri = request.uri();
+    let path = uri.path();
+    let trimmed = path.trim_end_matches('/');
+    if trimmed.len() == path.len() || trimmed.is_empty() {
+        return request;
+    }
+    let trimmed = match uri.query() {
+        Some(query) => format!("{trimmed}?{query}"),
+        None => trimmed.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = PathAndQuery::try_from(trimmed).ok();
+    if let Ok(uri) = http::Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
+    request
+}

@@ -1,0 +1,84 @@
+//! One span and one line in the log for each request, and an id to find them by.
+
+use std::{panic::AssertUnwindSafe, time::Instant};
+
+use axum::{
+    extract::{MatchedPath, Request},
+    http::{HeaderMap, HeaderName, HeaderValue},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use futures_util::FutureExt as _;
+use tracing::{Instrument as _, Span, field};
+use uuid::Uuid;
+
+use super::refusal::Refusal;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers with a request id, keeps panics from ending the connection, and logs. Of the URL the log has the route
+/// alone: paths hold lease ids.
+pub(super) async fn observe(request: Request, next: Next) -> Response {
+    let id = request_id(request.headers());
+    let span = {
+        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+        tracing::info_span!(
+            "request",
+            method = %request.method(),
+            route,
+            request_id = id.to_str().unwrap_or_default(),
+            status = field::Empty,
+            latency_ms = field::Empty,
+        )
+    };
+    let watch = Watch { span: span.clone(), started: Instant::now(), answered: false };
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
+    let mut response = answered.unwrap_or_else(|_| Refusal::panicked().into_response());
+    watch.answered(&response);
+    response.headers_mut().insert(REQUEST_ID, id);
+    response
+}
+
+/// The caller's own id, if it is sane: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sane = |id: &&HeaderValue| {
+        (1..=128).contains(&id.len())
+            && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+    };
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
+        // A UUID is of letters, digits and hyphens.
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
+    })
+}
+
+/// Sees a request to its end, also when its future is dropped.
+struct Watch {
+    span: Span,
+    started: Instant,
+    answered: bool,
+}
+
+impl Watch {
+    fn latency_ms(&self) -> f64 {
+        self.started.elapsed().as_secs_f64() * 1_000.0
+    }
+
+    fn answered(mut self, response: &Response) {
+        self.answered = true;
+        let (status, latency_ms) = (response.status().as_u16(), self.latency_ms());
+        self.span.record("status", status).record("latency_ms", latency_ms);
+        self.span.in_scope(|| tracing::info!(status, latency_ms, "answered"));
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.answered {
+            let latency_ms = self.latency_ms();
+            self.span.record("latency_ms", latency_ms);
+            self.span.in_scope(|| tracing::info!(latency_ms, "the caller hung up"));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The answer to a request that failed: one type for all of them.
+
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use botfarm_core::{BoxError, Error, Fault};
+
+use crate::wire::{Code, Problem};
+
+/// The answer to a request that failed. What caused it is logged, and never sent.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    problem: Box<Problem>,
+    cause: Option<BoxError>,
+}
+
+impl Refusal {
+    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+        Self { problem: Box::new(Problem::new(code, detail)), cause: None }
+    }
+
+    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+        Self::new(Code::Malformed, detail)
+    }
+
+    /// A handler panicked. The panic itself has been reported where it happened.
+    pub(super) fn panicked() -> Self {
+        Self::new(Code::Internal, "the service failed unexpectedly; its log has the details")
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let problem = Box::new(Problem::from(&error));
+        let cause = match error {
+            Error::Backend { source } => Some(source),
+            Error::Unavailable { source, .. } => source,
+            _ => None,
+        };
+        Self { problem, cause }
+    }
+}
+
+impl From<Vec<Fault>> for Refusal {
+    fn from(faults: Vec<Fault>) -> Self {
+        Error::Invalid { faults }.into()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let Self { problem, cause } = self;
+        let status = problem.code.status();
+        if let Some(cause) = cause {
+            tracing::error!(status = status.as_u16(), cause = explained(&*cause), "the farm failed");
+        }
+        let retry_after = problem.code.retry_after();
+        // A problem is of plain fields and string keys: it has no way not to serialise.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        if let Some(after) = retry_after {
+            let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        response
+    }
+}
+
+/// An error with its causes, one after another.
+pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+pub(super) async fn no_such_route() -> Refusal {
+    Refusal::new(Code::NoSuchRoute, "there is nothing at this path; the API begins at /api/v1")
+}
+
+/// `Allow` is added by the router, which knows.
+pub(super) async fn method_not_allowed() -> Refusal {
+    Refusal::new(Code::MethodNotAllowed, "this path does not take this method; the header Allow names those it takes")
+}

@@ -1,0 +1,131 @@
+//! `/users`: the bots themselves.
+
+use std::collections::BTreeMap;
+
+use axum::{
+    Json,
+    extract::{OriginalUri, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use botfarm_core::{
+    BotFilter, BotId, Error, ImportReport, Labels,
+    input::{self, Fields},
+};
+
+use super::{
+    App, BASE,
+    input::{Id, Json as JsonBody, Query, media_type, read},
+    list,
+    refusal::Refusal,
+};
+use crate::{
+    import::{Format, Rows},
+    wire::{Code, HistoryRow, User},
+};
+
+pub(super) async fn create(State(app): State<App>, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
+    let bot = app.farm.create(input::new_bot(body, "")?).await?;
+    let location = format!("{BASE}/users/{}", bot.id);
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(User::from(bot))))
+}
+
+pub(super) async fn import(
+    State(app): State<App>,
+    Query(mut query): Query,
+    request: Request,
+) -> Result<Json<ImportReport>, Refusal> {
+    let dry_run = query.optional::<String>("dry_run");
+    let dry_run = match dry_run.as_deref() {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(_) => {
+            query.fault("dry_run", "must be true or false");
+            false
+        }
+    };
+    query.finish(())?;
+    let (parts, body) = request.into_parts();
+    let format = media_type(&parts.headers).and_then(|kind| Format::from_media_type(&kind)).ok_or_else(|| {
+        let detail = "send the header Content-Type: application/json, application/x-ndjson or text/csv";
+        Refusal::new(Code::UnsupportedMediaType, detail)
+    })?;
+    let body = read(body, app.options.import_limit).await?;
+    // A large file takes a while: not on a thread that others wait for.
+    let mut rows = tokio::task::spawn_blocking(move || Rows::read(format, &body)).await.map_err(Error::backend)??;
+    let report = app.farm.import(rows.take(), dry_run).await;
+    Ok(Json(report.map_err(|error| rows.located(error))?))
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    uri: OriginalUri,
+    Query(mut query): Query,
+) -> Result<Response, Refusal> {
+    let page = list::page(&mut query);
+    let filter = BotFilter {
+        project: query.optional("project_id"),
+        env: query.optional("env"),
+        domain: query.optional("domain"),
+        login: query.optional("login"),
+        condition: query.optional("condition"),
+        state: query.optional("state"),
+        labels: labels(&mut query),
+    };
+    let filter = query.finish(filter)?;
+    let Some(page) = page else {
+        return list::all::<_, User, _, _>(move |page| {
+            let (app, filter) = (app.clone(), filter.clone());
+            async move { app.farm.list(&filter, &page).await }
+        })
+        .await;
+    };
+    Ok(list::one_page::<_, User>(&uri, app.farm.list(&filter, &page).await?))
+}
+
+/// `label=key:value`, any number of times.
+fn labels(query: &mut Fields) -> Labels {
+    let texts: Vec<String> = query.optional("label").unwrap_or_default();
+    let mut labels = BTreeMap::new();
+    for text in texts {
+        let Some((key, value)) = text.split_once(':') else {
+            query.fault("label", "must be key:value");
+            continue;
+        };
+        if labels.insert(key.to_owned(), value.to_owned()).is_some_and(|other| other != value) {
+            query.fault("label", "must not ask for two values of one key");
+        }
+    }
+    Labels::try_from(labels).unwrap_or_else(|why| {
+        query.fault("label", why.to_string());
+        Labels::none()
+    })
+}
+
+pub(super) async fn get(State(app): State<App>, Id(id): Id<BotId>) -> Result<Json<User>, Refusal> {
+    Ok(Json(app.farm.get(id).await?.into()))
+}
+
+pub(super) async fn update(
+    State(app): State<App>,
+    Id(id): Id<BotId>,
+    JsonBody(body): JsonBody,
+) -> Result<Json<User>, Refusal> {
+    Ok(Json(app.farm.update(id, input::bot_changes(body)?).await?.into()))
+}
+
+pub(super) async fn delete(State(app): State<App>, Id(id): Id<BotId>) -> Result<StatusCode, Refusal> {
+    app.farm.delete(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn history(
+    State(app): State<App>,
+    Id(id): Id<BotId>,
+    uri: OriginalUri,
+    Query(mut query): Query,
+) -> Result<Response, Refusal> {
+    let page = list::page(&mut query).unwrap_or_default();
+    query.finish(())?;
+    Ok(list::one_page::<_, HistoryRow>(&uri, app.farm.history(id, &page).await?))
+}

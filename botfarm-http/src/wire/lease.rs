@@ -1,0 +1,371 @@
+//! Leases, and what is asked of them.
+
+use std::time::Duration;
+
+use botfarm_core::{
+    Bot, BotId, BotRelease, Condition, Domain, EndReason, Ending, Env, Fence, Holder, JobUrl, Labels, LeaseEnd,
+    LeaseId, LeaseRecord, LeasedBot, Login, Note, Outcome, ProjectId, Revocation, Role, StickyKey,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    user::User,
+    value::{Password, Seconds, Time},
+};
+
+/// A lease as its holder sees it. Whoever has its id may renew and release it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Its id: a secret.
+    pub id: LeaseId,
+    /// Who holds it.
+    pub holder: Holder,
+    /// The holder's remark.
+    pub note: Option<Note>,
+    /// Where to look, usually the CI job.
+    pub url: Option<JobUrl>,
+    /// When it was granted.
+    pub acquired_at: Time,
+    /// When it ends unless it is renewed, by the farm's clock.
+    pub expires_at: Time,
+    /// How much of it was left when the farm answered: for those whose clock differs from the farm's.
+    pub expires_in_seconds: Seconds,
+    /// How long it lives from its grant or latest renewal.
+    pub ttl_seconds: Seconds,
+    /// When to renew it, from its grant or latest renewal.
+    pub renew_after_seconds: Seconds,
+    /// The users, one for each selector, in the order of the selectors.
+    pub users: Vec<LeaseUser>,
+}
+
+/// A user within a lease, with its password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseUser {
+    /// The user.
+    #[serde(flatten)]
+    pub user: User,
+    /// What it was asked for as.
+    #[serde(rename = "as")]
+    pub role: Option<Role>,
+    /// Its password.
+    pub password: Password,
+    /// Larger than that of every earlier hand-out of this user.
+    pub fence: Fence,
+}
+
+impl From<botfarm_core::Lease> for Lease {
+    fn from(lease: botfarm_core::Lease) -> Self {
+        Self {
+            renew_after_seconds: Seconds(lease.renew_after()),
+            id: lease.id,
+            holder: lease.holder,
+            note: lease.note,
+            url: lease.url,
+            acquired_at: Time(lease.acquired_at),
+            expires_at: Time(lease.expires_at),
+            expires_in_seconds: Seconds(lease.remaining),
+            ttl_seconds: Seconds(lease.ttl),
+            users: lease.bots.into_iter().map(LeaseUser::from).collect(),
+        }
+    }
+}
+
+impl From<Lease> for botfarm_core::Lease {
+    fn from(lease: Lease) -> Self {
+        Self {
+            id: lease.id,
+            holder: lease.holder,
+            note: lease.note,
+            url: lease.url,
+            acquired_at: lease.acquired_at.0,
+            expires_at: lease.expires_at.0,
+            ttl: lease.ttl_seconds.0,
+            remaining: lease.expires_in_seconds.0,
+            bots: lease.users.into_iter().map(LeasedBot::from).collect(),
+        }
+    }
+}
+
+impl From<LeasedBot> for LeaseUser {
+    fn from(leased: LeasedBot) -> Self {
+        let LeasedBot { role, bot, password, fence } = leased;
+        Self { user: User::from(bot), role, password: Password(password), fence }
+    }
+}
+
+impl From<LeaseUser> for LeasedBot {
+    fn from(leased: LeaseUser) -> Self {
+        let LeaseUser { user, role, password, fence } = leased;
+        Self { role, bot: Bot::from(user), password: password.0, fence }
+    }
+}
+
+/// What a lock by id gives: the lease, and a sentence.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Locked {
+    /// What was done, for people to read.
+    pub message: String,
+    /// The lease.
+    #[serde(flatten)]
+    pub lease: Lease,
+}
+
+/// A lease in force, as everybody may see it: without its id and without passwords.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveLease {
+    /// Who holds it.
+    pub holder: Holder,
+    /// The holder's remark.
+    pub note: Option<Note>,
+    /// Where to look.
+    pub url: Option<JobUrl>,
+    /// When it was granted.
+    pub acquired_at: Time,
+    /// When it ends unless it is renewed.
+    pub expires_at: Time,
+    /// The users it holds.
+    pub users: Vec<ActiveUser>,
+}
+
+/// A user within a lease, without its password.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActiveUser {
+    /// The user.
+    #[serde(flatten)]
+    pub user: User,
+    /// What it was asked for as.
+    #[serde(rename = "as")]
+    pub role: Option<Role>,
+}
+
+impl From<botfarm_core::ActiveLease> for ActiveLease {
+    fn from(lease: botfarm_core::ActiveLease) -> Self {
+        let botfarm_core::ActiveLease { holder, note, url, acquired_at, expires_at, bots } = lease;
+        let users = bots.into_iter().map(|(role, bot)| ActiveUser { user: User::from(bot), role }).collect();
+        Self { holder, note, url, acquired_at: Time(acquired_at), expires_at: Time(expires_at), users }
+    }
+}
+
+impl From<ActiveLease> for botfarm_core::ActiveLease {
+    fn from(lease: ActiveLease) -> Self {
+        let ActiveLease { holder, note, url, acquired_at, expires_at, users } = lease;
+        let bots = users.into_iter().map(|active| (active.role, Bot::from(active.user))).collect();
+        Self { holder, note, url, acquired_at: acquired_at.0, expires_at: expires_at.0, bots }
+    }
+}
+
+/// One hand-out of a user, past or present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryRow {
+    /// The user.
+    pub user_id: BotId,
+    /// Which hand-out of it.
+    pub fence: Fence,
+    /// Who held it.
+    pub holder: Holder,
+    /// The holder's remark at the acquire.
+    pub note: Option<Note>,
+    /// Where to look.
+    pub url: Option<JobUrl>,
+    /// Since when.
+    pub from: Time,
+    /// Until when; null while the lease is in force.
+    pub to: Option<Time>,
+    /// How it ended; null while the lease is in force.
+    pub reason: Option<EndReason>,
+    /// In what state the user was left, when its holder said so.
+    pub outcome: Option<Outcome>,
+    /// Who took it away, when somebody did.
+    pub by: Option<Holder>,
+    /// The remark made at the release, or the reason of the revocation.
+    pub end_note: Option<Note>,
+}
+
+impl From<LeaseRecord> for HistoryRow {
+    fn from(record: LeaseRecord) -> Self {
+        let LeaseRecord { bot, fence, holder, note, url, from, end } = record;
+        let row = Self {
+            user_id: bot,
+            fence,
+            holder,
+            note,
+            url,
+            from: Time(from),
+            to: None,
+            reason: None,
+            outcome: None,
+            by: None,
+            end_note: None,
+        };
+        match end {
+            None => row,
+            Some(LeaseEnd { at, reason, outcome, by, note }) => {
+                Self { to: Some(Time(at)), reason: Some(reason), outcome, by, end_note: note, ..row }
+            }
+        }
+    }
+}
+
+impl From<HistoryRow> for LeaseRecord {
+    fn from(row: HistoryRow) -> Self {
+        let HistoryRow { user_id, fence, holder, note, url, from, to, reason, outcome, by, end_note } = row;
+        let end = to.zip(reason).map(|(to, reason)| LeaseEnd { at: to.0, reason, outcome, by, note: end_note });
+        Self { bot: user_id, fence, holder, note, url, from: from.0, end }
+    }
+}
+
+/// Which user is wanted: whatever is given must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Selector {
+    /// What the user is for within the lease.
+    #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
+    pub role: Option<Role>,
+    /// This very user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<BotId>,
+    /// The user with this login, case aside.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub login: Option<Login>,
+    /// A user of this project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<ProjectId>,
+    /// A user of this env.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Env>,
+    /// A user of this domain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub domain: Option<Domain>,
+    /// A user with all of these labels.
+    #[serde(skip_serializing_if = "Labels::is_empty")]
+    pub labels: Labels,
+    /// A user in this condition. `ready` unless given.
+    #[serde(skip_serializing_if = "is_default")]
+    pub condition: Condition,
+}
+
+impl From<&botfarm_core::Selector> for Selector {
+    fn from(selector: &botfarm_core::Selector) -> Self {
+        let botfarm_core::Selector { role, id, login, project, env, domain, labels, condition } = selector.clone();
+        Self { role, id, login, project_id: project, env, domain, labels, condition }
+    }
+}
+
+/// What to lease, for whom, and for how long: the body of `POST /leases`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeaseRequest {
+    /// One for each user wanted, 1 to 32; granted all together or not at all.
+    pub users: Vec<Selector>,
+    /// The id of the lease to come, random and secret. The server makes one unless it is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<LeaseId>,
+    /// How long the lease lives unless it is renewed. The server has a default and limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<Seconds>,
+    /// How long to stand in the queue when nothing fits. 0 unless given: try once.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub wait_seconds: Seconds,
+    /// Who asks. The caller's name unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// A remark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
+    /// Where to look, usually the CI job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<JobUrl>,
+    /// Prefer the users last leased with this key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<StickyKey>,
+    /// Users not to take, at most 1,000.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub avoid: Vec<BotId>,
+}
+
+impl From<&botfarm_core::LeaseRequest> for LeaseRequest {
+    fn from(request: &botfarm_core::LeaseRequest) -> Self {
+        Self {
+            users: request.selectors.iter().map(Selector::from).collect(),
+            id: Some(request.id),
+            ttl_seconds: request.ttl.map(Seconds),
+            wait_seconds: Seconds(request.wait),
+            holder: Some(request.holder.clone()),
+            note: request.note.clone(),
+            url: request.url.clone(),
+            sticky: request.sticky.clone(),
+            avoid: request.avoid.clone(),
+        }
+    }
+}
+
+/// How to lock one user: the body of `POST /users/{id}/acquire`, all of it optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct LockRequest {
+    /// How long the lease lives unless it is renewed. The server has a default and limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<Seconds>,
+    /// How long to stand in the queue when somebody holds the user. 0 unless given: try once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<Seconds>,
+    /// Who asks. The caller's name unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// A remark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
+    /// Where to look, usually the CI job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<JobUrl>,
+}
+
+/// How to renew a lease: the body of `POST /leases/{id}/renew`, all of it optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Renewal {
+    /// How long the lease lives from now on. As long as before unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<Seconds>,
+}
+
+/// How to end whatever lease holds a user: the body of `POST /users/{id}/release`, all of it optional.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct UserRelease {
+    /// In what state the users of the lease are left. `clean` unless given.
+    pub outcome: Outcome,
+    /// A remark for the history.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<Note>,
+    /// Only if this lease holds the user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_id: Option<LeaseId>,
+}
+
+impl From<BotRelease> for UserRelease {
+    fn from(release: BotRelease) -> Self {
+        let BotRelease { ending: Ending { outcome, note }, lease, owner: _ } = release;
+        Self { outcome, note, lease_id: lease }
+    }
+}
+
+/// Why a lease is taken away: the body of `POST /users/{id}/revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RevokeRequest {
+    /// Why: the holder is told, and it stays in the history.
+    pub reason: Note,
+    /// Who does it. The caller's name unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<Holder>,
+}
+
+impl From<Revocation> for RevokeRequest {
+    fn from(revocation: Revocation) -> Self {
+        let Revocation { reason, by } = revocation;
+        Self { reason, by: Some(by) }
+    }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+fn is_zero(seconds: &Seconds) -> bool {
+    seconds.0 == Duration::ZERO
+}

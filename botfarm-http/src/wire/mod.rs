@@ -1,0 +1,17 @@
+//! What goes over the wire: one set of structs for both ends.
+//!
+//! The client serialises requests and deserialises answers. The server serialises answers; requests it reads field by
+//! field (see [`botfarm_core::input`]), so that every faulty field is named and unknown ones are refused.
+
+mod lease;
+mod problem;
+mod user;
+mod value;
+
+pub use lease::{
+    ActiveLease, ActiveUser, HistoryRow, Lease, LeaseRequest, LeaseUser, LockRequest, Locked, Renewal, RevokeRequest,
+    Selector, UserRelease,
+};
+pub use problem::{Code, Oldest, Problem};
+pub use user::{Health, Message, NewUser, Pool, Stats, User, UserChanges, UserLease};
+pub use value::{Password, Seconds, Time};

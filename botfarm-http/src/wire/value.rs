@@ -1,0 +1,134 @@
+//! Times, durations and passwords, as the wire has them.
+
+use std::{fmt, time::Duration};
+
+use botfarm_core::{Secret, Timestamp};
+use chrono::SecondsFormat;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{self, Unexpected, Visitor},
+};
+
+/// A point in time: RFC 3339, UTC with `Z`, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(transparent)]
+pub struct Time(pub Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0.to_rfc3339_opts(SecondsFormat::Micros, true))
+    }
+}
+
+impl From<Timestamp> for Time {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
+
+/// A number of seconds, from 0. Fractions are allowed; written without one when there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Seconds(pub Duration);
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.subsec_nanos() == 0 {
+            serializer.serialize_u64(self.0.as_secs())
+        } else {
+            serializer.serialize_f64(self.0.as_secs_f64())
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Number;
+
+        impl Visitor<'_> for Number {
+            type Value = Seconds;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of seconds, from 0")
+            }
+
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Seconds, E> {
+                Ok(Seconds(Duration::from_secs(seconds)))
+            }
+
+            fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Seconds, E> {
+                Duration::try_from_secs_f64(seconds)
+                    .map(Seconds)
+                    .map_err(|_| E::invalid_value(Unexpected::Other("another number"), &self))
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Seconds, E> {
+                Err(E::invalid_value(Unexpected::Other("a negative number"), &self))
+            }
+        }
+
+        deserializer.deserialize_any(Number)
+    }
+}
+
+impl From<Duration> for Seconds {
+    fn from(duration: Duration) -> Self {
+        Self(duration)
+    }
+}
+
+/// A password in the open: the one type that writes one. Redacted in `Debug`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Password(pub Secret);
+
+impl Serialize for Password {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.expose())
+    }
+}
+
+impl From<Secret> for Password {
+    fn from(secret: Secret) -> Self {
+        Self(secret)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(duration: Duration) -> String {
+        serde_json::to_string(&Seconds(duration)).unwrap()
+    }
+
+    #[test]
+    fn whole_seconds_are_written_as_integers_and_others_survive_the_trip() {
+        assert_eq!(written(Duration::from_secs(900)), "900");
+        assert_eq!(written(Duration::from_millis(1_500)), "1.5");
+        for nanos in [1, 999, 123_456_789, 86_399_999_999_999, 300_000_000] {
+            let duration = Duration::from_nanos(nanos);
+            assert_eq!(serde_json::from_str::<Seconds>(&written(duration)).unwrap().0, duration);
+        }
+    }
+
+    #[test]
+    fn no_number_of_seconds_is_below_zero_or_beyond_counting() {
+        for bad in ["-1", "-0.5", "1e300", "\"5\"", "[]"] {
+            let error = serde_json::from_str::<Seconds>(bad).unwrap_err().to_string();
+            assert!(error.contains("expected a number of seconds, from 0"), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn times_have_six_places_and_a_z() {
+        let time: Time = serde_json::from_str("\"2026-01-02T03:04:05+00:00\"").unwrap();
+        assert_eq!(serde_json::to_string(&time).unwrap(), "\"2026-01-02T03:04:05.000000Z\"");
+    }
+
+    #[test]
+    fn a_password_shows_in_json_alone() {
+        let password = Password(Secret::try_from("hunter2").unwrap());
+        assert_eq!(format!("{password:?}"), "Password(Secret(***))");
+        assert_eq!(serde_json::to_string(&password).unwrap(), "\"hunter2\"");
+    }
+}
