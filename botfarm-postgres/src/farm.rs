@@ -1,0 +1,196 @@
+//! The farm: the trait, each call in a task of its own.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use botfarm_core::{
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Ending, Error as FarmError, ImportReport, Lease,
+    LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats, background,
+    Keyring,
+};
+use tokio::{runtime::Handle, sync::oneshot};
+use uuid::Uuid;
+
+use crate::connection::repeat;
+use crate::{connection::Database, error, keys, options::PostgresOptions, queue, queue::Queue, schema};
+
+/// A farm on PostgreSQL 14 or later, shared by any number of processes.
+///
+/// A clone is another handle to the same farm. All I/O happens on botfarm's own runtime (or the one of the options), each
+/// call in a task that runs to its end whatever becomes of the caller: a statement that was sent is never left half done.
+#[derive(Clone)]
+pub struct PostgresFarm(Arc<Farm>);
+
+/// What the calls share.
+pub(crate) struct Farm {
+    pub(crate) database: Database,
+    pub(crate) keyring: Keyring,
+    pub(crate) policy: LeasePolicy,
+    pub(crate) takeover_grace: Duration,
+    pub(crate) queue: Queue,
+    pub(crate) runtime: Handle,
+    /// By which the waiters of this process are told apart.
+    pub(crate) process: Uuid,
+}
+
+impl PostgresFarm {
+    /// Opens the farm in a database, with the key that its passwords are sealed with.
+    ///
+    /// Brings the schema up to date first, unless the options say otherwise. An empty database becomes an empty farm
+    /// under this key.
+    ///
+    /// # Errors
+    /// `Unavailable` when no host can be reached that takes writes; `Forbidden` when the key is not that of the farm;
+    /// `Invalid` when the schema is not up to date and is not to be brought there.
+    pub async fn connect(options: PostgresOptions, keyring: Keyring) -> Result<Self> {
+        let runtime = options.runtime.clone().unwrap_or_else(background::handle);
+        let task = runtime.clone().spawn(async move {
+            if options.migrate {
+                schema::migrate(&options).await?;
+            }
+            let database = Database::connect(&options).await?;
+            schema::check(&database).await?;
+            keys::check(&database, &keyring).await?;
+            let farm = Arc::new(Farm {
+                database,
+                keyring,
+                policy: options.policy,
+                takeover_grace: options.takeover_grace,
+                queue: Queue::default(),
+                runtime,
+                process: Uuid::new_v4(),
+            });
+            farm.notice_epoch().await?;
+            queue::start(&farm, options.listen);
+            Ok::<_, error::Error>(Self(farm))
+        });
+        Ok(joined(task.await)??)
+    }
+
+    /// Seals every password anew that is sealed under an old key, while the farm is in use. Returns how many.
+    ///
+    /// # Errors
+    /// `Forbidden` when a password is sealed under a key that the keyring does not have.
+    pub async fn rekey(&self) -> Result<u64> {
+        self.run(async |farm| keys::rekey(&farm).await).await
+    }
+
+    /// Runs a call to its end in a task of its own.
+    async fn run<T, F>(&self, call: impl FnOnce(Arc<Farm>) -> F) -> Result<T>
+    where
+        F: Future<Output = error::Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let task = self.0.runtime.spawn(call(self.0.clone()));
+        Ok(joined(task.await)??)
+    }
+}
+
+/// What a task gave. One that panicked, or whose runtime has gone, failed.
+fn joined<T>(task: Result<T, tokio::task::JoinError>) -> Result<T> {
+    task.map_err(FarmError::backend)
+}
+
+#[async_trait]
+impl BotFarm for PostgresFarm {
+    async fn create(&self, bot: NewBot) -> Result<Bot> {
+        self.run(async move |farm| farm.create(&bot).await).await
+    }
+
+    async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
+        self.run(async move |farm| farm.import(&bots, dry_run).await).await
+    }
+
+    async fn get(&self, id: BotId) -> Result<Bot> {
+        self.run(async move |farm| farm.get(id).await).await
+    }
+
+    async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.run(async move |farm| farm.list(&filter, &page).await).await
+    }
+
+    async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
+        self.run(async move |farm| farm.update(id, &changes).await).await
+    }
+
+    async fn delete(&self, id: BotId) -> Result<()> {
+        self.run(async move |farm| farm.delete(id).await).await
+    }
+
+    async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
+        let (mut answer, answered) = oneshot::channel();
+        let farm = self.0.clone();
+        self.0.runtime.spawn(async move {
+            let id = request.id;
+            let acquired = farm.acquire(&request, &mut answer).await;
+            // Nobody has received the lease, unless a twin has.
+            if let Err(Ok(_)) = answer.send(acquired)
+                && let Err(error) = farm.undo(id, 1).await
+            {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "a lease that nobody received could not be undone; its TTL will end it");
+            }
+        });
+        match answered.await {
+            Ok(acquired) => Ok(acquired?),
+            Err(gone) => Err(FarmError::backend(gone)),
+        }
+    }
+
+    async fn lookup(&self, id: LeaseId) -> Result<Lease> {
+        self.run(async move |farm| farm.lookup(id).await).await
+    }
+
+    async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
+        self.run(async move |farm| farm.renew(id, ttl).await).await
+    }
+
+    async fn release(&self, id: LeaseId, ending: Ending) -> Result<()> {
+        self.run(async move |farm| farm.release(id, &ending).await).await
+    }
+
+    async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()> {
+        self.run(async move |farm| farm.release_bot(bot, &release).await).await
+    }
+
+    async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
+        self.run(async move |farm| farm.revoke(bot, &revocation).await).await
+    }
+
+    async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        let page = page.clone();
+        self.run(async move |farm| farm.leases(&page).await).await
+    }
+
+    async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
+        let page = page.clone();
+        self.run(async move |farm| farm.history(bot, &page).await).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        self.run(async |farm| farm.stats().await).await
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.run(async |farm: Arc<Farm>| {
+            repeat!(farm.database, |pool| {
+                    // One that takes writes: a farm that can only be looked at does not serve.
+                    let standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(&pool).await?;
+                    if standby {
+                        let detail = "the database is a standby, which takes no writes".to_owned();
+                        return Err(error::Error::Unreachable { detail, source: None });
+                    }
+                    Ok(())
+                })
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for PostgresFarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Farm { policy, process, .. } = &*self.0;
+        f.debug_struct("PostgresFarm").field("policy", policy).field("process", process).finish_non_exhaustive()
+    }
+}

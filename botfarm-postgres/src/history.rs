@@ -1,0 +1,84 @@
+//! Who had a bot, and when.
+
+use botfarm_core::{BotId, Cursor, Error as FarmError, Fence, LeaseEnd, LeaseRecord, Page, PageRequest};
+
+use crate::connection::repeat;
+use crate::{error::Result, farm::Farm, rows};
+
+impl Farm {
+    pub(crate) async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
+        let limit = page.checked_limit()?;
+        let before = page.cursor.as_ref().map(Cursor::fence).transpose()?.map_or(i64::MAX, |fence| fence.0);
+        let rows = repeat!(self.database, |pool| {
+                Ok(sqlx::query!(
+                    r#"select
+                        fence as "fence!",
+                        holder as "holder!",
+                        note,
+                        url,
+                        leased_at as "leased_at!",
+                        -- A lease that has expired without anybody having noticed is over all the same.
+                        case when expires_at > now() then null else expires_at end as ended_at,
+                        'expired' as "reason!",
+                        null as outcome,
+                        null as ended_by,
+                        null as end_note
+                    from bot_slots
+                    where bot_id = $1
+                        and lease_id is not null
+                        and not offered
+                        and fence < $2
+                    union all
+                    (
+                        select fence, holder, note, url, leased_at, ended_at, reason, outcome, ended_by, end_note
+                        from history
+                        where bot_id = $1
+                            and fence < $2
+                        order by fence desc
+                        limit $3
+                    )
+                    order by 1 desc
+                    limit $3"#,
+                    bot.as_uuid(),
+                    before,
+                    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+                )
+                .fetch_all(&pool)
+                .await?)
+            })?;
+        let exists = repeat!(self.database, |pool| {
+                Ok(sqlx::query_scalar!(
+                    r#"select exists (select from bots where id = $1) as "exists!""#,
+                    bot.as_uuid()
+                )
+                .fetch_one(&pool)
+                .await?)
+            })?;
+        if !exists {
+            return Err(FarmError::NoSuchBot { id: bot }.into());
+        }
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let end = match row.ended_at {
+                Some(at) => Some(LeaseEnd {
+                    at,
+                    reason: rows::reason(&row.reason)?,
+                    outcome: row.outcome.as_deref().map(rows::outcome).transpose()?,
+                    by: row.ended_by.as_deref().map(rows::text).transpose()?,
+                    note: row.end_note.as_deref().map(rows::text).transpose()?,
+                }),
+                None => None,
+            };
+            records.push(LeaseRecord {
+                bot,
+                fence: Fence(row.fence),
+                holder: rows::text(&row.holder)?,
+                note: row.note.as_deref().map(rows::text).transpose()?,
+                url: row.url.as_deref().map(rows::text).transpose()?,
+                from: row.leased_at,
+                end,
+            });
+        }
+        Ok(Page::of(records, limit, |record| Cursor::before_fence(record.fence)))
+    }
+}

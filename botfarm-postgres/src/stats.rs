@@ -1,0 +1,65 @@
+//! Counting.
+
+use botfarm_core::{PoolStats, Stats};
+
+use crate::connection::repeat;
+use crate::{error::Result, farm::Farm, rows};
+
+impl Farm {
+    pub(crate) async fn stats(&self) -> Result<Stats> {
+        let rows = repeat!(self.database, |pool| {
+                Ok(sqlx::query!(
+                    r#"with counts as (
+                        select
+                            pool_id,
+                            count(*) as total,
+                            count(*) filter (where state = 'leased') as leased,
+                            count(*) filter (where state = 'cooling') as cooling,
+                            count(*) filter (where state = 'free' and condition = 'ready') as free,
+                            count(*) filter (where state = 'free' and condition = 'dirty') as dirty,
+                            count(*) filter (where state = 'free' and condition = 'broken') as broken
+                        from (select s.pool_id, s.condition, botfarm_state(s) as state from bot_slots s) s
+                        group by pool_id
+                    )
+                    select
+                        p.project_id,
+                        p.env,
+                        p.domain,
+                        c.total as "total!",
+                        c.leased as "leased!",
+                        c.cooling as "cooling!",
+                        c.free as "free!",
+                        c.dirty as "dirty!",
+                        c.broken as "broken!"
+                    from counts c
+                    join pools p on p.id = c.pool_id"#
+                )
+                .fetch_all(&pool)
+                .await?)
+            })?;
+        let waiting = repeat!(self.database, |pool| {
+                Ok(sqlx::query_scalar!(
+                    r#"select count(*) as "waiting!" from waiters where not granted and alive_until > now()"#
+                )
+                .fetch_one(&pool)
+                .await?)
+            })?;
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        let mut pools = Vec::with_capacity(rows.len());
+        for row in rows {
+            pools.push(PoolStats {
+                project: row.project_id.into(),
+                env: rows::text(&row.env)?,
+                domain: rows::text(&row.domain)?,
+                total: number(row.total),
+                free: number(row.free),
+                leased: number(row.leased),
+                cooling: number(row.cooling),
+                dirty: number(row.dirty),
+                broken: number(row.broken),
+            });
+        }
+        pools.sort_by_key(|pool| (pool.project, pool.env, pool.domain));
+        Ok(Stats { pools, waiting: number(waiting) })
+    }
+}
