@@ -1,2 +1,13 @@
-//! Leases real test accounts to parallel end-to-end tests.
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod connect;
+
 pub use botfarm_core::*;
+#[cfg(feature = "http")]
+pub use botfarm_http::HttpFarm;
+#[cfg(feature = "memory")]
+pub use botfarm_memory::MemoryFarm;
+#[cfg(feature = "postgres")]
+pub use botfarm_postgres::PostgresFarm;
+pub use connect::{connect, connect_from_env, env_or_file};

@@ -1,0 +1,270 @@
+//! From a URL to a farm.
+
+use std::{ffi::OsString, fs, sync::Arc};
+
+use botfarm_core::{BotFarm, Error, Result};
+
+/// What a URL of a farm looks like.
+const URLS: &str = "memory:, postgres://user@host/database or http://host:port";
+
+/// Opens the farm at `url`:
+///
+/// | URL | farm | feature |
+/// |---|---|---|
+/// | `memory:` | a new, empty one within this process | `memory` (default) |
+/// | `postgres://user@host/database` | the one in this database | `postgres` |
+/// | `http://host:port`, `https://…` | the one that this service serves | `http` |
+///
+/// Secrets come from the environment: the key of a database from `BOTFARM_KEY`, as `Keyring::from_env` reads it, the
+/// token of a service from `BOTFARM_TOKEN`, or from the file that `BOTFARM_TOKEN_FILE` names.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> botfarm::Result<()> {
+/// # #[cfg(feature = "memory")] {
+/// let farm = botfarm::connect("memory:").await?;
+/// assert_eq!(farm.stats().await?.waiting, 0);
+/// # }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Errors
+/// `Malformed` or `Invalid` when it is no such URL, when the feature that it needs is off, and for a secret that is
+/// missing or faulty; `Unavailable` when the database cannot be reached. A service is not called yet:
+/// [`check`](BotFarm::check) does that.
+pub async fn connect(url: &str) -> Result<Arc<dyn BotFarm>> {
+    open(url, &|name| std::env::var_os(name)).await
+}
+
+/// Opens the farm that `BOTFARM_URL` names (or the file that `BOTFARM_URL_FILE` names), as [`connect`] does.
+///
+/// With `memory:` everybody in the process gets the same farm, since two of them would lend one account to two tests.
+/// For the same reason it is refused under cargo-nextest, where every test is a process.
+///
+/// # Errors
+/// Those of [`connect`]; `Malformed` when the variable is missing, or names what cannot work.
+pub async fn connect_from_env() -> Result<Arc<dyn BotFarm>> {
+    open_from_env(&|name| std::env::var_os(name)).await
+}
+
+/// The value of the variable `name`, or of the file that the variable `name` with `_FILE` after it names; a line break
+/// at the file's end is left out. The usual way for a secret to come into a container.
+///
+/// # Errors
+/// `Malformed` when both are set, the value is not UTF-8, or the file cannot be read.
+pub fn env_or_file(name: &str) -> Result<Option<String>> {
+    read(name, &|name| std::env::var_os(name))
+}
+
+/// Looks variables up; so that tests need not change those of the process.
+type Vars<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
+
+async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
+    // The URL is never repeated: it may hold a password.
+    match url.split_once(':') {
+        Some(("memory", "")) => memory(),
+        Some(("postgres" | "postgresql", _)) => postgres(url, vars).await,
+        Some(("http" | "https", _)) => http(url, vars),
+        _ => Err(malformed(format!("this is not the URL of a farm; give {URLS}"))),
+    }
+}
+
+async fn open_from_env(vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
+    let Some(url) = read("BOTFARM_URL", vars)? else {
+        return Err(malformed(format!("BOTFARM_URL is not set, so there is no farm to connect to; set it to {URLS}")));
+    };
+    if url != "memory:" {
+        return open(&url, vars).await;
+    }
+    if vars("NEXTEST").is_some_and(|value| value == "1") {
+        return Err(malformed(
+            "BOTFARM_URL is memory:, but cargo-nextest runs every test in a process of its own, so each would have a \
+             farm of its own, and two tests the same account; start `botfarm serve`, and set BOTFARM_URL to its \
+             address",
+        ));
+    }
+    shared_memory()
+}
+
+fn read(name: &str, vars: Vars<'_>) -> Result<Option<String>> {
+    let file_name = format!("{name}_FILE");
+    // An empty value is none: that is what a variable that is not set becomes on its way through a compose file.
+    let set = |name: &str| vars(name).filter(|value| !value.is_empty());
+    match (set(name), set(&file_name)) {
+        (None, None) => Ok(None),
+        (Some(_), Some(_)) => Err(malformed(format!("{name} and {file_name} are both set; keep one of them"))),
+        (Some(value), None) => {
+            value.into_string().map(Some).map_err(|_| malformed(format!("{name} is not a text in UTF-8")))
+        }
+        (None, Some(path)) => match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+            Err(error) => {
+                Err(malformed(format!("{file_name} names {}, which cannot be read: {error}", path.display())))
+            }
+        },
+    }
+}
+
+fn malformed(detail: impl Into<String>) -> Error {
+    Error::Malformed { detail: detail.into() }
+}
+
+#[cfg(not(all(feature = "memory", feature = "postgres", feature = "http")))]
+fn feature_off(scheme: &str, feature: &str) -> Error {
+    malformed(format!(
+        "a farm at {scheme} needs the feature `{feature}`; turn it on: botfarm = {{ features = [\"{feature}\"] }}"
+    ))
+}
+
+#[cfg(feature = "memory")]
+fn memory() -> Result<Arc<dyn BotFarm>> {
+    Ok(Arc::new(botfarm_memory::MemoryFarm::new()))
+}
+
+#[cfg(not(feature = "memory"))]
+fn memory() -> Result<Arc<dyn BotFarm>> {
+    Err(feature_off("memory:", "memory"))
+}
+
+#[cfg(feature = "memory")]
+fn shared_memory() -> Result<Arc<dyn BotFarm>> {
+    use std::sync::LazyLock;
+
+    static SHARED: LazyLock<botfarm_memory::MemoryFarm> = LazyLock::new(botfarm_memory::MemoryFarm::new);
+    Ok(Arc::new(SHARED.clone()))
+}
+
+#[cfg(not(feature = "memory"))]
+fn shared_memory() -> Result<Arc<dyn BotFarm>> {
+    memory()
+}
+
+#[cfg(feature = "postgres")]
+async fn postgres(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
+    use botfarm_postgres::{PostgresFarm, PostgresOptions};
+
+    let options = PostgresOptions::new(url)?;
+    let keyring = botfarm_core::Keyring::from_vars(vars).map_err(|error| malformed(error.to_string()))?;
+    Ok(Arc::new(PostgresFarm::connect(options, keyring).await?))
+}
+
+#[cfg(not(feature = "postgres"))]
+fn postgres(_: &str, _: Vars<'_>) -> std::future::Ready<Result<Arc<dyn BotFarm>>> {
+    std::future::ready(Err(feature_off("postgres://…", "postgres")))
+}
+
+#[cfg(feature = "http")]
+fn http(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
+    let mut farm = botfarm_http::HttpFarm::builder(url);
+    if let Some(token) = read("BOTFARM_TOKEN", vars)? {
+        farm = farm.token(token);
+    }
+    Ok(Arc::new(farm.build()?))
+}
+
+#[cfg(not(feature = "http"))]
+fn http(_: &str, _: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
+    Err(feature_off("http://…", "http"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, io::Write};
+
+    use super::*;
+
+    /// What [`open_from_env`] says, given these variables.
+    async fn refusal(vars: &[(&str, &str)]) -> String {
+        let vars: HashMap<_, _> = vars.iter().copied().collect();
+        let opened = open_from_env(&|name| vars.get(name).map(OsString::from)).await;
+        opened.expect_err("a farm was opened").to_string()
+    }
+
+    #[cfg(feature = "memory")]
+    async fn opened(vars: &[(&str, &str)]) -> Arc<dyn BotFarm> {
+        let vars: HashMap<_, _> = vars.iter().copied().collect();
+        open_from_env(&|name| vars.get(name).map(OsString::from)).await.unwrap()
+    }
+
+    #[cfg(feature = "memory")]
+    async fn create(farm: &Arc<dyn BotFarm>, login: &str) -> botfarm_core::Bot {
+        use botfarm_core::{Env, NewBot, ProjectId};
+
+        let password = "not-a-real-password".try_into().unwrap();
+        farm.create(NewBot::new(login.parse().unwrap(), password, ProjectId::new(), Env::Stage)).await.unwrap()
+    }
+
+    #[cfg(feature = "memory")]
+    #[tokio::test]
+    async fn a_memory_farm_from_the_environment_is_one_for_the_whole_process() {
+        let [one, other] = [opened(&[("BOTFARM_URL", "memory:")]).await, opened(&[("BOTFARM_URL", "memory:")]).await];
+        let bot = create(&one, "ada@shop.example").await;
+        assert_eq!(other.get(bot.id).await.unwrap(), bot);
+    }
+
+    #[cfg(feature = "memory")]
+    #[tokio::test]
+    async fn a_memory_farm_by_its_url_is_a_new_one() {
+        let [one, other] = [connect("memory:").await.unwrap(), connect("memory:").await.unwrap()];
+        let bot = create(&one, "ada@shop.example").await;
+        assert_eq!(other.get(bot.id).await.unwrap_err().code(), "no-such-user");
+    }
+
+    #[tokio::test]
+    async fn under_nextest_a_memory_farm_from_the_environment_is_refused_with_a_hint() {
+        let refusal = refusal(&[("BOTFARM_URL", "memory:"), ("NEXTEST", "1")]).await;
+        assert!(refusal.contains("cargo-nextest") && refusal.contains("botfarm serve"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn without_a_url_it_says_which_there_are() {
+        for vars in [&[][..], &[("BOTFARM_URL", "")]] {
+            let refusal = refusal(vars).await;
+            assert_eq!(refusal, format!("BOTFARM_URL is not set, so there is no farm to connect to; set it to {URLS}"));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_no_url_is_refused_without_being_repeated() {
+        for url in ["", "memory", "memory:s3cret", "ftp://u:s3cret@host", "user:s3cret@host/farm", ":s3cret"] {
+            let refusal = connect(url).await.expect_err(url).to_string();
+            assert_eq!(refusal, format!("this is not the URL of a farm; give {URLS}"));
+        }
+    }
+
+    #[test]
+    fn a_variable_may_be_in_a_file() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "s3cret ").unwrap();
+        let path = file.path().as_os_str().to_owned();
+        let vars = |name: &str| (name == "BOTFARM_TOKEN_FILE").then(|| path.clone());
+        assert_eq!(read("BOTFARM_TOKEN", &vars).unwrap().as_deref(), Some("s3cret "));
+    }
+
+    #[tokio::test]
+    async fn a_variable_and_its_file_are_not_both_taken() {
+        let refusal = refusal(&[("BOTFARM_URL", "memory:"), ("BOTFARM_URL_FILE", "/run/secrets/url")]).await;
+        assert_eq!(refusal, "BOTFARM_URL and BOTFARM_URL_FILE are both set; keep one of them");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_not_there_is_named() {
+        let refusal = refusal(&[("BOTFARM_URL_FILE", "/nowhere/url")]).await;
+        assert!(refusal.starts_with("BOTFARM_URL_FILE names /nowhere/url, which cannot be read: "), "{refusal}");
+    }
+
+    #[cfg(feature = "postgres")]
+    #[tokio::test]
+    async fn a_database_without_a_key_is_refused_before_it_is_touched() {
+        let refusal = refusal(&[("BOTFARM_URL", "postgres://nobody@127.0.0.1:1/none")]).await;
+        assert!(refusal.contains("BOTFARM_KEY"), "{refusal}");
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    #[tokio::test]
+    async fn a_url_whose_feature_is_off_names_the_feature() {
+        let refusal = connect("postgres://nobody@127.0.0.1/none").await.unwrap_err().to_string();
+        assert!(refusal.contains("features = [\"postgres\"]"), "{refusal}");
+    }
+}
