@@ -31,6 +31,7 @@ mod keyring;
 mod labels;
 mod lease;
 pub mod matching;
+pub mod operators;
 mod page;
 mod policy;
 mod secret;
