@@ -3,10 +3,26 @@
 //! Each command is a module with a struct of its arguments and a method `run`. A new one is listed here twice: below
 //! `mod`, and in [`Command`].
 
+mod client;
+mod completions;
 mod config;
+mod doctor;
+mod export;
 mod failure;
+mod healthcheck;
+mod history;
+mod holder;
+mod import;
+mod leases;
 mod log;
+mod output;
+mod release;
+mod revoke;
+mod run;
 mod serve;
+mod user;
+mod users;
+mod wanted;
 
 use std::{
     io::{self, Write},
@@ -52,6 +68,17 @@ macro_rules! commands {
 
 commands! {
     Serve(serve::Serve),
+    Run(run::Run),
+    Users(users::Users),
+    Import(import::Import),
+    Export(export::Export),
+    Leases(leases::Leases),
+    Release(release::Release),
+    Revoke(revoke::Revoke),
+    History(history::History),
+    Doctor(doctor::Doctor),
+    Healthcheck(healthcheck::Healthcheck),
+    Completions(completions::Completions),
 }
 
 #[tokio::main]

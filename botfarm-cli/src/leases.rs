@@ -1,0 +1,58 @@
+//! `botfarm leases`: who holds what.
+
+use std::process::ExitCode;
+
+use botfarm_core::PageRequest;
+use botfarm_http::wire;
+use clap::Args;
+
+use crate::{
+    client,
+    config::Config,
+    failure::Failure,
+    output::{Output, ago, ahead, named},
+};
+
+/// Lists the leases in force: who holds which accounts, since when, and until when unless it is renewed
+#[derive(Debug, Args)]
+pub(crate) struct Leases {
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Leases {
+    /// Lists them, those held longest first.
+    pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        let farm = client::connect(&config).await?;
+        let (mut leases, mut page) = (Vec::new(), PageRequest::first(PageRequest::MAX));
+        loop {
+            let listed = farm.leases(&page).await?;
+            leases.extend(listed.items);
+            if listed.next.is_none() {
+                break;
+            }
+            page = page.after(listed.next);
+        }
+        leases.sort_by_key(|lease| lease.acquired_at);
+        let rows: Vec<_> = leases
+            .iter()
+            .map(|lease| {
+                let users = lease.bots.iter().map(|(role, bot)| match role {
+                    Some(role) => format!("{role}: {}", named(bot)),
+                    None => named(bot),
+                });
+                [
+                    users.collect::<Vec<_>>().join(", "),
+                    lease.holder.to_string(),
+                    ago(lease.acquired_at),
+                    ahead(lease.expires_at),
+                    lease.url.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    lease.note.as_ref().map(ToString::to_string).unwrap_or_default(),
+                ]
+            })
+            .collect();
+        let json: Vec<_> = leases.into_iter().map(wire::ActiveLease::from).collect();
+        self.output.list(&json, ["USERS", "HOLDER", "TAKEN", "EXPIRES", "URL", "NOTE"], rows)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

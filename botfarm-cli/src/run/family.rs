@@ -1,0 +1,100 @@
+//! The processes that a process has started, by themselves and through others.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// One process. Its time of start tells it from a later one with the same id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    pid: Pid,
+    started: u64,
+}
+
+impl Member {
+    /// Signals it, if it is still there.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if self.is_there() {
+            let _ = kill_process(self.pid, signal);
+        }
+    }
+
+    /// Whether it is still there.
+    pub(crate) fn is_there(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid.as_raw_nonzero()));
+        stat.is_ok_and(|stat| parsed(&stat).is_some_and(|process| process.started == self.started && !process.ended))
+    }
+}
+
+/// All descendants of `ancestor`. None where there is no `/proc`.
+pub(crate) fn of(ancestor: Pid) -> Vec<Member> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let processes: Vec<Process> = entries
+        .filter(|entry| entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit))
+        .filter_map(|entry| parsed(&fs::read_to_string(entry.path().join("stat")).ok()?))
+        .collect();
+    let mut family = Vec::new();
+    let mut parents = vec![ancestor.as_raw_nonzero().get()];
+    while let Some(parent) = parents.pop() {
+        for child in processes.iter().filter(|process| process.parent == parent && !process.ended) {
+            parents.push(child.pid.as_raw_nonzero().get());
+            family.push(Member { pid: child.pid, started: child.started });
+        }
+    }
+    family
+}
+
+struct Process {
+    pid: Pid,
+    parent: i32,
+    started: u64,
+    ended: bool,
+}
+
+/// Reads `/proc/…/stat`: `pid (name) state ppid …`, the time of start being field 22. The name may hold anything.
+fn parsed(stat: &str) -> Option<Process> {
+    let (pid, _) = stat.split_once(' ')?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    let ended = matches!(fields.next()?, "Z" | "X");
+    let parent = fields.next()?.parse().ok()?;
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Process { pid: Pid::from_raw(pid.parse().ok()?)?, parent, started, ended })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn names_with_brackets_and_blanks_do_not_confuse() {
+        let stat = "42 (a) b (c) S 7 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 8128 1 2 3";
+        let process = parsed(stat).unwrap();
+        let pid = process.pid.as_raw_nonzero().get();
+        assert_eq!((pid, process.parent, process.started, process.ended), (42, 7, 8128, false));
+        assert!(parsed("").is_none() && parsed("42 (a) S").is_none());
+    }
+
+    #[test]
+    fn a_family_is_found_and_ended() {
+        let mut shell = Command::new("sh")
+            .args(["-c", "exec 3<&0; sh -c 'read x; :' <&3 & echo; wait"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let pid = Pid::from_raw(shell.id().cast_signed()).unwrap();
+        let mut line = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
+        let family = of(pid);
+        assert_eq!(family.len(), 1);
+        assert!(family[0].is_there());
+        family[0].signal(Signal::KILL);
+        // The shell waits for its child, so its end is the child's end.
+        shell.wait().unwrap();
+        assert!(!family[0].is_there());
+        assert_eq!(of(pid), []);
+    }
+}

@@ -1,0 +1,139 @@
+//! Stands in the queue, and says why.
+
+use std::{fmt, time::Duration};
+
+use botfarm_core::{BotFarm, Error, Lease, LeaseId, LeaseRequest, Page, PageRequest, Shortage};
+use rustix::process::Signal;
+
+use super::{clock::Moment, say, signals::Signals};
+use crate::{
+    failure::Failure,
+    output::{ago, lasting},
+};
+
+/// How often the reason is given.
+const SLICE: Duration = Duration::from_secs(10);
+
+/// How long the first attempt takes before the reason is given for the first time.
+const FIRST_SLICE: Duration = Duration::from_secs(1);
+
+/// How long a farm may be out of reach while somebody stands in its queue: as long as it keeps the place.
+const OUTAGE: Duration = Duration::from_secs(30);
+
+/// How long a release may take that ends nothing any more, or at worst a lease that nobody has.
+const LEAVING: Duration = Duration::from_secs(1);
+
+/// How long it may take to find out who holds what.
+const EXPLAINING: Duration = Duration::from_secs(2);
+
+/// How many holders are named.
+const NAMED: usize = 5;
+
+/// Leases what `request` says within `wait`. Asks in slices under one lease id, which keeps the place in the queue.
+/// Gives the lease, and when it was asked for.
+///
+/// A signal ends the wait and leaves the queue.
+///
+/// # Errors
+/// With the exit code: 124 when nothing became free in time, 128 + n for a signal, 125 for everything else.
+pub(crate) async fn acquire(
+    farm: &dyn BotFarm,
+    request: LeaseRequest,
+    wait: Duration,
+    signals: &mut Signals,
+) -> Result<(Lease, Moment), Failure> {
+    let until = Moment::now().after(wait);
+    let mut slice = FIRST_SLICE;
+    let mut unreachable_since = None;
+    loop {
+        let asked = Moment::now();
+        let next = asked.after(slice.min(until.left()));
+        let attempt = farm.acquire(request.clone().wait(next.left()));
+        let error = tokio::select! {
+            granted = attempt => match granted {
+                Ok(lease) => return Ok((lease, asked)),
+                Err(error) => error,
+            },
+            signal = signals.next() => return Err(left(farm, request.id, signal).await),
+        };
+        let next = match &error {
+            Error::Busy(_) | Error::Exhausted(_) if until.left().is_zero() => {
+                let hint = if wait.is_zero() { " (--wait 5m stands in the queue for 5 minutes)" } else { "" };
+                return Err(Failure::coded(124, format!("{error}{hint}")));
+            }
+            Error::Busy(_) | Error::Exhausted(_) => {
+                unreachable_since = None;
+                // A farm may count the wait in whole seconds, and be early.
+                next
+            }
+            Error::Unavailable { retry_after, .. } => {
+                let since = *unreachable_since.get_or_insert(asked);
+                if Moment::now().since(since) >= OUTAGE || until.left().is_zero() {
+                    return Err(Failure::from(error));
+                }
+                Moment::now().after((*retry_after).clamp(Duration::from_millis(500), Duration::from_secs(5)))
+            }
+            _ => return Err(Failure::from(error)),
+        };
+        slice = SLICE;
+        tokio::select! {
+            _ = tokio::time::timeout(EXPLAINING, explain(farm, &request, &error, until)) => {}
+            signal = signals.next() => return Err(left(farm, request.id, signal).await),
+        }
+        tokio::select! {
+            () = next.min(until).come() => {}
+            signal = signals.next() => return Err(left(farm, request.id, signal).await),
+        }
+    }
+}
+
+/// Leaves the queue: the call is dropped by now. Should its grant be on the way all the same, it is given back.
+async fn left(farm: &dyn BotFarm, id: LeaseId, signal: Signal) -> Failure {
+    let _ = tokio::time::timeout(LEAVING, farm.release(id, botfarm_core::Ending::clean())).await;
+    Failure::coded(128_u8.saturating_add(u8::try_from(signal.as_raw()).unwrap_or(0)), "left the queue")
+}
+
+/// Says what is waited for, and who has it.
+async fn explain(farm: &dyn BotFarm, request: &LeaseRequest, error: &Error, until: Moment) {
+    let (short, reason): (usize, &dyn fmt::Display) = match error {
+        Error::Exhausted(shortage) => (shortage.selector, &Counts(shortage)),
+        Error::Busy(busy) => (0, busy),
+        error => (0, error),
+    };
+    let Some(selector) = request.selectors.get(short) else { return };
+    say(format_args!("waiting for {selector}, {} more at most: {reason}", lasting(until.left())));
+    if !matches!(error, Error::Exhausted(_)) {
+        return;
+    }
+    // Whoever may not list leases waits all the same.
+    let Ok(Page { items, .. }) = farm.leases(&PageRequest::first(PageRequest::MAX)).await else { return };
+    let mut holders: Vec<_> = items
+        .iter()
+        .flat_map(|lease| lease.bots.iter().map(move |(_, bot)| (lease, bot)))
+        .filter(|(_, bot)| request.could_take(selector, bot))
+        .collect();
+    holders.sort_by_key(|(lease, _)| lease.acquired_at);
+    for (lease, bot) in holders.iter().take(NAMED) {
+        let url = lease.url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
+        say(format_args!("  {} is held by {}, taken {}{url}", bot.login, lease.holder, ago(lease.acquired_at)));
+    }
+    if let more @ 1.. = holders.len().saturating_sub(NAMED) {
+        say(format_args!("  and {more} more"));
+    }
+}
+
+/// The counts of a shortage, without advice.
+struct Counts<'a>(&'a Shortage);
+
+impl fmt::Display for Counts<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shortage { matching, leased, cooling, out_of_service, waiting, .. } = self.0;
+        write!(f, "{matching} match, {leased} leased")?;
+        for (count, what) in [(cooling, "cooling"), (out_of_service, "out of service")] {
+            if *count > 0 {
+                write!(f, ", {count} {what}")?;
+            }
+        }
+        write!(f, "; {waiting} waiting")
+    }
+}

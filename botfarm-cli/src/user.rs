@@ -1,0 +1,33 @@
+//! USER: how people name an account on the command line.
+
+use botfarm_core::{Bot, BotFarm, BotFilter, BotId, Env, PageRequest};
+
+use crate::{failure::Failure, output::named};
+
+/// Finds the bot by its id, its login, or its env and login: `stage/qa-7`.
+///
+/// # Errors
+/// When there is none, or several.
+pub(crate) async fn find(farm: &dyn BotFarm, user: &str) -> Result<Bot, Failure> {
+    if let Ok(id) = user.parse::<BotId>() {
+        return Ok(farm.get(id).await?);
+    }
+    let (env, login) = match user.split_once('/') {
+        Some((env, login)) if env.parse::<Env>().is_ok() => (env.parse().ok(), login),
+        _ => (None, user),
+    };
+    let login = login.parse().map_err(|error| Failure::usage(format!("USER: a login {error}")))?;
+    let filter = BotFilter { env, login: Some(login), ..BotFilter::default() };
+    // A login is unique within an env, so this is all.
+    let found = farm.list(&filter, &PageRequest::default()).await?.items;
+    match <[Bot; 1]>::try_from(found) {
+        Ok([bot]) => Ok(bot),
+        Err(none) if none.is_empty() => {
+            Err(Failure::new(format!("there is no user {user}; `botfarm users` lists those that there are")))
+        }
+        Err(several) => {
+            let names: Vec<_> = several.iter().map(named).collect();
+            Err(Failure::usage(format!("there are {} users {user}; say which: {}", names.len(), names.join(", "))))
+        }
+    }
+}
