@@ -115,7 +115,7 @@ impl Selector {
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
         fn agree<T: PartialEq>(one: Option<T>, other: Option<T>) -> bool {
-            one.is_none() || other.is_none() || one == other
+            one.zip(other).is_none_or(|(one, other)| one == other)
         }
         agree(self.id, other.id)
             && agree(self.project, other.project)

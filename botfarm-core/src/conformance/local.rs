@@ -1,0 +1,174 @@
+//! What a farm promises to those who hold it in their own process: a service before all.
+
+use super::{
+    answers::{lost, refused},
+    trial::{LONG, PATIENCE, Trial, in_time, text, until},
+};
+use crate::{BotRelease, Condition, EndReason, Ending, Error, Fingerprint, Owner, Revocation};
+
+pub async fn bot_is_released_by_the_owner_of_its_lease_alone(trial: Trial) {
+    let [bot, unowned] = trial.bots().await;
+    let [mine, other]: [Owner; 2] = [text("me"), text("somebody else")];
+    let by = |owner: &Owner| BotRelease { ending: Ending::broken(), lease: None, owner: Some(owner.clone()) };
+    let request = crate::LeaseRequest { owner: Some(mine.clone()), ..trial.ask(trial.named(&bot)) };
+    let lease = trial.acquire(request.clone()).await.expect("it is free");
+    let nobodys = trial.take(trial.named(&unowned)).await;
+    for (bot, lease, owner) in [(&bot, &lease, &other), (&unowned, &nobodys, &mine)] {
+        let seen = trial.look(bot).await;
+        match trial.farm().release_bot(bot.id, by(owner)).await {
+            Err(Error::NotHolder { bot: id, holder }) => {
+                assert_eq!((id, &holder), (bot.id, &lease.holder), "the error says who holds the bot");
+            }
+            answer => panic!("a bot is not released by an owner whose lease it is not: got {answer:?}"),
+        }
+        assert_eq!(trial.look(bot).await, seen, "a refused call has changed nothing");
+        trial.lookup(lease).await.expect("a refused call has ended no lease");
+    }
+    let named = BotRelease { lease: Some(lease.id), ..by(&other) };
+    refused(trial.farm().release_bot(bot.id, named).await, "not-holder", "to know the lease does not make an owner");
+    trial.farm().release_bot(bot.id, by(&mine)).await.expect("the owner of the lease may release its bot");
+    assert_eq!(trial.look(&bot).await.condition, Condition::Broken, "the bot is left as told");
+    trial.farm().release_bot(bot.id, by(&other)).await.expect("a free bot may be released by anybody");
+    trial.farm().release_bot(unowned.id, BotRelease::default()).await.expect("who names no owner releases any bot");
+}
+
+pub async fn lease_id_stands_for_one_fingerprint(trial: Trial) {
+    let bots = trial.bots::<2>().await;
+    let print = |byte| Some(Fingerprint([byte; 32]));
+    let request = crate::LeaseRequest { fingerprint: print(1), ..trial.ask(trial.any()) };
+    let other = crate::LeaseRequest { fingerprint: print(2), ..request.clone() };
+    let lease = trial.acquire(request.clone()).await.expect("it is free");
+    let promise = "a lease id does not stand for a request of another fingerprint";
+    refused(trial.acquire(other.clone()).await, "key-reused", promise);
+    refused(in_time(promise, trial.acquire(other.wait(LONG))).await, "key-reused", promise);
+    let again = trial.acquire(request).await.expect("the same request gets the same lease");
+    assert_eq!(again.bots, lease.bots, "the same request gets the same lease");
+    let rest = trial.take(trial.any()).await;
+
+    // Of one that waits, too.
+    let request = crate::LeaseRequest { fingerprint: print(3), ..trial.ask(trial.any()) };
+    let other = crate::LeaseRequest { fingerprint: print(4), ..request.clone() };
+    let waiter = trial.park(request).await;
+    refused(in_time(promise, trial.acquire(other.wait(LONG))).await, "key-reused", promise);
+    trial.release(&lease).await;
+    let served = waiter.lease("a waiter is served, whoever else used its lease id").await;
+    trial.release(&served).await;
+    trial.release(&rest).await;
+    trial.prove_sound(&bots).await;
+}
+
+pub async fn revocation_tells_who_did_it(trial: Trial) {
+    let bot = trial.bot().await;
+    let lease = trial.take(trial.any()).await;
+    let by = trial.holder();
+    let revocation = Revocation { reason: text("needed"), by: by.clone() };
+    trial.farm().revoke(bot.id, revocation).await.expect("a held bot can be taken away");
+    let told = lost(trial.renew(&lease, None).await, "a revoked lease is lost");
+    assert_eq!((told.reason, told.by.as_ref()), (EndReason::Revoked, Some(&by)), "the holder is told by whom");
+    let end = trial.history(bot.id).await[0].end.clone().expect("it has ended");
+    assert_eq!((end.reason, end.by, end.at), (EndReason::Revoked, Some(by), told.at), "the history tells who");
+}
+
+pub async fn grant_that_nobody_received_is_undone(trial: Trial) {
+    let bots = trial.bots::<2>().await;
+    for wanted in [1, 2] {
+        let held = trial.acquire(trial.ask_many([trial.any(), trial.any()])).await.expect("both are free");
+        let farm = trial.farm();
+        let mut call = farm.acquire(trial.ask_many(vec![trial.any(); wanted]).wait(LONG));
+        tokio::select! {
+            answer = &mut call => panic!("a request that nothing is free for waits: got {answer:?}"),
+            () = until("it waits", async || trial.waiting().await == 1) => {}
+        }
+        // Served, but not polled any more.
+        trial.release(&held).await;
+        until("who waits is served by a release, polled or not", async || trial.waiting().await == 0).await;
+        drop(call);
+        // Long before the TTL.
+        trial.prove_sound(&bots).await;
+    }
+}
+
+pub async fn dropped_acquire_is_undone_at_every_await(trial: Trial) {
+    let bots = trial.bots::<2>().await;
+    super::hang_ups::at_every_await(async |polls| {
+        let call = trial.acquire(trial.ask_many([trial.any(), trial.any()]));
+        let answer = super::hang_ups::dropped_after(polls, call).await;
+        if let Some(answer) = &answer {
+            trial.release(answer.as_ref().expect("both are free")).await;
+        }
+        // Long before the TTL.
+        trial.prove_sound(&bots).await;
+        answer
+    })
+    .await;
+}
+
+pub async fn calls_come_from_any_runtime(trial: Trial) {
+    let bot = trial.bot().await;
+    let lease = trial.take(trial.any()).await;
+    let [stays, gone] = [(); 2].map(|()| (trial.farm(), trial.ask(trial.any()).wait(LONG)));
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+    // A waiter whose runtime ends with it.
+    let (farm, request) = gone;
+    let thread = std::thread::spawn(move || {
+        runtime()
+            .block_on(async { tokio::time::timeout(std::time::Duration::from_millis(50), farm.acquire(request)).await })
+    });
+    let gone = tokio::task::spawn_blocking(|| thread.join()).await.expect("joined").expect("no call panics");
+    assert!(gone.is_err(), "a request that nothing is free for waits");
+    // One that is served from another runtime, and serves this one.
+    let (farm, request) = stays;
+    let thread = std::thread::spawn(move || {
+        runtime().block_on(async {
+            let lease = farm.acquire(request).await.expect("a waiter is served from any runtime");
+            farm.release(lease.id, Ending::clean()).await.expect("a lease in force is released");
+        });
+    });
+    until("it waits", async || trial.waiting().await == 1).await;
+    let here = trial.park(trial.ask(trial.any())).await;
+    trial.release(&lease).await;
+    let served = here.lease("a waiter is served from any runtime").await;
+    tokio::task::spawn_blocking(|| thread.join()).await.expect("joined").expect("no call panics");
+    trial.release(&served).await;
+    trial.prove_sound(&[bot]).await;
+}
+
+pub async fn calls_go_on_while_the_first_runtime_is_blocked(trial: Trial) {
+    let bot = trial.bot().await;
+    let lease = trial.take(trial.any()).await;
+    let waiter = (trial.farm(), trial.ask(trial.any()).wait(LONG));
+    let farm = trial.farm();
+    let release = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        runtime.expect("a runtime starts").block_on(async move {
+            let (waiting, request) = waiter;
+            let waiter = tokio::spawn(async move { waiting.acquire(request).await });
+            farm.release(lease.id, Ending::clean()).await.expect("a lease in force is released");
+            let lease = waiter.await.expect("no call panics").expect("a waiter is served");
+            farm.release(lease.id, Ending::clean()).await.expect("a lease in force is released");
+        });
+    });
+    // Every thread of this runtime waits for the other.
+    let (ended, end) = std::sync::mpsc::channel::<()>();
+    let end = std::sync::Arc::new(std::sync::Mutex::new(end));
+    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+    let blocked: Vec<_> = (0..workers)
+        .map(|_| {
+            let end = end.clone();
+            tokio::spawn(async move { drop(end.lock().map(|end| end.recv_timeout(PATIENCE))) })
+        })
+        .collect();
+    let start = std::time::Instant::now();
+    while !release.is_finished() && start.elapsed() < PATIENCE {
+        std::hint::spin_loop();
+        std::thread::yield_now();
+    }
+    let finished = release.is_finished();
+    drop(ended);
+    for task in blocked {
+        task.await.expect("a task that only waits");
+    }
+    assert!(finished, "calls go on while the runtime that the farm was made on is blocked");
+    release.join().expect("no call panics");
+    trial.prove_sound(&[bot]).await;
+}
