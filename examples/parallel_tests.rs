@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use botfarm::{BotFarm, BotFarmExt, BotFilter, BotId, Env, LeaseRequest, NewBot, ProjectId, Selector};
+use botfarm::{BotFarm, BotFarmExt, BotFilter, BotId, Env, LeaseRequest, MemoryFarm, NewBot, ProjectId, Selector};
 use tokio::task::JoinSet;
 
 const TESTS: usize = 20;
@@ -23,7 +23,7 @@ const TESTS: usize = 20;
 async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let farm = match std::env::var_os("BOTFARM_URL") {
         Some(_) => botfarm::connect_from_env().await?,
-        None => farm_in_memory().await?,
+        None => farm_in_memory()?,
     };
     let bots = farm.list_all(&BotFilter::default()).await?.len();
     println!("{TESTS} tests share {bots} accounts");
@@ -65,12 +65,12 @@ async fn one_test(
     Ok(())
 }
 
-async fn farm_in_memory() -> Result<Arc<dyn BotFarm>, Box<dyn Error + Send + Sync>> {
-    let farm = botfarm::connect("memory:").await?;
+fn farm_in_memory() -> Result<Arc<dyn BotFarm>, Box<dyn Error + Send + Sync>> {
     let project = ProjectId::new();
-    for name in ["anna", "ben", "chris"] {
+    let mut bots = Vec::new();
+    for name in ["ada", "ben", "cleo"] {
         let login = format!("{name}@shop.example").parse()?;
-        farm.create(NewBot::new(login, "not-a-real-password".try_into()?, project, Env::Stage)).await?;
+        bots.push(NewBot::new(login, "not-a-real-password".try_into()?, project, Env::Stage));
     }
-    Ok(farm)
+    Ok(Arc::new(MemoryFarm::with_bots(bots)?))
 }

@@ -18,25 +18,24 @@ async fn admin_and_member(farm: &Arc<dyn BotFarm>, test: &str) -> Result<LeaseGu
         Ok(Selector::any().env(Env::Stage).labels(Labels::try_from([("role", role)])?).role(role.parse()?))
     };
     let request = LeaseRequest::many(test.parse()?, [with_role("admin")?, with_role("member")?]);
-    Ok(farm.lease(request.wait(Duration::from_secs(60))).await?)
+    Ok(farm.lease(request.wait(Duration::from_mins(1))).await?)
 }
 
 /// A farm with one made-up account for each of the roles.
-async fn farm_with(roles: &[&str]) -> Result<Arc<dyn BotFarm>, Box<dyn Error>> {
-    let farm = MemoryFarm::new();
+fn farm_with(roles: &[&str]) -> Result<Arc<dyn BotFarm>, Box<dyn Error>> {
     let project = ProjectId::new();
+    let mut bots = Vec::new();
     for role in roles {
         let login = format!("{role}@chat.example").parse()?;
-        let bot = NewBot::new(login, "not-a-real-password".try_into()?, project, Env::Stage)
-            .labels(Labels::try_from([("role", *role)])?);
-        farm.create(bot).await?;
+        let bot = NewBot::new(login, "not-a-real-password".try_into()?, project, Env::Stage);
+        bots.push(bot.labels(Labels::try_from([("role", *role)])?));
     }
-    Ok(Arc::new(farm))
+    Ok(Arc::new(MemoryFarm::with_bots(bots)?))
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let farm = farm_with(&["admin", "member"]).await?;
+    let farm = farm_with(&["admin", "member"])?;
     let lease = admin_and_member(&farm, "chat test").await?;
     for leased in &lease.bots {
         println!("{} is {}", leased.role.as_deref().unwrap_or_default(), leased.bot.login);
@@ -53,7 +52,7 @@ mod tests {
 
     #[tokio::test]
     async fn both_roles_come_in_one_lease() {
-        let farm = farm_with(&["member", "admin"]).await.unwrap();
+        let farm = farm_with(&["member", "admin"]).unwrap();
         let lease = admin_and_member(&farm, "chat test").await.unwrap();
         assert_eq!(lease.role("admin").unwrap().bot.login.as_str(), "admin@chat.example");
         assert_eq!(lease.role("member").unwrap().bot.login.as_str(), "member@chat.example");
@@ -61,7 +60,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_member_no_admin_is_taken_either() {
-        let farm = farm_with(&["admin"]).await.unwrap();
+        let farm = farm_with(&["admin"]).unwrap();
         // Refused at once, for all the minute that it would wait: nobody could ever be the member.
         let error = admin_and_member(&farm, "chat test").await.unwrap_err();
         let error = error.downcast::<FarmError>().unwrap();
@@ -72,11 +71,11 @@ mod tests {
     /// The farm in memory keeps tokio's time, so a minute is over as soon as tokio's clock says so.
     #[tokio::test(start_paused = true)]
     async fn an_account_that_nobody_renews_comes_back() {
-        let farm = farm_with(&["admin"]).await.unwrap();
-        let request = LeaseRequest::new("dead test".parse().unwrap(), Selector::any()).ttl(Duration::from_secs(60));
+        let farm = farm_with(&["admin"]).unwrap();
+        let request = LeaseRequest::new("dead test".parse().unwrap(), Selector::any()).ttl(Duration::from_mins(1));
         let dead = farm.acquire(request).await.unwrap();
 
-        let next = LeaseRequest::new("next test".parse().unwrap(), Selector::any()).wait(Duration::from_secs(300));
+        let next = LeaseRequest::new("next test".parse().unwrap(), Selector::any()).wait(Duration::from_mins(5));
         let next = farm.acquire(next).await.unwrap();
         assert_eq!(next.bot().bot.id, dead.bot().bot.id);
         assert!(next.bot().fence > dead.bot().fence);
