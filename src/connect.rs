@@ -1,8 +1,16 @@
 //! From a URL to a farm.
 
+#[cfg(feature = "memory")]
+use std::sync::LazyLock;
 use std::{ffi::OsString, fs, sync::Arc};
 
 use botfarm_core::{BotFarm, Error, Result};
+#[cfg(feature = "http")]
+use botfarm_http::HttpFarm;
+#[cfg(feature = "memory")]
+use botfarm_memory::MemoryFarm;
+#[cfg(feature = "postgres")]
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
 
 /// What a URL of a farm looks like.
 const URLS: &str = "memory:, postgres://user@host/database or http://host:port";
@@ -63,9 +71,28 @@ type Vars<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
 async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
     // The URL is never repeated: it may hold a password.
     match url.split_once(':') {
-        Some(("memory", "")) => memory(),
-        Some(("postgres" | "postgresql", _)) => postgres(url, vars).await,
-        Some(("http" | "https", _)) => http(url, vars),
+        #[cfg(feature = "memory")]
+        Some(("memory", "")) => Ok(Arc::new(MemoryFarm::new())),
+        #[cfg(feature = "postgres")]
+        Some(("postgres" | "postgresql", _)) => {
+            let options = PostgresOptions::new(url)?;
+            let keyring = botfarm_core::Keyring::from_vars(vars).map_err(|error| malformed(error.to_string()))?;
+            Ok(Arc::new(PostgresFarm::connect(options, keyring).await?))
+        }
+        #[cfg(feature = "http")]
+        Some(("http" | "https", _)) => {
+            let mut farm = HttpFarm::builder(url);
+            if let Some(token) = read("BOTFARM_TOKEN", vars)? {
+                farm = farm.token(token);
+            }
+            Ok(Arc::new(farm.build()?))
+        }
+        #[cfg(not(feature = "memory"))]
+        Some(("memory", "")) => Err(feature_off("memory:", "memory")),
+        #[cfg(not(feature = "postgres"))]
+        Some(("postgres" | "postgresql", _)) => Err(feature_off("postgres://…", "postgres")),
+        #[cfg(not(feature = "http"))]
+        Some(("http" | "https", _)) => Err(feature_off("http://…", "http")),
         _ => Err(malformed(format!("this is not the URL of a farm; give {URLS}"))),
     }
 }
@@ -74,17 +101,20 @@ async fn open_from_env(vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
     let Some(url) = read("BOTFARM_URL", vars)? else {
         return Err(malformed(format!("BOTFARM_URL is not set, so there is no farm to connect to; set it to {URLS}")));
     };
-    if url != "memory:" {
-        return open(&url, vars).await;
+    #[cfg(feature = "memory")]
+    if url == "memory:" {
+        static SHARED: LazyLock<MemoryFarm> = LazyLock::new(MemoryFarm::new);
+
+        if vars("NEXTEST").is_some_and(|value| value == "1") {
+            return Err(malformed(
+                "BOTFARM_URL is memory:, but cargo-nextest runs every test in a process of its own, so each would have \
+                 a farm of its own, and two tests the same account; start `botfarm serve`, and set BOTFARM_URL to its \
+                 address",
+            ));
+        }
+        return Ok(Arc::new(SHARED.clone()));
     }
-    if vars("NEXTEST").is_some_and(|value| value == "1") {
-        return Err(malformed(
-            "BOTFARM_URL is memory:, but cargo-nextest runs every test in a process of its own, so each would have a \
-             farm of its own, and two tests the same account; start `botfarm serve`, and set BOTFARM_URL to its \
-             address",
-        ));
-    }
-    shared_memory()
+    open(&url, vars).await
 }
 
 fn read(name: &str, vars: Vars<'_>) -> Result<Option<String>> {
@@ -115,57 +145,6 @@ fn feature_off(scheme: &str, feature: &str) -> Error {
     malformed(format!(
         "a farm at {scheme} needs the feature `{feature}`; turn it on: botfarm = {{ features = [\"{feature}\"] }}"
     ))
-}
-
-#[cfg(feature = "memory")]
-fn memory() -> Result<Arc<dyn BotFarm>> {
-    Ok(Arc::new(botfarm_memory::MemoryFarm::new()))
-}
-
-#[cfg(not(feature = "memory"))]
-fn memory() -> Result<Arc<dyn BotFarm>> {
-    Err(feature_off("memory:", "memory"))
-}
-
-#[cfg(feature = "memory")]
-fn shared_memory() -> Result<Arc<dyn BotFarm>> {
-    use std::sync::LazyLock;
-
-    static SHARED: LazyLock<botfarm_memory::MemoryFarm> = LazyLock::new(botfarm_memory::MemoryFarm::new);
-    Ok(Arc::new(SHARED.clone()))
-}
-
-#[cfg(not(feature = "memory"))]
-fn shared_memory() -> Result<Arc<dyn BotFarm>> {
-    memory()
-}
-
-#[cfg(feature = "postgres")]
-async fn postgres(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
-    use botfarm_postgres::{PostgresFarm, PostgresOptions};
-
-    let options = PostgresOptions::new(url)?;
-    let keyring = botfarm_core::Keyring::from_vars(vars).map_err(|error| malformed(error.to_string()))?;
-    Ok(Arc::new(PostgresFarm::connect(options, keyring).await?))
-}
-
-#[cfg(not(feature = "postgres"))]
-fn postgres(_: &str, _: Vars<'_>) -> std::future::Ready<Result<Arc<dyn BotFarm>>> {
-    std::future::ready(Err(feature_off("postgres://…", "postgres")))
-}
-
-#[cfg(feature = "http")]
-fn http(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
-    let mut farm = botfarm_http::HttpFarm::builder(url);
-    if let Some(token) = read("BOTFARM_TOKEN", vars)? {
-        farm = farm.token(token);
-    }
-    Ok(Arc::new(farm.build()?))
-}
-
-#[cfg(not(feature = "http"))]
-fn http(_: &str, _: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
-    Err(feature_off("http://…", "http"))
 }
 
 #[cfg(test)]
@@ -211,6 +190,7 @@ mod tests {
         assert_eq!(other.get(bot.id).await.unwrap_err().code(), "no-such-user");
     }
 
+    #[cfg(feature = "memory")]
     #[tokio::test]
     async fn under_nextest_a_memory_farm_from_the_environment_is_refused_with_a_hint() {
         let refusal = refusal(&[("BOTFARM_URL", "memory:"), ("NEXTEST", "1")]).await;
