@@ -1,11 +1,8 @@
 //! Lists, page by page.
 
-use std::{
-    collections::HashSet,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::collections::HashSet;
 
-use futures_util::future::join_all;
+use tokio::task::JoinSet;
 
 use super::{
     answers::{faults, refused},
@@ -46,33 +43,30 @@ pub async fn pages_hold_every_bot_once_oldest_first(trial: Trial) {
 pub async fn pages_have_neither_gaps_nor_repeats_while_bots_come_and_go(trial: Trial) {
     let old = trial.bots::<30>().await;
     let (stayed, gone) = old.split_at(24);
-    let done = AtomicBool::new(false);
-    let inserting = join_all((0..4).map(async |_| {
-        let mut created = 0;
-        while !done.load(Ordering::Relaxed) && created < 60 {
+    let mut inserting = JoinSet::new();
+    for _ in 0..4 {
+        let (farm, bots) = (trial.farm(), [(); 25].map(|()| trial.new_bot()));
+        inserting.spawn(async move {
+            for bot in bots {
+                farm.create(bot).await.expect("a bot of a new login is created");
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let (mut seen, mut request) = (Vec::new(), PageRequest::first(5));
+    for turn in 0.. {
+        let Page { items, next } = page(&trial, &request).await;
+        seen.extend(items);
+        if next.is_none() {
+            break;
+        }
+        request = request.after(next);
+        if let Some(leaving) = gone.get(turn) {
             trial.bot().await;
-            created += 1;
+            trial.farm().delete(leaving.id).await.expect("a free bot may be deleted");
         }
-        created
-    }));
-    let listing = async {
-        let (mut seen, mut request) = (Vec::new(), PageRequest::first(5));
-        for turn in 0.. {
-            let Page { items, next } = page(&trial, &request).await;
-            if let Some(leaving) = gone.get(turn) {
-                trial.farm().delete(leaving.id).await.expect("a free bot may be deleted");
-            }
-            seen.extend(items);
-            if next.is_none() {
-                break;
-            }
-            request = request.after(next);
-        }
-        done.store(true, Ordering::Relaxed);
-        seen
-    };
-    let (seen, created) = tokio::join!(listing, inserting);
-    assert!(created.iter().sum::<i32>() > 0, "bots were created meanwhile");
+    }
+    inserting.join_all().await;
     let distinct: HashSet<_> = seen.iter().map(|bot| bot.id).collect();
     assert_eq!(distinct.len(), seen.len(), "no bot is listed twice");
     let seen: Vec<_> = seen.iter().map(|bot| bot.id).filter(|id| stayed.iter().any(|bot| bot.id == *id)).collect();

@@ -116,9 +116,11 @@ pub async fn waiter_who_goes_as_it_is_served_blocks_nobody(trial: Trial) {
             drop(gone.hang_up().await);
         };
         tokio::join!(trial.release(&lease), hang_up);
-        trial.settle(request).await;
-        let served = stays.lease("a waiter who has gone blocks nobody behind it").await;
-        trial.release(&served).await;
+        let serve = async {
+            let served = stays.lease("a waiter who has gone blocks nobody behind it").await;
+            trial.release(&served).await;
+        };
+        tokio::join!(trial.settle(request), serve);
     }
     trial.prove_sound(&[bot]).await;
 }
