@@ -1,0 +1,203 @@
+//! Every bot, with what the farm is doing with it.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    ops::{Bound, Index, IndexMut},
+    sync::Arc,
+};
+
+use botfarm_core::{Bot, BotId, BotState, Domain, Env, Fence, LeaseId, ProjectId, Secret, Selector, StickyKey};
+use slab::Slab;
+use smallvec::SmallVec;
+
+use crate::{
+    clock::Timer,
+    lease::Past,
+    view::{Shelf, Spot, ViewId},
+};
+
+/// Where a bot is kept. Used again once the bot is deleted.
+pub(crate) type Slot = usize;
+
+/// Of the ended leases of a bot, as many are remembered.
+const HISTORY: usize = 100;
+
+/// What the farm is doing with a bot. The numbers are of the farm's one counter: whatever comes later has a greater one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Status {
+    /// Nobody has it, nobody waits for it.
+    Free { since: u64 },
+    /// It is kept for a waiter who wants others with it.
+    Reserved { since: u64 },
+    /// Somebody holds it. `since` is when it last became free, for when the grant is undone.
+    Held { since: u64, lease: LeaseId, hand_out: u64 },
+    /// It rests.
+    Cooling { rested: Timer },
+}
+
+/// One bot.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) status: Status,
+    pub(crate) fence: Fence,
+    /// The views that it is in.
+    pub(crate) views: SmallVec<[ViewId; 3]>,
+    /// As it was given: who holds it, and until when it rests, is known by the status.
+    pub(crate) bot: Bot,
+    pub(crate) password: Secret,
+    /// What its last lease was asked for with.
+    pub(crate) sticky: Option<StickyKey>,
+    /// Its hand-outs that have ended, oldest first.
+    pub(crate) history: VecDeque<(Fence, Arc<Past>)>,
+}
+
+impl Entry {
+    pub(crate) fn new(bot: Bot, password: Secret, since: u64) -> Self {
+        Self {
+            status: Status::Free { since },
+            fence: Fence(0),
+            views: SmallVec::new(),
+            bot,
+            password,
+            sticky: None,
+            history: VecDeque::new(),
+        }
+    }
+
+    /// Where it stands in each of its views.
+    pub(crate) fn spot(&self) -> Spot {
+        match self.status {
+            Status::Free { since } => Spot { shelf: Shelf::free(self.bot.condition), order: since },
+            Status::Reserved { since } => Spot { shelf: Shelf::reserved(self.bot.condition), order: since },
+            Status::Held { hand_out, .. } => Spot { shelf: Shelf::HELD, order: hand_out },
+            Status::Cooling { rested } => Spot { shelf: Shelf::COOLING, order: rested.order },
+        }
+    }
+
+    /// The pool that it is counted in.
+    pub(crate) fn pool(&self) -> (ProjectId, Env, Domain) {
+        (self.bot.project, self.bot.env, self.bot.domain)
+    }
+
+    /// What everybody may know of its status.
+    pub(crate) fn state(&self) -> BotState {
+        match self.status {
+            Status::Free { .. } | Status::Reserved { .. } => BotState::Free,
+            Status::Held { .. } => BotState::Leased,
+            Status::Cooling { .. } => BotState::Cooling,
+        }
+    }
+
+    /// The lease that holds it.
+    pub(crate) fn lease(&self) -> Option<LeaseId> {
+        match self.status {
+            Status::Held { lease, .. } => Some(lease),
+            _ => None,
+        }
+    }
+
+    /// Free as it was before it was reserved or handed out, at its old place in the order.
+    pub(crate) fn put_back(&mut self) {
+        if let Status::Reserved { since } | Status::Held { since, .. } = self.status {
+            self.status = Status::Free { since };
+        }
+    }
+
+    /// Keeps it from everybody but one waiter.
+    pub(crate) fn reserve(&mut self) {
+        if let Status::Free { since } = self.status {
+            self.status = Status::Reserved { since };
+        }
+    }
+
+    pub(crate) fn remember(&mut self, past: Arc<Past>) {
+        if self.history.len() == HISTORY {
+            self.history.pop_front();
+        }
+        self.history.push_back((self.fence, past));
+    }
+
+    /// Whether the bot is one of those wanted, in the condition wanted, whoever holds it.
+    pub(crate) fn fits(&self, selector: &Selector) -> bool {
+        selector.fits(&self.bot)
+    }
+}
+
+/// Every bot.
+#[derive(Debug, Default)]
+pub(crate) struct Bots {
+    entries: Slab<Entry>,
+    by_id: BTreeMap<BotId, Slot>,
+    /// By env and login, case aside.
+    by_login: HashMap<Env, HashMap<Box<str>, Slot>>,
+}
+
+impl Bots {
+    pub(crate) fn insert(&mut self, entry: Entry) -> Slot {
+        let (id, env, login) = (entry.bot.id, entry.bot.env, entry.bot.login.folded());
+        let slot = self.entries.insert(entry);
+        self.by_id.insert(id, slot);
+        self.by_login.entry(env).or_default().insert(login.into(), slot);
+        slot
+    }
+
+    pub(crate) fn remove(&mut self, slot: Slot) {
+        let Entry { bot, .. } = self.entries.remove(slot);
+        self.by_id.remove(&bot.id);
+        if let Some(logins) = self.by_login.get_mut(&bot.env) {
+            logins.remove(bot.login.folded().as_str());
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn slot(&self, id: BotId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// The bot with this login, which has been folded.
+    pub(crate) fn of_login(&self, env: Env, folded: &str) -> Option<Slot> {
+        self.by_login.get(&env)?.get(folded).copied()
+    }
+
+    /// The bots that a selector names by id or login: at most one for each env.
+    pub(crate) fn named(&self, selector: &Selector) -> SmallVec<[Slot; 3]> {
+        let mut slots: SmallVec<[Slot; 3]> = match (selector.id, &selector.login) {
+            (Some(id), _) => self.slot(id).into_iter().collect(),
+            (None, Some(login)) => {
+                let folded = login.folded();
+                Env::ALL.iter().filter_map(|env| self.of_login(*env, &folded)).collect()
+            }
+            (None, None) => SmallVec::new(),
+        };
+        slots.retain(|slot| selector.could_fit(&self[*slot].bot));
+        slots
+    }
+
+    /// Every bot.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (Slot, &mut Entry)> {
+        self.entries.iter_mut()
+    }
+
+    /// The bots after this one, oldest first.
+    pub(crate) fn after(&self, id: Option<BotId>) -> impl Iterator<Item = (BotId, Slot)> {
+        let start = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.by_id.range((start, Bound::Unbounded)).map(|(id, slot)| (*id, *slot))
+    }
+}
+
+impl Index<Slot> for Bots {
+    type Output = Entry;
+
+    fn index(&self, slot: Slot) -> &Entry {
+        &self.entries[slot]
+    }
+}
+
+impl IndexMut<Slot> for Bots {
+    fn index_mut(&mut self, slot: Slot) -> &mut Entry {
+        &mut self.entries[slot]
+    }
+}

@@ -1,0 +1,267 @@
+//! All that the farm knows.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use botfarm_core::{
+    ActiveLease, Bot, BotId, Condition, Cursor, Domain, Env, Error, Fence, Holding, Lease, LeasePolicy, LeaseRecord,
+    LeaseRequest, LeasedBot, Page, PageRequest, PoolStats, ProjectId, Result, Stats, StickyKey,
+};
+use tokio::sync::Notify;
+
+use crate::{
+    bots::{Bots, Entry, Slot, Status},
+    clock::{Clock, Event, Moment, Timeline, Timer},
+    lease::{Held, Leases},
+    queue::Queue,
+    view::{Counts, Shelf, Views},
+};
+
+/// All that the farm knows.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) policy: LeasePolicy,
+    pub(crate) clock: Clock,
+    pub(crate) timeline: Timeline,
+    pub(crate) bots: Bots,
+    pub(crate) views: Views,
+    pub(crate) leases: Leases,
+    pub(crate) queue: Queue,
+    pub(crate) pools: BTreeMap<(ProjectId, Env, Domain), Counts>,
+    /// The free bots by what their last lease was asked for with, each in the order of becoming free.
+    pub(crate) sticky: HashMap<StickyKey, BTreeMap<u64, Slot>>,
+    /// Who is to be rung at the end of this turn.
+    pub(crate) bells: Vec<Arc<Notify>>,
+    counter: u64,
+}
+
+impl State {
+    pub(crate) fn new(policy: LeasePolicy) -> Self {
+        Self {
+            policy,
+            clock: Clock::new(),
+            timeline: Timeline::new(),
+            bots: Bots::default(),
+            views: Views::default(),
+            leases: Leases::default(),
+            queue: Queue::default(),
+            pools: BTreeMap::new(),
+            sticky: HashMap::new(),
+            bells: Vec::new(),
+            counter: 0,
+        }
+    }
+
+    /// Starts a turn: looks at the clock, and does what has come due, in its order.
+    pub(crate) fn settle(&mut self) {
+        let now = self.clock.look();
+        while let Some((at, event)) = self.timeline.due(now) {
+            match event {
+                Event::Expired(id) => self.expire(id, at),
+                Event::Rested(slot) => {
+                    let since = self.count();
+                    self.change(slot, |entry| entry.status = Status::Free { since });
+                    self.offer(slot);
+                }
+                Event::Forgotten(id) => self.queue.forget_place(id),
+            }
+        }
+        self.views.start_turn();
+    }
+
+    /// The next number of the farm's counter.
+    pub(crate) fn count(&mut self) -> u64 {
+        self.counter += 1;
+        self.counter
+    }
+
+    pub(crate) fn timer(&mut self, at: Moment, event: Event) -> Timer {
+        let timer = Timer { at, order: self.count() };
+        self.timeline.set(timer, event);
+        timer
+    }
+
+    /// Changes a bot, and moves it to the shelf where it then belongs, in all its views.
+    pub(crate) fn change(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
+        self.take_off_shelves(slot);
+        change(&mut self.bots[slot]);
+        self.put_on_shelves(slot);
+    }
+
+    /// The same, for changes that may put it into other views.
+    pub(crate) fn reshape(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
+        self.take_off_shelves(slot);
+        let entry = &mut self.bots[slot];
+        let pool = entry.pool();
+        change(entry);
+        entry.views = self.views.fitting(&entry.bot);
+        self.put_on_shelves(slot);
+        self.prune(pool);
+    }
+
+    /// Forgets a pool when nothing is in it any more.
+    pub(crate) fn prune(&mut self, pool: (ProjectId, Env, Domain)) {
+        if self.pools.get(&pool).is_some_and(|counts| counts.total() == 0) {
+            self.pools.remove(&pool);
+        }
+    }
+
+    pub(crate) fn put_on_shelves(&mut self, slot: Slot) {
+        let entry = &self.bots[slot];
+        let at = entry.spot();
+        for view in &entry.views {
+            self.views[*view].add(at, slot);
+        }
+        self.pools.entry(entry.pool()).or_default()[at.shelf] += 1;
+        if let Some(key) = entry.sticky.as_ref().filter(|_| at.shelf.is_free()) {
+            self.sticky.entry(key.clone()).or_default().insert(at.order, slot);
+        }
+    }
+
+    pub(crate) fn take_off_shelves(&mut self, slot: Slot) {
+        let entry = &self.bots[slot];
+        let at = entry.spot();
+        for view in &entry.views {
+            self.views[*view].remove(at);
+        }
+        if let Some(pool) = self.pools.get_mut(&entry.pool()) {
+            pool[at.shelf] -= 1;
+        }
+        if let Some(key) = entry.sticky.as_ref().filter(|_| at.shelf.is_free())
+            && let Some(free) = self.sticky.get_mut(key)
+        {
+            free.remove(&at.order);
+            if free.is_empty() {
+                self.sticky.remove(key);
+            }
+        }
+    }
+
+    /// The free bots last leased with this key, in the order of becoming free.
+    pub(crate) fn last_leased_with(&self, key: &StickyKey) -> impl Iterator<Item = Slot> {
+        self.sticky.get(key).into_iter().flat_map(BTreeMap::values).copied()
+    }
+
+    /// How many bots there are in the pools that a selector is about, whatever their labels and logins.
+    pub(crate) fn near(&self, project: Option<ProjectId>, env: Option<Env>, domain: Option<Domain>) -> u64 {
+        let is_near = |(of_project, of_env, of_domain): &(ProjectId, Env, Domain)| {
+            project.is_none_or(|project| project == *of_project)
+                && env.is_none_or(|env| env == *of_env)
+                && domain.is_none_or(|domain| domain == *of_domain)
+        };
+        self.pools.iter().filter(|(pool, _)| is_near(pool)).map(|(_, counts)| counts.total()).sum()
+    }
+
+    /// Hands out bots, one for each selector.
+    pub(crate) fn grant(&mut self, request: LeaseRequest, ttl: Duration, slots: impl Iterator<Item = Slot>) {
+        let (id, since) = (request.id, self.clock.now);
+        let bots = slots.map(|slot| (slot, self.bots[slot].bot.id)).collect();
+        let ends = self.timer(since.plus(ttl), Event::Expired(id));
+        let held = Held { request, since, ttl, ends, bots };
+        for &(slot, _) in &held.bots {
+            let hand_out = self.count();
+            self.change(slot, |entry| {
+                if let Status::Free { since } | Status::Reserved { since } = entry.status {
+                    entry.status = Status::Held { since, lease: id, hand_out };
+                }
+                entry.fence = Fence(entry.fence.0 + 1);
+            });
+        }
+        self.leases.insert(id, held);
+    }
+
+    pub(crate) fn slot(&self, id: BotId) -> Result<Slot> {
+        self.bots.slot(id).ok_or(Error::NoSuchBot { id })
+    }
+
+    /// The lease that holds a bot.
+    pub(crate) fn holder_of(&self, slot: Slot) -> Option<&Held> {
+        self.leases.live(self.bots[slot].lease()?).ok()
+    }
+
+    /// A bot as everybody may see it.
+    pub(crate) fn seen(&self, slot: Slot) -> Bot {
+        let entry = &self.bots[slot];
+        let holding = self.holder_of(slot).map(|held| self.holding(held));
+        let cooling_until = match entry.status {
+            Status::Cooling { rested } => Some(self.clock.shown(rested.at)),
+            _ => None,
+        };
+        Bot { holding, cooling_until, ..entry.bot.clone() }
+    }
+
+    fn holding(&self, held: &Held) -> Holding {
+        Holding {
+            holder: held.request.holder.clone(),
+            note: held.request.note.clone(),
+            url: held.request.url.clone(),
+            since: self.clock.shown(held.since),
+            expires_at: self.clock.shown(held.ends.at),
+        }
+    }
+
+    /// A lease as its holder sees it.
+    pub(crate) fn lease(&self, held: &Held) -> Lease {
+        let Holding { holder, note, url, since, expires_at } = self.holding(held);
+        let bots = held.bots.iter().zip(&held.request.selectors).map(|(&(slot, _), selector)| {
+            let Entry { bot, password, fence, .. } = &self.bots[slot];
+            let bot = Bot { holding: Some(self.holding(held)), ..bot.clone() };
+            LeasedBot { role: selector.role.clone(), bot, password: password.clone(), fence: *fence }
+        });
+        Lease {
+            id: held.request.id,
+            holder,
+            note,
+            url,
+            acquired_at: since,
+            expires_at,
+            ttl: held.ttl,
+            remaining: self.clock.now.until(held.ends.at),
+            bots: bots.collect(),
+        }
+    }
+
+    pub(crate) fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        let limit = page.checked_limit()?;
+        let after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
+        let active = |held: &Held| {
+            let Holding { holder, note, url, since, expires_at } = self.holding(held);
+            let bots = held.bots.iter().zip(&held.request.selectors);
+            let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
+            ActiveLease { holder, note, url, acquired_at: since, expires_at, bots }
+        };
+        let items = self.leases.after(after).take(limit + 1).map(|(key, held)| (key, active(held))).collect();
+        Ok(Page::of(items, limit, |(key, _)| Cursor::after_bot(*key)).map(|(_, lease)| lease))
+    }
+
+    pub(crate) fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
+        let entry = &self.bots[self.slot(bot)?];
+        let limit = page.checked_limit()?;
+        let before = page.cursor.as_ref().map(Cursor::fence).transpose()?;
+        let open = entry.lease().and_then(|id| self.leases.live(id).ok()).map(|held| {
+            let Holding { holder, note, url, since, .. } = self.holding(held);
+            LeaseRecord { bot, fence: entry.fence, holder, note, url, from: since, end: None }
+        });
+        let past = entry.history.iter().rev().map(|(fence, past)| past.record(bot, *fence));
+        let items = open.into_iter().chain(past).filter(|record| before.is_none_or(|before| record.fence < before));
+        Ok(Page::of(items.take(limit + 1).collect(), limit, |record| Cursor::before_fence(record.fence)))
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        let pools = self.pools.iter().map(|(&(project, env, domain), counts)| PoolStats {
+            project,
+            env,
+            domain,
+            total: counts.total(),
+            free: counts.idle(Condition::Ready),
+            leased: counts[Shelf::HELD],
+            cooling: counts[Shelf::COOLING],
+            dirty: counts.idle(Condition::Dirty),
+            broken: counts.idle(Condition::Broken),
+        });
+        Stats { pools: pools.collect(), waiting: self.queue.len() as u64 }
+    }
+}
