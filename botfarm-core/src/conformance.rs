@@ -48,6 +48,7 @@ mod history;
 mod imports;
 mod lists;
 mod local;
+pub mod operators;
 mod queue;
 mod releases;
 mod retries;
