@@ -3,7 +3,8 @@
 //! # Layout
 //! `farm` is the trait, call by call. `claim` takes bots, `queue` serves those who wait, `lease` ends what they hold.
 //! `bots`, `import`, `history`, `stats` keep the books. `connection` finds the way to the database, `schema` and `keys`
-//! see to it that it is the right one. The queue's matching function and the tables are in `migrations/`.
+//! see to it that it is the right one. `operators` keeps those who may use a service of it. The queue's matching
+//! function and the tables are in `migrations/`.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod bots;
@@ -15,12 +16,13 @@ mod history;
 mod import;
 mod keys;
 mod lease;
+mod operators;
 mod options;
 mod queue;
 mod rows;
 mod schema;
 mod stats;
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "testing", unix))]
 pub mod testing;
 
 pub use farm::PostgresFarm;

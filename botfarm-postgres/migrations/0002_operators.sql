@@ -1,0 +1,33 @@
+-- Who may use a service of this farm. Kept beside the bots, so that all its replicas know the same.
+create table operators (
+    id uuid primary key,
+    login text not null,
+    -- The login as logins are compared, folded by the client.
+    login_key text not null,
+    password_hash text not null,
+    role text not null check (role in ('viewer', 'tester', 'admin')),
+    created_at timestamptz not null default now(),
+    constraint operators_login unique (login_key)
+);
+
+create table tokens (
+    id uuid primary key,
+    name text not null,
+    role text not null check (role in ('viewer', 'tester', 'admin')),
+    -- To what it is confined; null: to nothing.
+    project_id uuid,
+    env text check (env in ('prod', 'preprod', 'stage')),
+    digest bytea not null check (octet_length(digest) = 32),
+    created_at timestamptz not null default now(),
+    expires_at timestamptz,
+    last_used_at timestamptz,
+    constraint tokens_name unique (name),
+    constraint tokens_digest unique (digest)
+);
+
+-- Sessions that were ended before they ended by themselves.
+create table ended_sessions (
+    id uuid primary key,
+    until timestamptz not null
+);
+create index ended_sessions_until on ended_sessions (until);
