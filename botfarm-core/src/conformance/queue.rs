@@ -9,7 +9,7 @@ use super::{
     answers::shortage,
     trial::{LONG, Trial, until},
 };
-use crate::{Bot, BotChanges, Condition, Labels, LeaseId, NewBot, ProjectId};
+use crate::{Bot, BotChanges, Condition, Labels, LeaseId, NewBot, ProjectId, Selector};
 
 async fn of_kind(trial: &Trial, kind: &str) -> Bot {
     trial.keep(trial.new_bot().labels(Labels::try_from([("kind", kind)]).expect("valid"))).await
@@ -62,16 +62,24 @@ pub async fn nobody_who_asks_passes_a_waiter(trial: Trial) {
     for _ in 0..10 {
         let lease = trial.take(trial.any()).await;
         let waiter = trial.park(trial.ask(trial.any())).await;
+        let try_once = async |selector: &Selector| {
+            if let Ok(lease) = trial.acquire(trial.ask(selector.clone())).await {
+                trial.release(&lease).await;
+            }
+        };
+        let selectors = [trial.any(), trial.named(&bot)];
         let barge = join_all((0..4).map(async |turn| {
-            let selector = if turn % 2 == 0 { trial.any() } else { trial.named(&bot) };
             for _ in 0..5 {
-                if let Ok(lease) = trial.acquire(trial.ask(selector.clone())).await {
-                    trial.release(&lease).await;
-                }
+                try_once(&selectors[turn % 2]).await;
                 tokio::task::yield_now().await;
             }
         }));
-        tokio::join!(barge, trial.release(&lease));
+        let release = async {
+            trial.release(&lease).await;
+            // Nobody is quicker than who has just given it back.
+            try_once(&selectors[0]).await;
+        };
+        tokio::join!(barge, release);
         let served = waiter.lease("a waiter is served").await;
         let records = trial.history(bot.id).await;
         let held = records.iter().position(|record| record.fence == lease.bot().fence).expect("it stands there");
