@@ -287,7 +287,7 @@ mod tests {
             (Format::Ndjson, format!("\n{}\n\n", json.replace('\n', " "))),
             (Format::Csv, csv),
         ] {
-            assert_eq!(Rows::read(format, file.as_bytes()).unwrap().take(), [bot.clone()], "{format:?}");
+            assert_eq!(Rows::read(format, file.as_bytes()).unwrap().take(), std::slice::from_ref(&bot), "{format:?}");
         }
     }
 

@@ -115,3 +115,38 @@ fn without_trailing_slash(mut request: Request) -> Request {
     }
     request
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::{Extension, body::Body, http::StatusCode};
+    use botfarm_core::{Env, NewBot, ProjectId, Selector};
+    use botfarm_memory::MemoryFarm;
+
+    use super::*;
+
+    async fn status(router: &Router, method: &str, path: &str, body: &'static str) -> StatusCode {
+        let request = Request::builder().method(method).uri(path).header(header::CONTENT_TYPE, "application/json");
+        router.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap().status()
+    }
+
+    #[tokio::test]
+    async fn a_service_that_drains_leases_nothing_more_but_takes_back() {
+        let bot =
+            |login: &str| NewBot::new(login.parse().unwrap(), "x".try_into().unwrap(), ProjectId::new(), Env::Stage);
+        let farm = Arc::new(MemoryFarm::with_bots([bot("ada"), bot("bob")]).unwrap());
+        let lease = farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any())).await.unwrap();
+        let (start, drain) = Drain::channel();
+        let router = router(farm, Options::default()).layer(Extension(drain));
+        let renew = format!("{BASE}/leases/{}/renew", lease.id.as_uuid());
+        assert_eq!(status(&router, "GET", "/readyz", "").await, StatusCode::OK);
+
+        start.send_replace(true);
+        let wanted = r#"{"users": [{}]}"#;
+        assert_eq!(status(&router, "GET", "/readyz", "").await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&router, "POST", "/api/v1/leases", wanted).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&router, "GET", "/health", "").await, StatusCode::OK);
+        assert_eq!(status(&router, "POST", &renew, "").await, StatusCode::OK);
+        let release = format!("{BASE}/leases/{}", lease.id.as_uuid());
+        assert_eq!(status(&router, "DELETE", &release, "").await, StatusCode::NO_CONTENT);
+    }
+}

@@ -1,0 +1,78 @@
+//! What happens when the service is told to stop.
+
+use std::time::Duration;
+
+use axum::http::Method;
+use botfarm_core::{BotFarm, Error, LeaseRequest, Selector};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{self, Instant},
+};
+
+use crate::service::{Raw, Rest, Served, bot, project, until};
+
+/// The head of an import of `file` that waits for leave to send it, so that the test knows when the service reads.
+async fn begin_import(served: &Served, file: &str) -> Raw {
+    let mut raw = Raw::connect(served).await;
+    let head = format!(
+        "POST /api/v1/users/import HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
+         content-length: {}\r\n\r\n",
+        file.len()
+    );
+    raw.0.write_all(head.as_bytes()).await.unwrap();
+    assert!(raw.head().await.starts_with("HTTP/1.1 100"));
+    raw
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn waits_end_at_once_requests_in_flight_finish_and_leases_stay() {
+    let rest = Rest::empty();
+    rest.farm.create(bot("ada")).await.unwrap();
+    let mut served = Served::start(rest.router.clone()).await;
+    let request = || LeaseRequest::new("me".parse().unwrap(), Selector::any());
+    let lease = rest.farm.acquire(request()).await.unwrap();
+
+    let mut raw = Raw::connect(&served).await;
+    raw.send(Method::POST, "/api/v1/leases", &json!({"users": [{}], "wait_seconds": 300})).await;
+    let farm = served.farm();
+    let client = tokio::spawn(async move { farm.acquire(request().wait(Duration::from_mins(5))).await });
+    until(|| async { rest.farm.stats().await.unwrap().waiting == 2 }).await;
+    let user = json!({"login": "bob", "password": "x", "project_id": project(), "env": "stage"});
+    let file = json!([user]).to_string();
+    let mut import = begin_import(&served, &file).await;
+    let mut idle = Raw::connect(&served).await;
+    idle.send(Method::GET, "/readyz", &Value::Null).await;
+    assert_eq!(idle.answer().await, (200, json!({"status": "healthy"})));
+
+    let told = Instant::now();
+    served.stop.take().unwrap().send(()).unwrap();
+    let (status, problem) = raw.answer().await;
+    assert_eq!((status, &problem["code"]), (503, &json!("unavailable")));
+    assert!(problem["detail"].as_str().unwrap().contains("about to stop"), "{problem}");
+    let error = client.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    assert_eq!(idle.0.read(&mut [0]).await.unwrap(), 0, "a connection without a request is closed");
+    assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+    until(|| async { TcpStream::connect(served.address).await.is_err() }).await;
+
+    assert!(!served.ended.is_finished());
+    import.0.write_all(file.as_bytes()).await.unwrap();
+    assert_eq!(import.answer().await, (200, json!({"created": 1, "updated": 0, "unchanged": 0})));
+    served.ended.await.unwrap().unwrap();
+    assert_eq!(rest.farm.lookup(lease.id).await.unwrap().expires_at, lease.expires_at);
+    assert_eq!(rest.farm.stats().await.unwrap().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_finish_is_cut() {
+    let mut served = Served::start(Rest::empty().router).await;
+    let mut stuck = begin_import(&served, "[]").await;
+    let told = Instant::now();
+    served.stop.take().unwrap().send(()).unwrap();
+    time::timeout(Duration::from_secs(20), served.ended).await.unwrap().unwrap().unwrap();
+    let took = told.elapsed();
+    assert!((Duration::from_secs(8)..Duration::from_secs(9)).contains(&took), "{took:?}");
+    assert_eq!(stuck.0.read(&mut [0]).await.unwrap_or(0), 0);
+}
