@@ -6,10 +6,14 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
-use botfarm::{BotFarm, ImportReport};
-use botfarm_http::import::{Format, Rows};
+use botfarm::{BotFarm, ImportReport, Keyring};
+use botfarm_http::{
+    Options, ReplaySecret,
+    import::{Format, Rows},
+};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use tokio::{
@@ -53,21 +57,20 @@ impl Serve {
         let addresses = resolve(&listen).await?;
         refuse_open_door(&listen, &addresses, auth)?;
         let listener = bind(&listen, &addresses).await?;
-        // From here on, so that a signal during the start is not lost.
         let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
-
-        let farm = botfarm::connect(&url).await?;
-        farm.check().await?;
-        if let Some(file) = self.bots.or(config.file.bots) {
-            load(&*farm, &file).await?;
-        }
-        if url == "memory:" {
-            warn!("the farm is in memory: nothing is kept across restarts; --farm postgres://… keeps it");
-        }
+        let options = options(&url)?;
+        let bots = self.bots.or(config.file.bots);
+        let farm = tokio::select! {
+            farm = open(&url, bots.as_deref()) => farm?,
+            signal = signals.next() => {
+                info!(signal, "stopped before it had started");
+                return Ok(ExitCode::SUCCESS);
+            }
+        };
         announce(&listener).map_err(|error| Failure::new(format!("{listen}: {error}")))?;
 
         let (drain, draining) = tokio::sync::oneshot::channel();
-        let router = botfarm_http::router(farm, botfarm_http::Options::default());
+        let router = botfarm_http::router(farm, options);
         let served = botfarm_http::serve(listener, router, async {
             let _ = draining.await;
         });
@@ -102,6 +105,17 @@ async fn resolve(listen: &str) -> Result<Vec<SocketAddr>, Failure> {
         return Err(Failure::usage(format!("{listen} has no address; {hint}")));
     }
     Ok(addresses)
+}
+
+/// How the service behaves. Replicas on one database share what makes an idempotency key a lease id, so that a client
+/// may ask again at another one.
+fn options(url: &str) -> Result<Options, Failure> {
+    if !url.starts_with("postgres") {
+        return Ok(Options::default());
+    }
+    let keyring = Keyring::from_env().map_err(|error| Failure::usage(error.to_string()))?;
+    let replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
+    Ok(Options { replay_secret, ..Options::default() })
 }
 
 /// The farm gives working passwords to whoever calls. Nobody is to offer that to a network by accident.
@@ -139,6 +153,19 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
     // Whoever closed stdout does not want to know.
     let _ = writeln!(io::stdout(), "listening on http://{address}");
     Ok(())
+}
+
+/// The farm, with the bots of the file in it.
+async fn open(url: &str, bots: Option<&Path>) -> Result<Arc<dyn BotFarm>, Failure> {
+    let farm = botfarm::connect(url).await?;
+    farm.check().await?;
+    if let Some(path) = bots {
+        load(&*farm, path).await?;
+    }
+    if url == "memory:" {
+        warn!("the farm is in memory: nothing is kept across restarts; --farm postgres://… keeps it");
+    }
+    Ok(farm)
 }
 
 /// Loads the bots of a file, all or nothing.
