@@ -38,6 +38,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     while let Some(ended) = tests.join_next().await {
         ended??;
     }
+    let bots = farm.list_all(&BotFilter::default()).await?;
+    let held = bots.iter().filter_map(|bot| bot.holding.as_ref());
+    assert_eq!(held.filter(|holding| holding.holder.starts_with("test ")).count(), 0, "an account is not back");
     println!("no account was ever used by two tests, and all are back");
     Ok(())
 }
