@@ -2,6 +2,7 @@
 //!
 //! Each command is a module with a struct of its arguments and a method `run`. A new one is listed here twice: below
 //! `mod`, and in [`Command`].
+#![expect(clippy::doc_markdown, reason = "what is said of an argument is its help, where backticks would stand out")]
 
 mod client;
 mod completions;
@@ -83,15 +84,29 @@ commands! {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Cli { common, command } = Cli::parse();
+    let Cli { common, command } = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { usage_code() } else { ExitCode::SUCCESS };
+        }
+    };
+    let wraps = matches!(command, Command::Run(_));
     match start(common, command).await {
         Ok(code) => code,
         Err(failure) => {
+            let failure = if wraps { failure.or_code(run::OWN_FAULT) } else { failure };
             // Nobody is left to be told when stderr is closed.
             let _ = writeln!(io::stderr(), "botfarm: {failure}");
             failure.code()
         }
     }
+}
+
+/// The exit code for flags that cannot be: 2, unless that could be taken for the code of the command to be run.
+fn usage_code() -> ExitCode {
+    let mut own = std::env::args_os().skip(1).take_while(|argument| argument != "--");
+    ExitCode::from(if own.any(|argument| argument == "run") { run::OWN_FAULT } else { 2 })
 }
 
 async fn start(common: Common, command: Command) -> Result<ExitCode, Failure> {

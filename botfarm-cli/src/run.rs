@@ -46,6 +46,9 @@ use crate::{client, config::Config, failure::Failure, holder::HeldBy, output::la
 /// Everything is over so long after the signal that ended it: CI services kill after 7.5 seconds and more.
 const CANCELLED: Duration = Duration::from_millis(6_500);
 
+/// How long what was killed may take to be gone.
+const DYING: Duration = Duration::from_millis(200);
+
 /// How long the release may take when nobody is in a hurry.
 const RELEASE: Duration = Duration::from_secs(5);
 
@@ -54,18 +57,20 @@ const CI_WAIT: Duration = Duration::from_mins(10);
 
 /// Exit codes of botfarm's own, beside those of the command.
 const LOST: u8 = 123;
-const OWN_FAULT: u8 = 125;
+pub(crate) const OWN_FAULT: u8 = 125;
 const NOT_EXECUTABLE: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
-/// Runs a command with a test account of its own, and gives the account back when it ends
-///
-/// Everything after -- is the command and its arguments; no shell is involved. It finds in its environment
-/// BOTFARM_USER_LOGIN, _PASSWORD, _ID, _PROJECT_ID, _ENV, _DOMAIN and _LABEL_<KEY>, and BOTFARM_LEASE_ID. With --user
-/// admin:… they are BOTFARM_USER_ADMIN_LOGIN and so on. BOTFARM_TOKEN and the other secrets of botfarm's own are taken
-/// out.
-#[derive(Debug, Args)]
-#[command(after_long_help = "\
+const MORE_HELP: &str = "\
+Everything after -- is the command and its arguments; no shell is involved.
+
+Environment of the command:
+  BOTFARM_USER_LOGIN, _PASSWORD, _ID, _PROJECT_ID, _ENV, _DOMAIN, _LABEL_<KEY>
+             the account; with --user admin:… they are BOTFARM_USER_ADMIN_LOGIN and so on
+  BOTFARM_LEASE_ID, BOTFARM_URL
+             for a command that releases with an outcome itself
+  BOTFARM_TOKEN and the other secrets of botfarm's own are taken out.
+
 Exit codes:
   the command's own, or 128 + n when signal n killed it
   123  the lease was lost, so the command was stopped: its result is not valid
@@ -75,10 +80,14 @@ Exit codes:
   127  there is no such command
 
 Signals:
-  INT, TERM, HUP and QUIT reach the command once; whatever is left of it after 5 seconds is killed, except after Ctrl-C
-  or Ctrl-\\ at a terminal, where the command takes its time. A second Ctrl-C kills it. When botfarm itself is killed
-  (kill -9), the command goes on, and its accounts become free after the TTL and the time that they rest.
-  In CI, write `exec botfarm run …` as the last line of a step, so that a cancelled job reaches botfarm at once.")]
+  INT, TERM, HUP and QUIT reach the command once, and what is left of it after 5 seconds is killed; but after Ctrl-C at
+  a terminal the command takes its time. A second Ctrl-C kills it.
+  When botfarm itself is killed (kill -9), the command goes on; its account becomes free after the TTL and a rest.
+  In CI, write `exec botfarm run …` as the last line of a step, so that a cancelled job reaches botfarm at once.";
+
+/// Runs a command with a test account of its own, and gives the account back when the command ends
+#[derive(Debug, Args)]
+#[command(after_long_help = MORE_HELP)]
 pub(crate) struct Run {
     #[command(flatten)]
     wanted: Wanted,
@@ -91,8 +100,11 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", env = "BOTFARM_TTL", default_value = "60s", value_parser = humantime::parse_duration)]
     ttl: Duration,
 
-    /// A further variable for one of BOTFARM_USER_…: LOGIN=CYPRESS_USERNAME; may be repeated
-    #[arg(long = "map", value_name = "FIELD=VARIABLE")]
+    #[arg(
+        long = "map",
+        value_name = "FIELD=VARIABLE",
+        help = "A further variable with one of BOTFARM_USER_…, such as LOGIN=CYPRESS_USERNAME; may be repeated"
+    )]
     mappings: Vec<Mapping>,
 
     /// Do not replace passwords in the command's output by ***, as is done on CI where the output is not a terminal
@@ -110,10 +122,6 @@ pub(crate) struct Run {
 impl Run {
     /// Runs the command, and gives its exit code.
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        self.start(&config).await.map_err(|failure| failure.or_code(OWN_FAULT))
-    }
-
-    async fn start(self, config: &Config) -> Result<ExitCode, Failure> {
         let roles = self.wanted.roles();
         environment::check_roles(&roles).map_err(Failure::new)?;
         for mapping in &self.mappings {
@@ -124,7 +132,7 @@ impl Run {
         child::look_up(program).map_err(|error| unstarted(program, &error))?;
 
         let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
-        let farm = client::connect(config).await?;
+        let farm = client::connect(&config).await?;
         let request = self.held_by.apply(LeaseRequest::many(self.held_by.holder(), selectors).ttl(self.ttl));
         let wait = self.wait.unwrap_or(if on_ci() { CI_WAIT } else { Duration::ZERO });
         let (lease, asked) = queue::acquire(&*farm, request, wait, &mut signals).await?;
@@ -133,6 +141,9 @@ impl Run {
         command.args(arguments);
         for name in environment::withheld() {
             command.env_remove(name);
+        }
+        if let Some(url) = Some(client::url(&config)?).filter(|url| url.starts_with("http")) {
+            command.env("BOTFARM_URL", url);
         }
         let leased = Leased { farm: &*farm, lease: &lease, signals };
         match environment::variables(&lease, &self.mappings) {
@@ -169,12 +180,11 @@ impl Leased<'_> {
         };
         let End { status, lost, cancelled } = self.supervise(child, keeper).await;
 
-        // Nobody waits long for a farm that has just been out of reach.
         let limit = match cancelled {
             Some(at) => at.after(CANCELLED),
-            None if lost.is_some() => Moment::now().after(Duration::from_secs(1)),
             None => Moment::now().after(RELEASE),
         };
+        let limit = lost.as_ref().map_or(limit, |Loss { kill_at, .. }| limit.min(*kill_at));
         let Self { farm, lease, signals } = &mut self;
         let released = release(*farm, lease, lost, limit);
         let (lost, ()) = tokio::join!(released, output.shown(signals, cancelled.map(|_| limit)));
@@ -194,10 +204,12 @@ impl Leased<'_> {
         let (mut lost, mut cancelled, mut interrupted) = (None, None, false);
         // When to kill what is left of a command that was told to end.
         let mut kill_at: Option<Moment> = None;
-        let mut killed = false;
+        // Until when to wait for those who were killed.
+        let mut killed: Option<Moment> = None;
         loop {
-            let told_to_end = lost.is_some() || cancelled.is_some();
-            if let Some(status) = status.take_if(|_| !told_to_end || killed || !child.is_there()) {
+            let all_of_it = lost.is_some() || cancelled.is_some() || killed.is_some();
+            let given_up = killed.is_some_and(|until| until.left().is_zero());
+            if let Some(status) = status.take_if(|_| !all_of_it || given_up || !child.is_there()) {
                 return End { status, lost, cancelled };
             }
             tokio::select! {
@@ -217,14 +229,14 @@ impl Leased<'_> {
                         }
                     }
                 }
-                Loss { why, kill_at: at } = &mut keeping, if lost.is_none() => {
-                    say(format_args!("stopping the command: {why}"));
-                    lost = Some(why);
-                    kill_at = Some(kill_at.map_or(at, |before| before.min(at)));
+                gone = &mut keeping, if lost.is_none() => {
+                    say(format_args!("stopping the command: {}", gone.why));
+                    kill_at = Some(kill_at.map_or(gone.kill_at, |before| before.min(gone.kill_at)));
+                    lost = Some(gone);
                     child.signal_all(Signal::TERM);
                 }
-                () = come(kill_at), if !killed => {
-                    killed = true;
+                () = come(kill_at), if killed.is_none() => {
+                    killed = Some(Moment::now().after(DYING));
                     child.signal_all(Signal::KILL);
                 }
             }
@@ -239,10 +251,12 @@ impl Leased<'_> {
 }
 
 /// Gives the bots back before `limit`. Tells when and why the lease was lost, if it was.
-async fn release(farm: &dyn BotFarm, lease: &Lease, lost: Option<String>, limit: Moment) -> Option<String> {
+async fn release(farm: &dyn BotFarm, lease: &Lease, lost: Option<Loss>, limit: Moment) -> Option<String> {
     let released = tokio::time::timeout(limit.left(), farm.release(lease.id, Ending::clean())).await;
+    if let Some(Loss { why, .. }) = lost {
+        return Some(why);
+    }
     let trouble = match released {
-        _ if lost.is_some() => return lost,
         Ok(Ok(())) => return None,
         Ok(Err(error @ (Error::LeaseLost(_) | Error::NoSuchLease))) => return Some(error.to_string()),
         Ok(Err(error)) => error.to_string(),
@@ -257,7 +271,7 @@ async fn release(farm: &dyn BotFarm, lease: &Lease, lost: Option<String>, limit:
 struct End {
     status: io::Result<ExitStatus>,
     /// Why the lease was lost, if it was.
-    lost: Option<String>,
+    lost: Option<Loss>,
     /// When a signal told the command to end, if one did.
     cancelled: Option<Moment>,
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use rustix::{
-    process::{Pid, Signal, getpgrp, kill_process, kill_process_group, test_kill_process_group},
+    process::{Pid, Signal, getpgrp, getpid, getsid, kill_process, kill_process_group},
     termios::tcgetpgrp,
 };
 use tokio::process;
@@ -21,7 +21,7 @@ use super::family::{self, Member};
 /// The command under way.
 #[derive(Debug)]
 pub(crate) struct Child {
-    child: process::Child,
+    process: process::Child,
     pid: Pid,
     /// Whether it shares botfarm's process group and so the terminal. Otherwise it leads a group of its own.
     at_terminal: bool,
@@ -43,7 +43,7 @@ impl Child {
         let child = command.spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let pid = pid.ok_or_else(|| io::Error::other("the command has no process id"))?;
-        Ok(Self { child, pid, at_terminal, family: Vec::new() })
+        Ok(Self { process: child, pid, at_terminal, family: Vec::new() })
     }
 
     /// Waits for its end. Cancel safety: may be dropped and called again.
@@ -51,7 +51,7 @@ impl Child {
     /// # Errors
     /// Those of the system.
     pub(crate) async fn ended(&mut self) -> io::Result<ExitStatus> {
-        self.child.wait().await
+        self.process.wait().await
     }
 
     /// Whether the terminal is its own, to deal with Ctrl-C as it likes.
@@ -59,12 +59,12 @@ impl Child {
         self.at_terminal
     }
 
-    /// Passes on a signal that botfarm got, unless the terminal has sent it to the command already.
+    /// Passes on a signal that botfarm got, unless the command got it, too.
     pub(crate) fn pass_on(&self, signal: Signal) {
         // Whoever is gone needs no signal, hence no look at the results.
         if !self.at_terminal {
             let _ = kill_process_group(self.pid, signal);
-        } else if !(matches!(signal, Signal::INT | Signal::QUIT | Signal::HUP) && in_foreground()) {
+        } else if !sent_to_all(signal) {
             self.signal_child(signal);
         }
     }
@@ -75,7 +75,7 @@ impl Child {
             let _ = kill_process_group(self.pid, signal);
             return;
         }
-        if self.child.id().is_some() {
+        if self.process.id().is_some() {
             self.family = family::of(self.pid);
         }
         self.signal_child(signal);
@@ -86,17 +86,17 @@ impl Child {
 
     /// Whether something of it is still there, the command itself or what it has started.
     pub(crate) fn is_there(&self) -> bool {
-        self.child.id().is_some()
+        self.process.id().is_some()
             || if self.at_terminal {
                 self.family.iter().any(Member::is_there)
             } else {
-                test_kill_process_group(self.pid).is_ok()
+                family::group_is_there(self.pid)
             }
     }
 
     fn signal_child(&self, signal: Signal) {
         // Once it was waited for, the process id may be somebody else's.
-        if self.child.id().is_some() {
+        if self.process.id().is_some() {
             let _ = kill_process(self.pid, signal);
         }
     }
@@ -104,7 +104,22 @@ impl Child {
 
 /// Whether botfarm is in the terminal's foreground: then Ctrl-C reaches the whole process group.
 fn in_foreground() -> bool {
-    File::open("/dev/tty").is_ok_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+    terminal().is_some_and(|terminal| tcgetpgrp(terminal).is_ok_and(|group| group == getpgrp()))
+}
+
+/// Whether the whole process group, and not botfarm alone, got this signal, as far as one can tell.
+fn sent_to_all(signal: Signal) -> bool {
+    match signal {
+        Signal::INT | Signal::QUIT => in_foreground(),
+        // A terminal that hangs up is gone. The kernel tells the leader of its session, and that one, usually a shell,
+        // the others.
+        Signal::HUP => terminal().is_none() && getsid(None) != Ok(getpid()),
+        _ => false,
+    }
+}
+
+fn terminal() -> Option<File> {
+    File::open("/dev/tty").ok()
 }
 
 /// Looks whether there is such a command, so that nobody queues for a bot only to learn of a typing error.

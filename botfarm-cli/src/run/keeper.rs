@@ -17,7 +17,8 @@ const MARGIN: Duration = Duration::from_secs(1);
 const BEAT: Duration = Duration::from_secs(5);
 
 /// How long one renewal may take before another is tried.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MIN_PATIENCE: Duration = Duration::from_secs(1);
+const MAX_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why the command must end, and by when it must be gone.
 #[derive(Debug)]
@@ -59,7 +60,7 @@ impl Keeper {
     pub(crate) async fn keep(mut self, farm: &dyn BotFarm) -> Loss {
         let mut trouble = None;
         loop {
-            let (grace, margin) = (GRACE.min(self.ttl / 4), MARGIN.min(self.ttl / 20));
+            let (grace, margin) = (GRACE.min(self.ttl / 4), MARGIN.min(self.ttl / 10));
             let stop_at = self.deadline.before(grace + margin);
             self.next.min(stop_at).come().await;
             let asked = Moment::now();
@@ -68,7 +69,8 @@ impl Keeper {
                 let why = format!("the lease is about to end and cannot be renewed: {trouble}");
                 return Loss { why, kill_at: self.deadline.before(margin) };
             }
-            let patience = PATIENCE.min(stop_at.since(asked));
+            // Short enough to try several times.
+            let patience = (self.ttl / 8).clamp(MIN_PATIENCE, MAX_PATIENCE).min(stop_at.since(asked));
             let renewed = match tokio::time::timeout(patience, farm.renew(self.id, None)).await {
                 Ok(renewed) => renewed.map_err(Some),
                 Err(_) => Err(None),

@@ -37,7 +37,7 @@ impl Mask {
         for text in texts {
             let quoted = serde_json::Value::from(text).to_string();
             secrets.push(text.as_bytes().to_vec());
-            secrets.push(quoted[1..quoted.len() - 1].as_bytes().to_vec());
+            secrets.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
         }
         secrets.retain(|secret| !secret.is_empty());
         // The longest first: of two secrets that begin alike, the whole of the longer one is to go.

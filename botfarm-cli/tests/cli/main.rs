@@ -1,0 +1,5 @@
+//! The commands that talk to a farm, as their users meet them: the real binary, against a real service.
+
+mod commands;
+mod run;
+mod service;
