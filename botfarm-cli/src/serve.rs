@@ -99,10 +99,10 @@ async fn resolve(listen: &str) -> Result<Vec<SocketAddr>, Failure> {
     let hint = "give --listen HOST:PORT, such as 127.0.0.1:8000";
     let addresses: Vec<_> = lookup_host(listen)
         .await
-        .map_err(|error| Failure::usage(format!("{listen} is no address to listen on ({error}); {hint}")))?
+        .map_err(|error| Failure::usage(format!("`{listen}` is no address to listen on ({error}); {hint}")))?
         .collect();
     if addresses.is_empty() {
-        return Err(Failure::usage(format!("{listen} has no address; {hint}")));
+        return Err(Failure::usage(format!("`{listen}` has no address; {hint}")));
     }
     Ok(addresses)
 }

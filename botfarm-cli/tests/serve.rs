@@ -33,6 +33,12 @@ async fn refused(mut command: Command) -> (Option<i32>, String) {
     (output.status.code(), said)
 }
 
+async fn kill(child: &Child, signal: &str) {
+    let pid = child.id().expect("it is running").to_string();
+    let killed = Command::new("sh").args(["-c", "kill -s $0 $1", signal, &pid]).status().await.unwrap();
+    assert!(killed.success());
+}
+
 /// A service that is running.
 struct Service {
     child: Child,
@@ -96,9 +102,7 @@ impl Service {
     }
 
     async fn signal(&self, name: &str) {
-        let pid = self.child.id().expect("it is running").to_string();
-        let killed = Command::new("sh").args(["-c", "kill -s $0 $1", name, &pid]).status().await.unwrap();
-        assert!(killed.success());
+        kill(&self.child, name).await;
     }
 
     /// Waits for its end; gives the exit code, and all it has said on stderr.
@@ -352,6 +356,19 @@ async fn a_farm_that_is_not_there_is_a_failure_at_the_start() {
     let (code, said) = refused(botfarm(&folder, &[&ANY_PORT[..], &["--farm", &url]].concat())).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains(&url), "{said}");
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_start_that_hangs() {
+    let folder = TempDir::new().unwrap();
+    let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let mut child = botfarm(&folder, &[&ANY_PORT[..], &["--farm", &url]].concat()).spawn().unwrap();
+    // Once it calls the farm, it is in the midst of its start.
+    let _called = timeout(PATIENCE, silent.accept()).await.expect("it calls the farm").unwrap();
+    kill(&child, "TERM").await;
+    let status = timeout(PATIENCE, child.wait()).await.expect("it ends").unwrap();
+    assert_eq!(status.code(), Some(0));
 }
 
 #[tokio::test]
