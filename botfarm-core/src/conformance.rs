@@ -117,7 +117,7 @@ macro_rules! claims {
 }
 
 claims! { $
-    /// Makes a test of each claim that every farm keeps, remote ones too. See [`conformance`](crate::conformance).
+    /// Makes a test of each claim that every farm keeps, remote ones too. See [`conformance`](mod@crate::conformance).
     conformance:
     bots {
         bot_shows_who_holds_it,
@@ -266,7 +266,7 @@ claims! { $
 }
 
 claims! { $
-    /// Makes a test of each claim that a farm keeps towards its own process. See [`conformance`](crate::conformance).
+    /// Makes a test of each claim that a farm keeps towards its own process. See [`conformance`](mod@crate::conformance).
     conformance_local:
     local {
         bot_is_released_by_the_owner_of_its_lease_alone,

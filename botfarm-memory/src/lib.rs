@@ -14,7 +14,7 @@
 //! ```
 //!
 //! # Layout
-//! Everything is one [`State`](state) behind one mutex, and every call is one turn at it: settle what is due by the
+//! Everything is one `State` behind one mutex, and every call is one turn at it: settle what is due by the
 //! clock, do the work, ring whoever was served.
 //!
 //! | file | what it is |
