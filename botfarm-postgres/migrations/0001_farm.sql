@@ -86,7 +86,7 @@ create table waiters (
     ticket bigint not null default nextval('waiter_tickets'),
     -- Whom to notify.
     process uuid not null,
-    -- Moved on by the waiting process; a waiter whose time has passed blocks nobody.
+    -- Moved on by the waiting process; a waiter whose time has passed blocks nobody. -infinity: has left.
     alive_until timestamptz not null,
     -- Until when its ticket is kept for whoever comes back with the same lease id.
     kept_until timestamptz not null,
@@ -152,8 +152,11 @@ $$;
 
 insert into epochs values (botfarm_timeline(), pg_postmaster_start_time(), now());
 
--- The first n free bots that fit a want, the sticky ones first, then the least recently used.
-create function botfarm_free(want jsonb, but_not uuid[], sticky_key text, at timestamptz, n integer)
+-- The first n bots that fit a want and were free when the snapshot was taken: those last leased with the sticky key,
+-- then the least recently used.
+create function botfarm_free(
+    want jsonb, but_not uuid[], sticky_key text, at timestamptz, snapshot pg_snapshot, n integer
+)
 returns setof uuid language plpgsql stable as $$
 declare
     wanted_labels text[] := array(select jsonb_array_elements_text(want->'labels'));
@@ -170,8 +173,9 @@ begin
                 and s.condition = wanted_condition
                 and s.free_at <= at
                 and (s.lease_id is null or may_take_over)
+                and pg_visible_in_snapshot(s.xmin::text::xid8, snapshot)
                 and s.bot_id <> all(but_not)
-            order by s.sticky is not distinct from sticky_key and sticky_key is not null desc, s.free_at
+            order by s.sticky is not distinct from sticky_key and sticky_key is not null desc, s.leased_at desc nulls last
             limit n;
         return;
     end if;
@@ -188,8 +192,9 @@ begin
                 and s.free_at <= at
                 and s.labels @> wanted_labels
                 and (s.lease_id is null or may_take_over)
+                and pg_visible_in_snapshot(s.xmin::text::xid8, snapshot)
                 and s.bot_id <> all(but_not)
-            order by s.free_at
+            order by s.leased_at desc
             limit n;
     end if;
     return query
@@ -203,6 +208,7 @@ begin
                 and s.free_at <= at
                 and s.labels @> wanted_labels
                 and (s.lease_id is null or may_take_over)
+                and pg_visible_in_snapshot(s.xmin::text::xid8, snapshot)
                 and s.bot_id <> all(but_not)
             order by s.free_at
             limit n
@@ -214,28 +220,61 @@ begin
         limit n;
 end $$;
 
+-- The first n bots that fit a want, whatever their condition and whoever holds them.
+create function botfarm_existing(want jsonb, but_not uuid[], n integer)
+returns setof uuid language plpgsql stable as $$
+declare
+    wanted_labels text[] := array(select jsonb_array_elements_text(want->'labels'));
+    wanted_ids uuid[];
+begin
+    if jsonb_typeof(want->'ids') = 'array' then
+        wanted_ids := array(select jsonb_array_elements_text(want->'ids')::uuid);
+    end if;
+    return query
+        select b.id
+        from pools p
+        cross join lateral (
+            select b.id
+            from bots b
+            where b.pool_id = p.id
+                and b.labels @> wanted_labels
+                and (wanted_ids is null or b.id = any(wanted_ids))
+                and b.id <> all(but_not)
+            order by b.id
+            limit n
+        ) b
+        where p.project_id = coalesce((want->>'project_id')::uuid, p.project_id)
+            and p.env = coalesce(want->>'env', p.env)
+            and p.domain = coalesce(want->>'domain', p.domain)
+        limit n;
+end $$;
+
 -- Distinct free bots for as many of the wants as can be, null for the others: maximum bipartite matching by augmenting
--- paths. For n wants the first n candidates of each are enough, by Hall's theorem.
-create function botfarm_assign(wants jsonb, but_not uuid[], sticky_key text, at timestamptz)
+-- paths. For n wants the first n candidates of each are enough, by Hall's theorem. Without a time: of all bots that there
+-- are, free or not.
+create function botfarm_assign(wants jsonb, but_not uuid[], sticky_key text, at timestamptz, snapshot pg_snapshot)
 returns uuid[] language plpgsql stable as $$
 declare
     n integer := jsonb_array_length(wants);
     edge_want integer[] := '{}';
     edge_bot uuid[] := '{}';
     chosen uuid[] := array_fill(null::uuid, array[n]);
+    candidates uuid[];
     line integer[];
     seen uuid[];
     seen_from integer[];
-    bot uuid;
     found uuid;
     previous uuid;
     current integer;
 begin
     for w in 1..n loop
-        for bot in select botfarm_free(wants->(w - 1), but_not, sticky_key, at, n) loop
-            edge_want := edge_want || w;
-            edge_bot := edge_bot || bot;
-        end loop;
+        if at is null then
+            candidates := array(select botfarm_existing(wants->(w - 1), but_not, n));
+        else
+            candidates := array(select botfarm_free(wants->(w - 1), but_not, sticky_key, at, snapshot, n));
+        end if;
+        edge_bot := edge_bot || candidates;
+        edge_want := edge_want || array_fill(w, array[cardinality(candidates)]);
     end loop;
     for w in 1..n loop
         line := array[w];
@@ -275,6 +314,8 @@ returns table (granted_lease uuid, granted_process uuid) language plpgsql as $$
 declare
     w waiters;
     at timestamptz;
+    seen pg_snapshot;
+    newest bigint;
     last_ticket bigint := 0;
     served integer := 0;
     tries integer := 0;
@@ -284,6 +325,10 @@ declare
     locked integer;
 begin
     perform pg_advisory_xact_lock(7238461);
+    -- Who comes after this is for the next pass, and so is what is freed. Otherwise a bot could go to a waiter of this
+    -- one's end, past those who were looked at before it was free.
+    newest := (select max(ticket) from waiters);
+    seen := pg_current_snapshot();
     while served < most loop
         at := clock_timestamp();
         select * into w
@@ -291,16 +336,33 @@ begin
         where not granted
             and alive_until > at
             and ticket > last_ticket
+            and ticket <= newest
             and shape <> all(hopeless)
         order by ticket
         limit 1;
         exit when not found;
-        chosen := botfarm_assign(w.wants, w.avoid || reserved, w.sticky, at);
+        if exists (select from history h where h.lease_id = w.lease_id)
+            or exists (
+                select from bot_slots s
+                where s.lease_id = w.lease_id
+                    and not (s.offered and s.expires_at <= at)
+            )
+        then
+            -- A twin had the lease without waiting. Let this one see what has become of it.
+            update waiters x set granted = true where x.lease_id = w.lease_id;
+            granted_lease := w.lease_id;
+            granted_process := w.process;
+            return next;
+            continue;
+        end if;
+        chosen := botfarm_assign(w.wants, w.avoid || reserved, w.sticky, at, seen);
         if array_position(chosen, null) is not null then
             last_ticket := w.ticket;
-            reserved := reserved || array_remove(chosen, null);
             if cardinality(chosen) = 1 then
                 hopeless := hopeless || w.shape;
+            elsif array_position(botfarm_assign(w.wants, w.avoid, null, null, null), null) is null then
+                -- Unless a bot that it cannot do without was deleted: then nothing is kept for it.
+                reserved := reserved || array_remove(chosen, null);
             end if;
             continue;
         end if;
@@ -329,31 +391,36 @@ begin
             end if;
             continue;
         end if;
-        insert into history (bot_id, fence, lease_id, holder, note, url, leased_at, ended_at, reason)
-        select s.bot_id, s.fence, s.lease_id, s.holder, s.note, s.url, s.leased_at, s.expires_at, 'expired'
-        from bot_slots s
-        where s.bot_id = any(chosen)
-            and s.lease_id is not null
-            and not s.offered;
-        at := clock_timestamp();
-        update bot_slots s
-        set lease_id = w.lease_id,
-            ord = array_position(chosen, s.bot_id) - 1,
-            role = w.wants->(array_position(chosen, s.bot_id) - 1)->>'role',
-            holder = w.holder,
-            owner = w.owner,
-            note = w.note,
-            url = w.url,
-            ttl = w.ttl,
-            fingerprint = w.fingerprint,
-            sticky = w.sticky,
-            leased_at = at,
-            expires_at = at + offer,
-            free_at = at + offer,
-            fence = botfarm_next_fence(s.fence),
-            offered = true,
-            answers = 0
-        where s.bot_id = any(chosen);
+        begin
+            insert into history (bot_id, fence, lease_id, holder, note, url, leased_at, ended_at, reason)
+            select s.bot_id, s.fence, s.lease_id, s.holder, s.note, s.url, s.leased_at, s.expires_at, 'expired'
+            from bot_slots s
+            where s.bot_id = any(chosen)
+                and s.lease_id is not null
+                and not s.offered;
+            at := clock_timestamp();
+            update bot_slots s
+            set lease_id = w.lease_id,
+                ord = array_position(chosen, s.bot_id) - 1,
+                role = w.wants->(array_position(chosen, s.bot_id) - 1)->>'role',
+                holder = w.holder,
+                owner = w.owner,
+                note = w.note,
+                url = w.url,
+                ttl = w.ttl,
+                fingerprint = w.fingerprint,
+                sticky = w.sticky,
+                leased_at = at,
+                expires_at = at + offer,
+                free_at = at + offer,
+                fence = botfarm_next_fence(s.fence),
+                offered = true,
+                answers = 0
+            where s.bot_id = any(chosen);
+        exception when unique_violation then
+            -- A twin is having the lease at this moment.
+            null;
+        end;
         update waiters x set granted = true where x.lease_id = w.lease_id;
         last_ticket := w.ticket;
         served := served + 1;
@@ -365,23 +432,41 @@ begin
     where lease_id in (select lease_id from waiters where kept_until < clock_timestamp() for update skip locked);
 end $$;
 
--- Whether one bot could be wanted by both, as far as the wants tell; whatever its condition.
+-- Whether a bot is one of those that a want names, or it names none.
+create function botfarm_named(want jsonb, bot uuid) returns boolean language sql immutable as $$
+    select jsonb_typeof(want->'ids') is distinct from 'array' or want->'ids' ? bot::text
+$$;
+
+-- Whether one bot could be wanted by both, whatever its condition: as far as the wants tell, or, when one of them names
+-- bots, as far as these are such bots.
 create function botfarm_overlap(one jsonb, other jsonb) returns boolean language sql stable as $$
-    select (one->>'project_id' is null or other->>'project_id' is null or one->>'project_id' = other->>'project_id')
+    select case when jsonb_typeof(one->'ids') = 'array' or jsonb_typeof(other->'ids') = 'array' then
+        exists (
+            select from bots b
+            join pools p on p.id = b.pool_id
+            cross join (values (one), (other)) w (want)
+            where b.id in (
+                    select jsonb_array_elements_text(
+                        case when jsonb_typeof(one->'ids') = 'array' then one->'ids' else other->'ids' end
+                    )::uuid
+                )
+                and botfarm_named(w.want, b.id)
+                and p.project_id = coalesce((w.want->>'project_id')::uuid, p.project_id)
+                and p.env = coalesce(w.want->>'env', p.env)
+                and p.domain = coalesce(w.want->>'domain', p.domain)
+                and b.labels @> array(select jsonb_array_elements_text(w.want->'labels'))
+            group by b.id
+            having count(*) = 2
+        )
+    else
+        (one->>'project_id' is null or other->>'project_id' is null or one->>'project_id' = other->>'project_id')
         and (one->>'env' is null or other->>'env' is null or one->>'env' = other->>'env')
         and (one->>'domain' is null or other->>'domain' is null or one->>'domain' = other->>'domain')
-        and (
-            jsonb_typeof(one->'ids') is distinct from 'array'
-            or jsonb_typeof(other->'ids') is distinct from 'array'
-            or exists (
-                select from jsonb_array_elements(one->'ids') i
-                join jsonb_array_elements(other->'ids') j on i.value = j.value
-            )
-        )
         and not exists (
             select from jsonb_array_elements_text(one->'labels') i
             join jsonb_array_elements_text(other->'labels') j
                 on split_part(i.value, ':', 1) = split_part(j.value, ':', 1)
                 and i.value <> j.value
         )
+    end
 $$;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use botfarm_core::{
-    BotId, Busy, Error as FarmError, Lease, LeaseId, LeaseRequest, Oldest, Selector, Shortage, matching::assign,
+    BotId, Busy, Error as FarmError, Lease, LeaseId, LeaseRequest, Oldest, Selector, Shortage,
 };
 use serde::Serialize;
 use tokio::{sync::oneshot, time::sleep_until};
@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::connection::repeat;
 use crate::{
     error::{Error, Result},
-    farm::Farm,
+    farm::{Answer, Farm},
     lease::{LeaseStatus, lease_rows},
     rows::{self, interval, label_texts},
 };
@@ -36,11 +36,7 @@ const COUNTED: i64 = 10_000;
 impl Farm {
     /// See [`BotFarm::acquire`](botfarm_core::BotFarm::acquire). To be run to its end in a task; while it is parked, it
     /// notices when nobody waits for the `answer` any more.
-    pub(crate) async fn acquire(
-        &self,
-        request: &LeaseRequest,
-        answer: &mut oneshot::Sender<Result<Lease>>,
-    ) -> Result<Lease> {
+    pub(crate) async fn acquire(&self, request: &LeaseRequest, answer: &mut oneshot::Sender<Answer>) -> Result<Lease> {
         let ttl = self.policy.check(request)?;
         let simple = match request.selectors.as_slice() {
             [selector] if !selector.names_a_bot() && request.sticky.is_none() => Some(selector),
@@ -63,11 +59,7 @@ impl Farm {
             let mut woken = std::pin::pin!(parked.woken());
             woken.as_mut().enable();
             self.enqueue(request, &wants, ttl).await?;
-            let pass = self.queue.want_pass();
-            tokio::select! {
-                done = self.queue.passed(pass) => done?,
-                () = &mut woken => {}
-            }
+            self.queue.passed(self.queue.want_pass()).await?;
             loop {
                 if let Some(lease) = self.take_up(request).await? {
                     return Ok(lease);
@@ -93,9 +85,6 @@ impl Farm {
             if let Some(lease) = self.replay(request).await? {
                 return Ok(lease);
             }
-            if Instant::now() >= deadline {
-                return Err(self.shortage(request, &wants).await?.into());
-            }
         }
     }
 
@@ -104,7 +93,7 @@ impl Farm {
         let avoid: Vec<Uuid> = request.avoid.iter().map(BotId::as_uuid).collect();
         let labels = label_texts(&selector.labels);
         let claimed = repeat!(self.database, |pool| {
-                let rows = lease_rows!(
+            let rows = lease_rows!(
                     "with oldest as materialized (
                         select f.*
                         from pools p
@@ -179,8 +168,8 @@ impl Farm {
                 )
                 .fetch_all(&pool)
                 .await?;
-                Ok(rows)
-            });
+            Ok(rows)
+        });
         match claimed {
             Ok(rows) => rows::lease(request.id, rows, &self.keyring),
             // A twin was quicker.
@@ -206,8 +195,8 @@ impl Farm {
     /// Receives a lease that was granted: an offer becomes a lease of its full TTL, and the waiter leaves the queue.
     async fn take_up(&self, request: &LeaseRequest) -> Result<Option<Lease>> {
         let rows = repeat!(self.database, |pool| {
-                Ok(lease_rows!(
-                    "with held as materialized (
+            Ok(lease_rows!(
+                "with held as materialized (
                         select bot_id
                         from bot_slots
                         where lease_id = $1
@@ -220,7 +209,8 @@ impl Farm {
                     left_queue as (delete from waiters where lease_id = $1 and exists (select from held)),
                     changed as (
                         update bot_slots s
-                        set expires_at = case when s.offered then c.time + s.ttl else s.expires_at end,
+                        set leased_at = case when s.offered then c.time else s.leased_at end,
+                            expires_at = case when s.offered then c.time + s.ttl else s.expires_at end,
                             free_at = case when s.offered then c.time + s.ttl + $2 else s.free_at end,
                             offered = false,
                             answers = least(s.answers + 1, 100)
@@ -228,12 +218,12 @@ impl Farm {
                         where s.bot_id = h.bot_id
                         returning s.*
                     )",
-                    request.id.as_uuid(),
-                    interval(self.policy.cooling),
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?;
+                request.id.as_uuid(),
+                interval(self.policy.cooling),
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?;
         rows::lease(request.id, rows, &self.keyring)
     }
 
@@ -243,10 +233,11 @@ impl Farm {
         for selector in &request.selectors {
             let mut ids = selector.id.map(|id| vec![id.as_uuid()]);
             if selector.names_a_bot() {
-                let (id, login) = (selector.id.map(|id| id.as_uuid()), selector.login.as_ref().map(|login| login.folded()));
+                let (id, login) =
+                    (selector.id.map(|id| id.as_uuid()), selector.login.as_ref().map(|login| login.folded()));
                 let named = repeat!(self.database, |pool| {
-                        Ok(sqlx::query_scalar!(
-                            "select b.id
+                    Ok(sqlx::query_scalar!(
+                        "select b.id
                             from bots b
                             where b.id = $1
                                 and b.login_key = coalesce($2, b.login_key)
@@ -256,12 +247,12 @@ impl Farm {
                             where $1::uuid is null
                                 and b.env = any(array['prod', 'preprod', 'stage'])
                                 and b.login_key = $2",
-                            id,
-                            login,
-                        )
-                        .fetch_all(&pool)
-                        .await?)
-                    })?;
+                        id,
+                        login,
+                    )
+                    .fetch_all(&pool)
+                    .await?)
+                })?;
                 ids = Some(named.into_iter().flatten().collect());
             }
             wants.push(Want {
@@ -280,48 +271,33 @@ impl Farm {
     /// Refuses what no bots could ever satisfy, whatever their condition and whoever holds them.
     async fn check_match(&self, request: &LeaseRequest, wants: &[Want]) -> Result<()> {
         let avoid: Vec<Uuid> = request.avoid.iter().map(BotId::as_uuid).collect();
-        let most = i64::try_from(wants.len()).unwrap_or(i64::MAX);
-        let mut candidates = Vec::with_capacity(wants.len());
-        for want in wants {
-            candidates.push(
-                repeat!(self.database, |pool| {
-                        Ok(sqlx::query_scalar!(
-                            "select b.id
-                            from pools p
-                            cross join lateral (
-                                select b.id
-                                from bots b
-                                where b.pool_id = p.id
-                                    and b.labels @> $4
-                                    and ($5::uuid[] is null or b.id = any($5))
-                                    and b.id <> all($6)
-                                order by b.id
-                                limit $7
-                            ) b
-                            where p.project_id = coalesce($1, p.project_id)
-                                and p.env = coalesce($2, p.env)
-                                and p.domain = coalesce($3, p.domain)
-                            limit $7",
-                            want.project_id,
-                            want.env,
-                            want.domain,
-                            &want.labels,
-                            want.ids.as_deref(),
-                            &avoid,
-                            most,
-                        )
-                        .fetch_all(&pool)
-                        .await?)
-                    })?,
-            );
-        }
-        let Some(selector) = assign(&candidates).iter().position(Option::is_none) else { return Ok(()) };
+        let json = serde_json::to_value(wants).map_err(Error::corrupt)?;
+        let assigned = repeat!(self.database, |pool| {
+            Ok(sqlx::query_scalar!(
+                r#"select botfarm_assign($1, $2, null, null, null) as "assigned!: Vec<Option<Uuid>>""#,
+                json,
+                &avoid,
+            )
+            .fetch_one(&pool)
+            .await?)
+        })?;
+        let Some(selector) = assigned.iter().position(Option::is_none) else { return Ok(()) };
+        let there_are = repeat!(self.database, |pool| {
+            Ok(sqlx::query_scalar!(
+                r#"select count(*) as "count!" from botfarm_existing($1, $2, $3)"#,
+                json[selector],
+                &avoid,
+                i32::try_from(wants.len()).unwrap_or(i32::MAX),
+            )
+            .fetch_one(&pool)
+            .await?)
+        })?;
         let wanted = &request.selectors[selector];
-        let detail = match candidates[selector].len() {
+        let detail = match there_are {
             0 if request.avoid.is_empty() => format!("no bot matches {wanted}; check the selector, or add such a bot"),
             0 => format!("no bot matches {wanted} except those to avoid; check the selector, or add such a bot"),
             count => {
-                format!("only {count} bots match {wanted}, too few for all selectors of the request; add bots, or ask for fewer")
+                format!("only {count} bots match {wanted}, too few for the whole request; add bots, or ask for fewer")
             }
         };
         Err(FarmError::NoMatch { selector, detail }.into())
@@ -334,7 +310,7 @@ impl Farm {
         let shapeless: Vec<Want> = wants.iter().cloned().map(|want| Want { role: None, ..want }).collect();
         let shape = serde_json::to_string(&(shapeless, &avoid)).map_err(Error::corrupt)?;
         let queued = repeat!(self.database, |pool| {
-                Ok(sqlx::query_scalar!(
+            Ok(sqlx::query_scalar!(
                     "with lapsed as (
                         -- An offer that was not taken up in time: there is no lease of this id.
                         update bot_slots
@@ -381,7 +357,7 @@ impl Farm {
                 )
                 .fetch_optional(&pool)
                 .await?)
-            })?;
+        })?;
         let theirs = queued.flatten();
         let theirs = rows::fingerprint(theirs.as_deref());
         if theirs.is_some() && request.fingerprint.is_some() && theirs != request.fingerprint {
@@ -392,13 +368,15 @@ impl Farm {
 
     async fn still_queued(&self, id: LeaseId) -> Result<bool> {
         repeat!(self.database, |pool| {
-                Ok(sqlx::query_scalar!(
-                    r#"select exists (select from waiters where lease_id = $1 and not granted) as "queued!""#,
-                    id.as_uuid(),
-                )
-                .fetch_one(&pool)
-                .await?)
-            })
+            Ok(sqlx::query_scalar!(
+                r#"select exists (
+                    select from waiters where lease_id = $1 and not granted and alive_until > '-infinity'
+                ) as "queued!""#,
+                id.as_uuid(),
+            )
+            .fetch_one(&pool)
+            .await?)
+        })
     }
 
     /// The wait is over: takes a grant of the last moment, or says why there is none.
@@ -418,26 +396,26 @@ impl Farm {
     pub(crate) async fn leave(&self, id: LeaseId, keep: bool) -> Result<()> {
         let kept = if keep { self.policy.place_kept } else { Duration::ZERO };
         repeat!(self.database, |pool| {
-                sqlx::query!(
-                    "update waiters
-                    set alive_until = clock_timestamp(),
+            sqlx::query!(
+                "update waiters
+                    set alive_until = '-infinity',
                         kept_until = clock_timestamp() + $2
                     where lease_id = $1
                         and not granted",
-                    id.as_uuid(),
-                    interval(kept),
-                )
-                .execute(&pool)
-                .await?;
-                Ok(())
-            })
+                id.as_uuid(),
+                interval(kept),
+            )
+            .execute(&pool)
+            .await?;
+            Ok(())
+        })
     }
 
     /// Undoes a grant that nobody received: `answers` of this call's own, and no twin's.
     pub(crate) async fn undo(&self, id: LeaseId, answers: i16) -> Result<()> {
         let undone = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    "with undone as materialized (
+            Ok(sqlx::query!(
+                "with undone as materialized (
                         select bot_id
                         from bot_slots
                         where lease_id = $1
@@ -453,13 +431,13 @@ impl Farm {
                         free_at = s.leased_at
                     from undone u
                     where s.bot_id = u.bot_id",
-                    id.as_uuid(),
-                    answers,
-                )
-                .execute(&pool)
-                .await?
-                .rows_affected())
-            })?;
+                id.as_uuid(),
+                answers,
+            )
+            .execute(&pool)
+            .await?
+            .rows_affected())
+        })?;
         if undone > 0 {
             self.queue.want_pass();
         }
@@ -489,11 +467,16 @@ impl Farm {
     }
 
     /// How the bots stand that one selector wants; how many of them could be had; and the first of them.
-    async fn count(&self, request: &LeaseRequest, want: &Want, selector: usize) -> Result<(Shortage, u64, Option<Busy>)> {
+    async fn count(
+        &self,
+        request: &LeaseRequest,
+        want: &Want,
+        selector: usize,
+    ) -> Result<(Shortage, u64, Option<Busy>)> {
         let avoid: Vec<Uuid> = request.avoid.iter().map(BotId::as_uuid).collect();
         let json = serde_json::to_value(want).map_err(Error::corrupt)?;
         let row = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
+            Ok(sqlx::query!(
                     r#"with matching as materialized (
                         select
                             s.*,
@@ -550,7 +533,7 @@ impl Farm {
                 )
                 .fetch_one(&pool)
                 .await?)
-            })?;
+        })?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
         let holder = row.holder.as_deref().map(rows::text::<botfarm_core::Holder>).transpose()?;
         let busy = match (row.bot_id, &row.bot_condition) {

@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Ending, Error as FarmError, ImportReport, Lease,
-    LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats, background,
-    Keyring,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Ending, Error as FarmError, ImportReport,
+    Keyring, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation,
+    Stats, background,
 };
 use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
@@ -76,13 +76,42 @@ impl PostgresFarm {
     }
 
     /// Runs a call to its end in a task of its own.
-    async fn run<T, F>(&self, call: impl FnOnce(Arc<Farm>) -> F) -> Result<T>
+    pub(crate) async fn run<T, F>(&self, call: impl FnOnce(Arc<Farm>) -> F) -> Result<T>
     where
         F: Future<Output = error::Result<T>> + Send + 'static,
         T: Send + 'static,
     {
         let task = self.0.runtime.spawn(call(self.0.clone()));
         Ok(joined(task.await)??)
+    }
+}
+
+/// What came of an acquire, on its way to the caller. When nobody takes it out, the lease is undone.
+pub(crate) struct Answer {
+    id: LeaseId,
+    acquired: Option<error::Result<Lease>>,
+    farm: Arc<Farm>,
+}
+
+impl Answer {
+    fn take(mut self) -> error::Result<Lease> {
+        self.acquired.take().unwrap_or(Err(error::Error::Unanswered))
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if !matches!(self.acquired, Some(Ok(_))) {
+            return;
+        }
+        let (farm, id) = (self.farm.clone(), self.id);
+        self.farm.runtime.spawn(async move {
+            // Its own answer is the one; a twin that has received the lease keeps it.
+            if let Err(error) = farm.undo(id, 1).await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "a lease that nobody received could not be undone; its TTL will end it");
+            }
+        });
     }
 }
 
@@ -122,18 +151,12 @@ impl BotFarm for PostgresFarm {
         let (mut answer, answered) = oneshot::channel();
         let farm = self.0.clone();
         self.0.runtime.spawn(async move {
-            let id = request.id;
             let acquired = farm.acquire(&request, &mut answer).await;
-            // Nobody has received the lease, unless a twin has.
-            if let Err(Ok(_)) = answer.send(acquired)
-                && let Err(error) = farm.undo(id, 1).await
-            {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "a lease that nobody received could not be undone; its TTL will end it");
-            }
+            // Whether it is refused or dropped unread: what nobody takes out is undone.
+            let _ = answer.send(Answer { id: request.id, acquired: Some(acquired), farm: farm.clone() });
         });
         match answered.await {
-            Ok(acquired) => Ok(acquired?),
+            Ok(answer) => Ok(answer.take()?),
             Err(gone) => Err(FarmError::backend(gone)),
         }
     }
@@ -175,14 +198,15 @@ impl BotFarm for PostgresFarm {
     async fn check(&self) -> Result<()> {
         self.run(async |farm: Arc<Farm>| {
             repeat!(farm.database, |pool| {
-                    // One that takes writes: a farm that can only be looked at does not serve.
-                    let standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(&pool).await?;
-                    if standby {
-                        let detail = "the database is a standby, which takes no writes".to_owned();
-                        return Err(error::Error::Unreachable { detail, source: None });
-                    }
-                    Ok(())
-                })
+                // One that takes writes: a farm that can only be looked at does not serve.
+                let standby =
+                    sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(&pool).await?;
+                if standby {
+                    let detail = "the database is a standby, which takes no writes".to_owned();
+                    return Err(error::Error::Unreachable { detail, source: None });
+                }
+                Ok(())
+            })
         })
         .await
     }

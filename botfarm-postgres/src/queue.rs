@@ -331,6 +331,8 @@ impl Farm {
                         select lease_id
                         from waiters
                         where lease_id = any($1)
+                        -- One that has left meanwhile stays away.
+                        and alive_until > '-infinity'
                         -- In the order in which a pass locks them.
                         order by ticket
                         for no key update
