@@ -3,10 +3,12 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use botfarm_core::{Domain, Env, ProjectId};
 use clap::Args;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{failure::Failure, log::LogFormat, serve::Auth};
 
@@ -51,6 +53,24 @@ pub(crate) struct File {
     pub(crate) bots: Option<PathBuf>,
     /// `serve --auth`
     pub(crate) auth: Option<Auth>,
+    /// `run --env`
+    pub(crate) env: Option<Env>,
+    /// `run --domain`
+    pub(crate) domain: Option<Domain>,
+    /// `run --project`
+    pub(crate) project: Option<ProjectId>,
+    /// `run --wait`
+    #[serde(default, deserialize_with = "time")]
+    pub(crate) wait: Option<Duration>,
+    /// `run --ttl`
+    #[serde(default, deserialize_with = "time")]
+    pub(crate) ttl: Option<Duration>,
+}
+
+/// Reads a time such as `90s` or `5m`, as the flags have it.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
 }
 
 impl Config {

@@ -36,7 +36,7 @@ struct Finding {
 impl Doctor {
     /// Checks.
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        let selectors = self.wanted.selectors().map_err(Failure::usage)?;
+        let selectors = self.wanted.or(&config.file).selectors().map_err(Failure::usage)?;
         let findings = findings(&config, &selectors).await;
         let rows: Vec<_> = findings
             .iter()

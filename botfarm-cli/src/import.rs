@@ -82,10 +82,11 @@ fn faulty(file: &str, error: Error) -> Failure {
     for fault in faults {
         let field = fault.pointer.splitn(3, '/').nth(2).map(|field| format!("{field} ")).unwrap_or_default();
         // The detail starts with the row, where it has one.
-        match fault.detail.split_once(": ") {
-            Some((row, detail)) if row.starts_with("row ") => text.push_str(&format!("\n  {row}: {field}{detail}")),
-            _ => text.push_str(&format!("\n  {field}{}", fault.detail)),
-        }
+        let (row, detail) = match fault.detail.split_once(": ") {
+            Some((row, detail)) if row.starts_with("row ") => (format!("{row}: "), detail),
+            _ => (String::new(), fault.detail.as_str()),
+        };
+        text.extend(["\n  ", &row, &field, detail]);
     }
     Failure::usage(text)
 }

@@ -49,8 +49,14 @@ const CANCELLED: Duration = Duration::from_millis(6_500);
 /// How long what was killed may take to be gone.
 const DYING: Duration = Duration::from_millis(200);
 
+/// How soon to try again to release.
+const RETRY: Duration = Duration::from_millis(250);
+
 /// How long the release may take when nobody is in a hurry.
 const RELEASE: Duration = Duration::from_secs(5);
+
+/// How long the account stays locked after botfarm was killed, unless told otherwise.
+const TTL: Duration = Duration::from_mins(1);
 
 /// How long to wait in the queue on CI unless told otherwise.
 const CI_WAIT: Duration = Duration::from_mins(10);
@@ -96,9 +102,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "TIME", env = "BOTFARM_WAIT", value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
 
-    /// How long the account stays locked after botfarm was killed; it is renewed all the time
-    #[arg(long, value_name = "TIME", env = "BOTFARM_TTL", default_value = "60s", value_parser = humantime::parse_duration)]
-    ttl: Duration,
+    /// How long the account stays locked after botfarm was killed; it is renewed all the time [default: 60s]
+    #[arg(long, value_name = "TIME", env = "BOTFARM_TTL", value_parser = humantime::parse_duration)]
+    ttl: Option<Duration>,
 
     #[arg(
         long = "map",
@@ -127,14 +133,15 @@ impl Run {
         for mapping in &self.mappings {
             mapping.check(&roles).map_err(Failure::new)?;
         }
-        let selectors = self.wanted.selectors().map_err(Failure::new)?;
+        let selectors = self.wanted.or(&config.file).selectors().map_err(Failure::new)?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::new("there is no command"))?;
         child::look_up(program).map_err(|error| unstarted(program, &error))?;
 
         let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
         let farm = client::connect(&config).await?;
-        let request = self.held_by.apply(LeaseRequest::many(self.held_by.holder(), selectors).ttl(self.ttl));
-        let wait = self.wait.unwrap_or(if on_ci() { CI_WAIT } else { Duration::ZERO });
+        let ttl = self.ttl.or(config.file.ttl).unwrap_or(TTL);
+        let request = self.held_by.apply(LeaseRequest::many(self.held_by.holder(), selectors).ttl(ttl));
+        let wait = self.wait.or(config.file.wait).unwrap_or(if on_ci() { CI_WAIT } else { Duration::ZERO });
         let (lease, asked) = queue::acquire(&*farm, request, wait, &mut signals).await?;
 
         let mut command = process::Command::new(program);
@@ -250,9 +257,18 @@ impl Leased<'_> {
     }
 }
 
-/// Gives the bots back before `limit`. Tells when and why the lease was lost, if it was.
+/// Gives the bots back before `limit`. Tells why the lease was lost, if it was.
 async fn release(farm: &dyn BotFarm, lease: &Lease, lost: Option<Loss>, limit: Moment) -> Option<String> {
-    let released = tokio::time::timeout(limit.left(), farm.release(lease.id, Ending::clean())).await;
+    let released = async {
+        loop {
+            match farm.release(lease.id, Ending::clean()).await {
+                // A service that is being restarted is back in a moment.
+                Err(Error::Unavailable { .. }) if limit.left() > RETRY => tokio::time::sleep(RETRY).await,
+                released => return released,
+            }
+        }
+    };
+    let released = tokio::time::timeout(limit.left(), released).await;
     if let Some(Loss { why, .. }) = lost {
         return Some(why);
     }

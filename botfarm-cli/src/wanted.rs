@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, str::FromStr};
 use botfarm_core::{BadText, Condition, Domain, Env, Labels, Login, ProjectId, Role, Selector};
 use clap::Args;
 
+use crate::config::File;
+
 /// The flags that select bots.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Wanted {
@@ -78,6 +80,13 @@ impl User {
 }
 
 impl Wanted {
+    /// The same, with what the file says where no flag and no variable does.
+    pub(crate) fn or(self, file: &File) -> Self {
+        let (env, domain, project) =
+            (self.env.or(file.env), self.domain.or(file.domain), self.project.or(file.project));
+        Self { env, domain, project, ..self }
+    }
+
     /// One selector, or one for each `--user`.
     ///
     /// # Errors

@@ -45,6 +45,8 @@ pub(crate) async fn acquire(
     let until = Moment::now().after(wait);
     let mut slice = FIRST_SLICE;
     let mut unreachable_since = None;
+    // What was said, and when.
+    let mut said: Option<(&str, Moment)> = None;
     loop {
         let asked = Moment::now();
         let next = asked.after(slice.min(until.left()));
@@ -76,9 +78,13 @@ pub(crate) async fn acquire(
             _ => return Err(Failure::from(error)),
         };
         slice = SLICE;
-        tokio::select! {
-            _ = tokio::time::timeout(EXPLAINING, explain(farm, &request, &error, until)) => {}
-            signal = signals.next() => return Err(left(farm, request.id, signal).await),
+        let now = Moment::now();
+        if said.is_none_or(|(code, at)| code != error.code() || now.since(at) > SLICE * 9 / 10) {
+            tokio::select! {
+                _ = tokio::time::timeout(EXPLAINING, explain(farm, &request, &error, until)) => {}
+                signal = signals.next() => return Err(left(farm, request.id, signal).await),
+            }
+            said = Some((error.code(), now));
         }
         tokio::select! {
             () = next.min(until).come() => {}
@@ -95,16 +101,10 @@ async fn left(farm: &dyn BotFarm, id: LeaseId, signal: Signal) -> Failure {
 
 /// Says what is waited for, and who has it.
 async fn explain(farm: &dyn BotFarm, request: &LeaseRequest, error: &Error, until: Moment) {
-    let (short, reason): (usize, &dyn fmt::Display) = match error {
-        Error::Exhausted(shortage) => (shortage.selector, &Counts(shortage)),
-        Error::Busy(busy) => (0, busy),
-        error => (0, error),
-    };
-    let Some(selector) = request.selectors.get(short) else { return };
-    say(format_args!("waiting for {selector}, {} more at most: {reason}", lasting(until.left())));
-    if !matches!(error, Error::Exhausted(_)) {
-        return;
-    }
+    let more = lasting(until.left());
+    let Error::Exhausted(shortage) = error else { return say(format_args!("waiting, {more} more at most: {error}")) };
+    let Some(selector) = request.selectors.get(shortage.selector) else { return };
+    say(format_args!("waiting for {selector}, {more} more at most: {}", Counts(shortage)));
     // Whoever may not list leases waits all the same.
     let Ok(Page { items, .. }) = farm.leases(&PageRequest::first(PageRequest::MAX)).await else { return };
     let mut holders: Vec<_> = items

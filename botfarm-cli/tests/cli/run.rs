@@ -276,6 +276,26 @@ async fn a_signal_ends_the_wait_and_leaves_the_queue() {
 }
 
 #[tokio::test]
+async fn a_farm_that_is_down_for_a_moment_is_waited_for_but_not_for_ever() {
+    let service = Service::with(&[("qa-1", "")]).await;
+    // An address that nobody listens on, until later.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let url = format!("http://{address}");
+    let arguments =
+        |wait| service.botfarm(&["run", "--farm", &url, wait, "--", "sh", "-c", "echo $BOTFARM_USER_LOGIN"]);
+    let (code, _, said) = finish(arguments("--wait=2s")).await;
+    assert_eq!(code, 125);
+    assert_eq!(said.matches("botfarm: waiting, ").count(), 1, "it says so once in ten seconds: {said}");
+    let mut run = Running::start(arguments("--wait=30s"));
+    run.until_said("cannot be reached", 1).await;
+    let _relay = relay(TcpListener::bind(address).await.unwrap(), &service.url);
+    run.until_line("qa-1").await;
+    assert_eq!(run.end().await.0, 0);
+}
+
+#[tokio::test]
 async fn without_a_terminal_each_signal_reaches_the_command_once() {
     let service = Service::with(&[("qa-1", "")]).await;
     let mut run = Running::start(service.botfarm(&["run", "--", "python3", "-c", LISTENER]));
@@ -519,9 +539,12 @@ async fn a_short_outage_is_survived() {
 
 /// A proxy to the service at `url`, and the switch that cuts it: then nothing comes through, either way.
 async fn proxy(url: &str) -> (String, watch::Sender<bool>) {
-    let (cut, is_cut) = watch::channel(false);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    (format!("http://{}", listener.local_addr().unwrap()), relay(listener, url))
+}
+
+fn relay(listener: TcpListener, url: &str) -> watch::Sender<bool> {
+    let (cut, is_cut) = watch::channel(false);
     let service = url.strip_prefix("http://").unwrap().to_owned();
     tokio::spawn(async move {
         loop {
@@ -541,7 +564,42 @@ async fn proxy(url: &str) -> (String, watch::Sender<bool>) {
             }
         }
     });
-    (format!("http://{address}"), cut)
+    cut
+}
+
+#[tokio::test]
+async fn a_wrapper_that_stood_still_kills_the_command_once_it_goes_on() {
+    let service = Service::with(&[("qa-1", "")]).await;
+    let mut run = Running::start(service.botfarm(&["run", "--ttl=5s", "--", "python3", "-c", STUBBORN]));
+    let pids = run.line().await.unwrap();
+    run.signal(Signal::STOP);
+    service.until_bot("qa-1", FREE).await;
+    run.signal(Signal::CONT);
+    let start = Instant::now();
+    let (code, _, said) = run.end().await;
+    assert_eq!(code, 123, "{said}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(!pids.split(' ').any(runs), "one of {pids} is left");
+}
+
+#[tokio::test]
+async fn what_the_file_says_holds_where_no_flag_and_no_variable_does() {
+    let service = Service::with(&[("qa-1", "")]).await;
+    let code = async |arguments: &[&str], variable: (&str, &str)| {
+        let mut command = service.botfarm(&[&["run"], arguments, &["--", "true"]].concat());
+        command.env(variable.0, variable.1);
+        finish(command).await.0
+    };
+    service.file("botfarm.toml", "env = \"prod\"\nttl = \"30s\"\nwait = \"0s\"\n");
+    assert_eq!(code(&[], ("X", "")).await, 125);
+    assert_eq!(code(&[], ("BOTFARM_ENV", "stage")).await, 0);
+    assert_eq!(code(&["--env=stage"], ("BOTFARM_ENV", "prod")).await, 0);
+    service.file("botfarm.toml", "ttl = \"1s\"\n");
+    assert_eq!(code(&[], ("X", "")).await, 125);
+    assert_eq!(code(&["--ttl=30s"], ("X", "")).await, 0);
+    service.file("botfarm.toml", "wait = \"soon\"\n");
+    let (code, _, said) = finish(service.botfarm(&["run", "--", "true"])).await;
+    assert!(code == 125 && said.contains("botfarm.toml, line 1: "), "{said}");
 }
 
 #[tokio::test]
