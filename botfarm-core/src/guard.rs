@@ -4,19 +4,18 @@ use std::{
     ops::Deref,
     panic::{AssertUnwindSafe, resume_unwind},
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc,
+        Arc, Mutex, PoisonError,
+        mpsc::{self, RecvTimeoutError},
     },
     time::{Duration, Instant},
 };
 
-use chrono::Utc;
 use futures_util::FutureExt;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     background,
+    bot::Timestamp,
     error::{Error, LostLease, Result},
     farm::BotFarm,
     id::LeaseId,
@@ -30,13 +29,22 @@ const TTL: Duration = Duration::from_mins(1);
 /// How long `Drop` waits for the release before it leaves it to the background, or at worst to the TTL.
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long it waits while an earlier release is still under way: a hundred guards of a farm that is gone must not wait
+/// a second each, and those of another farm need but a moment.
+const SHORT_PATIENCE: Duration = Duration::from_millis(50);
+
+/// How long the farm has to answer one renewal, at least; a quarter of the TTL, if that is longer. Whoever waits for a
+/// lost answer until the lease is over has lost it, too.
+const RENEWAL_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A lease that is renewed in the background for as long as the guard lives, and given back at its end.
 ///
 /// Three nets catch the bots, in this order:
 /// 1. [`release`](Self::release), the only place where an error is seen.
 /// 2. `Drop`: best effort. It waits for at most a second, works on every runtime and on none, also while unwinding,
 ///    and never panics. It releases as clean, unless [`ending`](Self::set_ending) says otherwise.
-/// 3. The TTL, for `process::exit`, `abort`, SIGKILL, `mem::forget` and guards in a `static`.
+/// 3. The TTL, once the process has ended without them: by `process::exit`, `abort` or SIGKILL, or with a guard that was
+///    forgotten or stands in a `static`.
 ///
 /// Renewals happen at a third of the TTL, on a thread of botfarm's own: a test that blocks its runtime keeps its lease.
 /// They count real time, even where tokio's clock is paused.
@@ -63,7 +71,7 @@ impl LeaseGuard {
         let request = LeaseRequest { ttl: Some(request.ttl.unwrap_or(TTL)), ..request };
         let lease = farm.acquire(request).await?;
         let (tell, lost) = watch::channel(None);
-        let keeper = Keeper { farm: farm.clone(), id: lease.id, tell }.keep(asked, lease.ttl, lease.remaining);
+        let keeper = Keeper { farm: farm.clone(), id: lease.id, tell }.keep(asked, lease.clone());
         let keeper = background::handle().spawn(keeper);
         Ok(Self { farm, lease, lost, keeper, ending: Ending::clean(), armed: true })
     }
@@ -117,6 +125,8 @@ impl LeaseGuard {
             self.armed = false;
             return Err(Error::LeaseLost(Box::new(LostLease::clone(&lost))));
         }
+        // A renewal that comes upon the released lease would take it for lost.
+        self.keeper.abort();
         let done = self.farm.release(self.lease.id, ending).await;
         self.armed = !matches!(done, Ok(()) | Err(Error::LeaseLost(_) | Error::NoSuchLease));
         done
@@ -133,8 +143,8 @@ impl Deref for LeaseGuard {
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        // Set when a drop has waited in vain, so that a hundred guards of a farm that is gone do not wait one by one.
-        static UNREACHABLE: AtomicBool = AtomicBool::new(false);
+        /// The latest release that was not waited for to its end.
+        static LATE: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 
         self.keeper.abort();
         if !self.armed || self.lost.borrow().is_some() {
@@ -142,15 +152,17 @@ impl Drop for LeaseGuard {
         }
         let (farm, id, ending) = (self.farm.clone(), self.lease.id, self.ending.clone());
         let (done, released) = mpsc::sync_channel(1);
-        background::handle().spawn(async move {
+        let release = background::handle().spawn(async move {
             if let Err(error) = farm.release(id, ending).await {
                 tracing::warn!(%error, "a dropped lease could not be released; its TTL will end it");
             }
-            UNREACHABLE.store(false, Ordering::Relaxed);
             let _ = done.send(());
         });
-        if !UNREACHABLE.load(Ordering::Relaxed) && released.recv_timeout(DROP_PATIENCE).is_err() {
-            UNREACHABLE.store(true, Ordering::Relaxed);
+        let late = || LATE.lock().unwrap_or_else(PoisonError::into_inner);
+        let others_wait = late().as_ref().is_some_and(|release| !release.is_finished());
+        let patience = if others_wait { SHORT_PATIENCE } else { DROP_PATIENCE };
+        if released.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            *late() = Some(release);
             tracing::warn!("the release of a dropped lease takes long, and goes on in the background");
         }
     }
@@ -186,41 +198,39 @@ struct Keeper {
 }
 
 impl Keeper {
-    async fn keep(self, asked: Instant, ttl: Duration, remaining: Duration) {
-        let (mut ttl, mut answered) = (ttl, Instant::now());
+    async fn keep(self, asked: Instant, lease: Lease) {
+        let (mut lease, answered) = (lease, Instant::now());
         // The farm's answer is at most as old as the call. After a long wait in the queue that says little; then a
         // renewal at once gives a close bound.
-        let waited = answered - asked > ttl / 10;
-        let mut deadline = if waited { answered } else { asked } + remaining;
-        let mut next = if waited { answered } else { asked + ttl / 3 };
+        let waited = answered - asked > lease.ttl / 10;
+        let mut deadline = if waited { answered } else { asked } + lease.remaining;
+        let mut next = if waited { answered } else { asked + lease.ttl / 3 };
         let mut failures = 0_u32;
         loop {
             tokio::time::sleep_until(next.min(deadline).into()).await;
             let asked = Instant::now();
             if asked >= deadline {
-                return self.lose(LostLease { reason: EndReason::Expired, at: Utc::now(), by: None, note: None });
+                return self.lose(expired(lease.expires_at));
             }
+            let patience = RENEWAL_PATIENCE.max(lease.ttl / 4);
             let renewal = self.farm.renew(self.id, None);
-            let Ok(renewed) = tokio::time::timeout_at(deadline.into(), renewal).await else { continue };
-            answered = Instant::now();
-            match renewed {
-                Ok(lease) => {
-                    (ttl, failures) = (lease.ttl, 0);
+            let failure = match tokio::time::timeout_at(deadline.min(asked + patience).into(), renewal).await {
+                Ok(Ok(renewed)) => {
+                    (lease, failures) = (renewed, 0);
                     deadline = asked + lease.remaining;
-                    next = asked + ttl / 3;
+                    next = asked + lease.ttl / 3;
+                    continue;
                 }
-                Err(Error::LeaseLost(lost)) => return self.lose(*lost),
-                Err(Error::NoSuchLease) => {
-                    return self.lose(LostLease { reason: EndReason::Expired, at: Utc::now(), by: None, note: None });
-                }
-                Err(error) => {
-                    failures += 1;
-                    if failures == 1 {
-                        tracing::warn!(%error, "a lease could not be renewed; trying again until it ends");
-                    }
-                    next = answered + (ttl / 30).clamp(Duration::from_millis(20), Duration::from_secs(5));
-                }
+                Ok(Err(Error::LeaseLost(lost))) => return self.lose(*lost),
+                Ok(Err(Error::NoSuchLease)) => return self.lose(expired(lease.expires_at)),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no answer for {patience:?}"),
+            };
+            failures += 1;
+            if failures == 1 {
+                tracing::warn!(error = failure, "a lease could not be renewed; trying again until it ends");
             }
+            next = Instant::now() + (lease.ttl / 30).clamp(Duration::from_millis(20), Duration::from_secs(5));
         }
     }
 
@@ -228,4 +238,8 @@ impl Keeper {
         tracing::error!(lease = %lost, "a lease was lost while it was in use");
         self.tell.send_replace(Some(Arc::new(lost)));
     }
+}
+
+fn expired(at: Timestamp) -> LostLease {
+    LostLease { reason: EndReason::Expired, at, by: None, note: None }
 }
