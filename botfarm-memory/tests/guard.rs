@@ -57,7 +57,7 @@ impl ShakyFarm {
     async fn line(&self) -> Result<()> {
         let one_less = |left: u32| if left == ALL { Some(ALL) } else { left.checked_sub(1) };
         if self.unanswered.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         if self.failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok() {
             let detail = "the line is bad".into();
@@ -168,8 +168,14 @@ fn farm(bots: u32) -> ShakyFarm {
     thread::spawn(move || ShakyFarm::new(bots)).join().unwrap()
 }
 
+/// For a lease that does not end by itself while the test runs, and is not renewed either.
 fn request() -> LeaseRequest {
-    LeaseRequest::new("a test".parse().unwrap(), Selector::any()).ttl(TTL)
+    LeaseRequest::new("a test".parse().unwrap(), Selector::any()).ttl(PATIENCE * 10)
+}
+
+/// For a lease that is renewed several times while the test runs.
+fn brief() -> LeaseRequest {
+    request().ttl(TTL)
 }
 
 /// Blocks the thread, and with it the runtime.
@@ -217,7 +223,7 @@ fn is_send_and_owned<T: Send + 'static>(_: &T) {}
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn lease_outlives_its_ttl_on_a_multi_thread_runtime() {
     let farm = farm(1);
-    let guard = farm.lease(request()).await.unwrap();
+    let guard = farm.lease(brief()).await.unwrap();
     is_send_and_owned(&guard);
     outlive_the_ttl(&farm, guard).await;
 }
@@ -226,21 +232,21 @@ async fn lease_outlives_its_ttl_on_a_multi_thread_runtime() {
 async fn lease_outlives_its_ttl_on_a_runtime_that_is_blocked() {
     let farm = farm(1);
     let held: Arc<dyn BotFarm> = Arc::new(farm.clone());
-    let guard = held.lease(request()).await.unwrap();
+    let guard = held.lease(brief()).await.unwrap();
     outlive_the_ttl(&farm, guard).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn lease_outlives_its_ttl_where_time_is_paused() {
     let farm = farm(1);
-    let guard = farm.lease(request()).await.unwrap();
+    let guard = farm.lease(brief()).await.unwrap();
     outlive_the_ttl(&farm, guard).await;
 }
 
 #[test]
 fn lease_outlives_its_ttl_without_a_runtime() {
     let farm = farm(1);
-    let guard = runtime().block_on(farm.lease(request())).unwrap();
+    let guard = runtime().block_on(farm.lease(brief())).unwrap();
     block(TTL * 2);
     runtime().block_on(async {
         farm.lookup(guard.id).await.expect("the runtime that it came from is gone, the guard is not");
@@ -251,9 +257,9 @@ fn lease_outlives_its_ttl_without_a_runtime() {
 #[tokio::test]
 async fn lease_granted_after_a_long_wait_outlives_its_ttl() {
     let farm = farm(1);
-    let first = farm.acquire(request()).await.unwrap();
+    let first = farm.acquire(brief()).await.unwrap();
     // Longer than a tenth of the TTL: until the first expires, and its bot has rested.
-    let guard = farm.lease(request().wait(PATIENCE)).await.unwrap();
+    let guard = farm.lease(brief().wait(PATIENCE)).await.unwrap();
     assert!(guard.acquired_at > first.expires_at);
     let first = guard.expires_at;
     block(TTL * 2);
@@ -265,7 +271,7 @@ async fn lease_granted_after_a_long_wait_outlives_its_ttl() {
 async fn lease_outlives_renewals_that_fail() {
     let farm = farm(1);
     farm.failing.store(3, Ordering::SeqCst);
-    let guard = farm.lease(request()).await.unwrap();
+    let guard = farm.lease(brief()).await.unwrap();
     outlive_the_ttl(&farm, guard).await;
 }
 
@@ -273,7 +279,7 @@ async fn lease_outlives_renewals_that_fail() {
 async fn lease_outlives_a_renewal_that_is_never_answered() {
     let farm = farm(1);
     farm.unanswered.store(1, Ordering::SeqCst);
-    let guard = farm.lease(request().ttl(TTL * 3)).await.unwrap();
+    let guard = farm.lease(brief().ttl(TTL * 3)).await.unwrap();
     let first = guard.expires_at;
     block(TTL * 3);
     assert!(farm.lookup(guard.id).await.unwrap().expires_at > first, "it has been renewed");
@@ -423,7 +429,7 @@ fn drop_is_patient_with_a_farm_that_never_answers_but_not_for_long() {
     // In a process of its own, since a process remembers that a farm is gone.
     let child = in_a_child("drop_is_patient_with_a_farm_that_never_answers_but_not_for_long", || {
         let (farm, healthy) = (farm(60), farm(1));
-        let lease = |farm: &ShakyFarm| runtime().block_on(farm.lease(request().ttl(PATIENCE * 10))).unwrap();
+        let lease = |farm: &ShakyFarm| runtime().block_on(farm.lease(request())).unwrap();
         let guards: Vec<_> = (0..60).map(|_| lease(&farm)).collect();
         let guard = lease(&healthy);
         farm.unanswered.store(ALL, Ordering::SeqCst);
@@ -460,7 +466,7 @@ fn process_exit_is_left_to_the_ttl() {
     let start = Instant::now();
     let child = in_a_child("process_exit_is_left_to_the_ttl", || {
         let farm = farm(3);
-        let lease = || runtime().block_on(farm.lease(request().ttl(PATIENCE * 10))).unwrap();
+        let lease = || runtime().block_on(farm.lease(request())).unwrap();
         HELD.set(lease()).unwrap();
         let elsewhere = lease();
         thread::spawn(move || {
@@ -478,13 +484,13 @@ fn process_exit_is_left_to_the_ttl() {
 #[tokio::test]
 async fn holder_knows_that_its_lease_is_over_before_anybody_else_has_the_bot() {
     let farm = farm(1);
-    let guard = farm.lease(request()).await.unwrap();
+    let guard = farm.lease(brief()).await.unwrap();
     farm.unanswered.store(1, Ordering::SeqCst);
     farm.failing.store(ALL, Ordering::SeqCst);
     let next = tokio::spawn({
         let farm = farm.clone();
         async move {
-            let lease = farm.acquire(request().wait(PATIENCE)).await.unwrap();
+            let lease = farm.acquire(brief().wait(PATIENCE)).await.unwrap();
             (lease, Instant::now())
         }
     });
@@ -503,7 +509,7 @@ async fn holder_knows_that_its_lease_is_over_before_anybody_else_has_the_bot() {
 #[tokio::test]
 async fn revoked_lease_is_told_with_who_and_why() {
     let farm = farm(1);
-    let guard = farm.lease(request()).await.unwrap();
+    let guard = farm.lease(brief()).await.unwrap();
     farm.revoke_all().await;
     for _ in 0..2 {
         let lost = timeout(PATIENCE, guard.lost()).await.expect("a lost lease is told, every time");
@@ -530,7 +536,7 @@ async fn with_lease_fails_when_the_lease_is_revoked() {
         farm.revoke_all().await;
         std::future::pending().await
     };
-    let failed = timeout(PATIENCE, farm.with_lease(request(), body)).await.expect("it does not go on").unwrap_err();
+    let failed = timeout(PATIENCE, farm.with_lease(brief(), body)).await.expect("it does not go on").unwrap_err();
     let text = failed.to_string();
     assert!(text.contains("revoked") && text.contains("anna") && text.contains("needed for a demo"), "{text}");
     assert!(ended.load(Ordering::SeqCst), "the body has been dropped");
