@@ -124,7 +124,7 @@ async fn settings_of_a_server_are_those_asked_for() {
 
 #[tokio::test]
 async fn killed_server_comes_back_with_what_was_committed() {
-    let cluster = Cluster::start(&[("fsync", "on"), ("full_page_writes", "on")]).await;
+    let cluster = Cluster::start(&[]).await;
     let database = Database::on(cluster.server()).await;
     let mut connection = with_table(&database.url()).await;
     run(&mut connection, "insert into marks values ('committed')").await.unwrap();

@@ -49,6 +49,11 @@ impl Account {
         self.uid
     }
 
+    /// Whether what belongs to `owner` is the user's own, or ours, who may be root.
+    pub(super) fn trusts(&self, owner: u32) -> bool {
+        owner == self.uid || (owner == 0 && self.group.is_some())
+    }
+
     /// `program`, to run as this user.
     pub(super) fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());

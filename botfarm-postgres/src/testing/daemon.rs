@@ -57,7 +57,7 @@ impl Signal {
     pub(super) fn send_to_family(self, process: u32) -> io::Result<()> {
         let script = r#"
             kill -STOP "$2"
-            kill "-$1" $(cat "/proc/$2/task/$2/children" 2>/dev/null || pgrep -P "$2") "$2"
+            kill "-$1" $(cat "/proc/$2/task/$2/children" 2>/dev/null || pgrep -P "$2") "$2" || : # a child may be gone
         "#;
         run(Command::new("sh").args(["-c", script, "sh", self.name(), &process.to_string()]))
     }

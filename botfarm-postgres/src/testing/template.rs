@@ -40,14 +40,16 @@ pub(super) fn copy_to(destination: &Path, binaries: &Binaries, account: Account)
 fn cache(account: Account) -> io::Result<PathBuf> {
     let path = std::env::temp_dir().join(format!("botfarm-testing-{}", account.uid()));
     match DirBuilder::new().mode(0o700).create(&path) {
-        Ok(()) => account.give(&path)?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
     let metadata = fs::symlink_metadata(&path)?;
-    if !metadata.is_dir() || metadata.uid() != account.uid() || metadata.mode() & 0o077 != 0 {
+    // Another process may have made it just now, and be about to give it away.
+    let ours = account.trusts(metadata.uid());
+    if !metadata.is_dir() || !ours || metadata.mode() & 0o077 != 0 {
         return Err(io::Error::other(format!("{} belongs to somebody else; remove it", path.display())));
     }
+    account.give(&path)?;
     Ok(path)
 }
 
