@@ -56,6 +56,7 @@ mod revocations;
 mod secrets;
 mod sets;
 mod trial;
+mod waiter;
 
 pub use trial::Trial;
 
@@ -219,6 +220,7 @@ claims! { $
         waiter_who_goes_as_it_is_served_blocks_nobody,
         waiter_who_has_gone_blocks_nobody,
         waiter_whom_a_bot_does_not_fit_lets_the_next_pass,
+        waiter_whose_bots_have_gone_is_refused,
         waiters_are_served_first_come_first_served,
         waiters_of_many_pools_are_all_served,
     }

@@ -10,7 +10,8 @@ use tokio::task::JoinSet;
 
 use super::{
     answers::lost,
-    trial::{LONG, Trial, in_time},
+    trial::Trial,
+    waiter::{LONG, in_time},
 };
 use crate::{Bot, BotFarm, BotId, Ending, Lease, LeaseRequest, Selector};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{
     answers::{faults, lost},
     policy,
-    trial::{LONG, Trial, in_time, until},
+    trial::Trial,
+    waiter::{LONG, in_time, until},
 };
 use crate::{BotState, EndReason, Ending, Lease, LeaseId, LostLease};
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{
     answers::{busy, faults, no_match, refused, shortage},
     policy,
-    trial::{LONG, Trial, in_time, text},
+    trial::{Trial, text},
+    waiter::{LONG, in_time},
 };
 use crate::{BotId, BotState, Condition, Domain, Ending, Env, Labels, LeaseId, LeaseRequest, Selector};
 

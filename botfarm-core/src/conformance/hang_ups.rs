@@ -4,7 +4,8 @@ use std::{pin::pin, task::Poll, time::Duration};
 
 use super::{
     answers::refused,
-    trial::{LONG, Trial, text, until},
+    trial::{Trial, text},
+    waiter::{LONG, until},
 };
 use crate::{
     Bot, BotChanges, BotFilter, BotRelease, BotState, Condition, Domain, Ending, Error, Labels, LeaseRequest, NewBot,

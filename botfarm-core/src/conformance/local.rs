@@ -2,7 +2,8 @@
 
 use super::{
     answers::{lost, refused},
-    trial::{LONG, PATIENCE, Trial, in_time, text, until},
+    trial::{Trial, text},
+    waiter::{LONG, PATIENCE, in_time, until},
 };
 use crate::{BotRelease, Condition, EndReason, Ending, Error, Fingerprint, Owner, Revocation};
 

@@ -29,7 +29,8 @@ use uuid::Uuid;
 
 use super::{
     answers::{faults, refused},
-    trial::{text, until},
+    trial::text,
+    waiter::until,
 };
 use crate::{
     Env, Holder, Login, ProjectId, Result, Timestamp,

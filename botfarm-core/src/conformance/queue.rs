@@ -6,10 +6,11 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use super::{
-    answers::shortage,
-    trial::{LONG, Trial, until},
+    answers::{no_match, shortage},
+    trial::Trial,
+    waiter::{LONG, until},
 };
-use crate::{Bot, BotChanges, Condition, Labels, LeaseId, NewBot, ProjectId, Selector};
+use crate::{Bot, BotChanges, Condition, Ending, Labels, LeaseId, NewBot, ProjectId, Selector};
 
 async fn of_kind(trial: &Trial, kind: &str) -> Bot {
     trial.keep(trial.new_bot().labels(Labels::try_from([("kind", kind)]).expect("valid"))).await
@@ -229,6 +230,19 @@ pub async fn deletion_frees_what_an_impossible_set_was_waiting_with(trial: Trial
     trial.release(&served).await;
     trial.release(&lease).await;
     trial.prove_sound(&[held, free]).await;
+}
+
+pub async fn waiter_whose_bots_have_gone_is_refused(trial: Trial) {
+    let [held, dirty] = trial.bots().await;
+    let lease = trial.take(trial.named(&dirty)).await;
+    trial.end(&lease, Ending::dirty()).await;
+    let lease = trial.take(trial.named(&held)).await;
+    let waiter = trial.park(trial.ask_many([trial.any(), trial.any()])).await;
+    trial.farm().delete(dirty.id).await.expect("a free bot may be deleted");
+    let promise = "a request that no bots could satisfy any more is refused, not waited for";
+    assert_eq!(no_match(waiter.answer(promise).await, promise), 1, "the error names what cannot be had");
+    trial.release(&lease).await;
+    trial.prove_sound(&[held]).await;
 }
 
 pub async fn try_once_does_not_join_the_queue(trial: Trial) {

@@ -5,7 +5,8 @@ use futures_util::future::join_all;
 use super::{
     answers::lost,
     policy,
-    trial::{LONG, Trial, until},
+    trial::Trial,
+    waiter::{LONG, until},
 };
 use crate::{BotState, EndReason, Lease, Revocation};
 

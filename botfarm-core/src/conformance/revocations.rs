@@ -3,7 +3,8 @@
 use super::{
     answers::{lost, shortage},
     policy,
-    trial::{Trial, text, until},
+    trial::{Trial, text},
+    waiter::until,
 };
 use crate::{Bot, BotState, EndReason, Ending, Revocation};
 

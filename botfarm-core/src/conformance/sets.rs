@@ -9,7 +9,8 @@ use futures_util::future::join_all;
 
 use super::{
     answers::{busy, no_match, shortage},
-    trial::{LONG, Trial, in_time, text},
+    trial::{Trial, text},
+    waiter::{LONG, in_time},
 };
 use crate::{Bot, BotState, Ending, Labels, Lease, Selector};
 

@@ -9,23 +9,17 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::OnceCell, task::JoinHandle, time::Instant};
+use tokio::sync::OnceCell;
 
 use super::{
     Fixture,
     answers::{refused, shortage},
+    waiter::{LONG, Waiter, until},
 };
 use crate::{
     Bot, BotFarm, BotId, Condition, Ending, Env, Holder, Lease, LeaseId, LeaseRecord, LeaseRequest, Login, NewBot,
     PageRequest, PoolStats, ProjectId, Result, Secret, Selector, Timestamp,
 };
-
-/// How long a claim gives a farm for what it promises without naming a time. Far more than a loaded machine needs, and
-/// less than [`policy`](super::policy)'s TTL, so that no expiry passes for a promise kept.
-pub(super) const PATIENCE: Duration = Duration::from_secs(40);
-
-/// How long the waiters of claims are ready to wait: longer than the claims.
-pub(super) const LONG: Duration = Duration::from_mins(2);
 
 /// The ground that one claim is tried on. Whatever it mints carries its own project.
 #[derive(Debug)]
@@ -157,8 +151,7 @@ impl Trial {
 
     /// Asks for a lease in a task of its own.
     pub(super) fn start(&self, request: LeaseRequest) -> Waiter {
-        let (farm, id) = (self.farm(), request.id);
-        Waiter { id, task: tokio::spawn(async move { farm.acquire(request.wait(LONG)).await }) }
+        Waiter::new(self.farm(), request.wait(LONG))
     }
 
     /// Asks for a lease that cannot be had yet, and comes back when the request stands in the queue.
@@ -195,8 +188,8 @@ impl Trial {
         until(
             &format!("`waiting` of a shortage comes to {count}, the requests that wait for these bots"),
             async || {
-                let answered = waiter.is_some_and(|waiter| waiter.task.is_finished());
-                assert!(!answered, "a request that nothing is free for waits, instead of being answered");
+                let waits = waiter.is_none_or(Waiter::still_waits);
+                assert!(waits, "a request that nothing is free for waits, instead of being answered");
                 self.waiting().await == count
             },
         )
@@ -269,56 +262,6 @@ impl Trial {
         }
         until("the queue is empty once everybody was served or has gone", async || self.waiting().await == 0).await;
     }
-}
-
-/// A request under way.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) id: LeaseId,
-    task: JoinHandle<Result<Lease>>,
-}
-
-impl Waiter {
-    /// What it got.
-    pub(super) async fn answer(mut self, promise: &str) -> Result<Lease> {
-        let answer = tokio::time::timeout(PATIENCE, &mut self.task).await;
-        answer.unwrap_or_else(|_| panic!("no answer for {PATIENCE:?}, but {promise}")).expect("an acquire never panics")
-    }
-
-    /// The lease that it got.
-    pub(super) async fn lease(self, promise: &str) -> Lease {
-        self.answer(promise).await.unwrap_or_else(|error| panic!("{promise}, but: {error:?}"))
-    }
-
-    pub(super) fn still_waits(&self) -> bool {
-        !self.task.is_finished()
-    }
-
-    /// Drops the future, wherever it stands; gives the answer if it had come already.
-    pub(super) async fn hang_up(mut self) -> Option<Result<Lease>> {
-        self.task.abort();
-        (&mut self.task).await.ok()
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-/// Asks again and again until it is so.
-pub(super) async fn until(promise: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < PATIENCE, "not so for {PATIENCE:?}: {promise}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-/// What is promised without a time must come before patience ends.
-pub(super) async fn in_time<T>(promise: &str, call: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, call).await.unwrap_or_else(|_| panic!("not so for {PATIENCE:?}: {promise}"))
 }
 
 /// A checked text.
