@@ -7,7 +7,9 @@ use clap_complete::Shell;
 
 use crate::{Cli, config::Config, failure::Failure, output::print};
 
-/// Prints the completions for a shell, such as: botfarm completions bash > /etc/bash_completion.d/botfarm
+/// Prints the completions for a shell
+///
+/// Such as: botfarm completions bash > /etc/bash_completion.d/botfarm
 #[derive(Debug, Args)]
 pub(crate) struct Completions {
     /// The shell

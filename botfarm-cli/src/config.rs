@@ -15,18 +15,21 @@ use crate::{failure::Failure, log::LogFormat, serve::Auth};
 /// Read when it stands in the working directory and no other file is named.
 const FILE: &str = "botfarm.toml";
 
+/// Where the help has the flags that every command has: after those of its own.
+const COMMON: &str = "Options of every command";
+
 /// The flags that every command has.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
     /// The farm: memory:, postgres://user@host/database or http(s)://host:port [env: BOTFARM_URL, BOTFARM_URL_FILE]
     // Not read by clap, whose help would show the value, and with it a password.
-    #[arg(long, value_name = "URL", global = true)]
+    #[arg(long, value_name = "URL", global = true, help_heading = COMMON)]
     farm: Option<String>,
     /// The file to read settings from [default: botfarm.toml, if there is one]
-    #[arg(long, value_name = "FILE", env = "BOTFARM_CONFIG", global = true)]
+    #[arg(long, value_name = "FILE", env = "BOTFARM_CONFIG", global = true, help_heading = COMMON)]
     config: Option<PathBuf>,
     /// How logs are written [default: text]
-    #[arg(long, value_name = "FORMAT", env = "BOTFARM_LOG_FORMAT", global = true)]
+    #[arg(long, value_name = "FORMAT", env = "BOTFARM_LOG_FORMAT", global = true, help_heading = COMMON)]
     log_format: Option<LogFormat>,
 }
 

@@ -17,7 +17,9 @@ use crate::{
     output::{pretty, print},
 };
 
-/// Writes the accounts to stdout, as import reads them, but without their passwords: a farm never lists those
+/// Writes the accounts to stdout as import reads them, without their passwords
+///
+/// A farm lists passwords to nobody: an import of the file needs them added.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// How to write them

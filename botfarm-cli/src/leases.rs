@@ -13,7 +13,7 @@ use crate::{
     output::{Output, ago, ahead, named},
 };
 
-/// Lists the leases in force: who holds which accounts, since when, and until when unless it is renewed
+/// Lists who holds which accounts, and since when
 #[derive(Debug, Args)]
 pub(crate) struct Leases {
     #[command(flatten)]

@@ -14,7 +14,7 @@ use crate::{
     user,
 };
 
-/// Gives an account back, and all others of the same lease, as its holder would
+/// Gives an account back as its holder would, with all others of the same lease
 #[derive(Debug, Args)]
 pub(crate) struct Release {
     /// The account: its login, its env and login as in stage/qa-7, or its id

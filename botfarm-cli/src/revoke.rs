@@ -15,7 +15,9 @@ use crate::{
     user,
 };
 
-/// Takes an account away from whoever holds it: the whole lease ends, and its accounts rest before the next holder
+/// Takes an account away from whoever holds it
+///
+/// The whole lease ends, and its accounts rest before anybody else gets them.
 #[derive(Debug, Args)]
 pub(crate) struct Revoke {
     /// The account: its login, its env and login as in stage/qa-7, or its id

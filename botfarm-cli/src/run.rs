@@ -86,12 +86,18 @@ Exit codes:
   127  there is no such command
 
 Signals:
-  INT, TERM, HUP and QUIT reach the command once, and what is left of it after 5 seconds is killed; but after Ctrl-C at
-  a terminal the command takes its time. A second Ctrl-C kills it.
-  When botfarm itself is killed (kill -9), the command goes on; its account becomes free after the TTL and a rest.
-  In CI, write `exec botfarm run …` as the last line of a step, so that a cancelled job reaches botfarm at once.";
+  INT, TERM, HUP and QUIT reach the command once, and what is left of it after 5 seconds is
+  killed; but after Ctrl-C at a terminal the command takes its time. A second Ctrl-C kills it.
 
-/// Runs a command with a test account of its own, and gives the account back when the command ends
+  When botfarm itself is killed (kill -9), the command goes on; its account becomes free after
+  the TTL and a rest.
+
+  In CI, write `exec botfarm run …` as the last line of a step, so that a cancelled job reaches
+  botfarm at once.";
+
+/// Runs a command with a test account of its own
+///
+/// The account is given back when the command ends.
 #[derive(Debug, Args)]
 #[command(after_long_help = MORE_HELP)]
 pub(crate) struct Run {
