@@ -23,6 +23,9 @@ pub(crate) struct Database {
     hosts: Vec<PgConnectOptions>,
     pool_options: PgPoolOptions,
     connect_timeout: Duration,
+    /// For how long a statement may go unanswered. The server gives up long statements itself, and says so: when nothing
+    /// comes for longer, the server or the way to it has gone without a word.
+    patience: Duration,
     pool: RwLock<PgPool>,
     /// Counts the pools, so that of many who lost a connection of one pool, only the first replaces it.
     generation: AtomicU64,
@@ -59,6 +62,7 @@ impl Database {
             hosts: options.hosts.clone(),
             pool_options,
             connect_timeout: options.connect_timeout,
+            patience: options.connect_timeout + options.statement_timeout + Duration::from_secs(1),
             pool: RwLock::new(pool),
             generation: AtomicU64::new(0),
             down: AtomicBool::new(false),
@@ -78,12 +82,17 @@ impl Database {
 
     /// For a statement that may be repeated: see `repeat!`.
     pub(crate) fn retry(&self) -> Retry<'_> {
-        Retry { database: self, generation: 0, reconnected: 0, gave_way: 0 }
+        Retry { database: self, generation: 0, reconnected: 0, gave_way: 0, patience: self.patience }
+    }
+
+    /// For a transaction of many statements that may be repeated: see `repeat_long!`.
+    pub(crate) fn patient_retry(&self) -> Retry<'_> {
+        Retry { patience: self.patience + crate::import::LONGEST, ..self.retry() }
     }
 
     /// For a statement that must not be repeated once it may have been carried out: see `once!`.
     pub(crate) fn only_try(&self) -> Retry<'_> {
-        Retry { database: self, generation: 0, reconnected: u8::MAX, gave_way: u8::MAX }
+        Retry { reconnected: u8::MAX, gave_way: u8::MAX, ..self.retry() }
     }
 
     /// Finds the host that takes writes, and replaces the pool, unless somebody has since `generation`. Unless it is the
@@ -130,6 +139,7 @@ pub(crate) struct Retry<'a> {
     generation: u64,
     reconnected: u8,
     gave_way: u8,
+    patience: Duration,
 }
 
 impl Retry<'_> {
@@ -141,6 +151,14 @@ impl Retry<'_> {
             self.generation = self.database.generation.load(Ordering::Acquire);
         }
         Ok(self.database.pool())
+    }
+
+    /// Carries out a try, as long as the server may be at work on it.
+    pub(crate) async fn answer<T>(&self, statement: impl Future<Output = Result<T>>) -> Result<T> {
+        match tokio::time::timeout(self.patience, statement).await {
+            Ok(done) => done,
+            Err(_) => Err(Error::Silent { patience: self.patience }),
+        }
     }
 
     /// What came of a try; `None` when there shall be another.
@@ -175,6 +193,13 @@ macro_rules! repeat {
     };
 }
 
+/// Carries out a transaction that takes longer than a statement may, and may be repeated.
+macro_rules! repeat_long {
+    ($database:expr, |$pool:ident| $statement:expr) => {
+        $crate::connection::tries!($database.patient_retry(), |$pool| $statement)
+    };
+}
+
 /// Carries out a statement that must not be repeated.
 macro_rules! once {
     ($database:expr, |$pool:ident| $statement:expr) => {
@@ -188,7 +213,7 @@ macro_rules! tries {
             let mut retry = $retry;
             loop {
                 let $pool = retry.pool().await?;
-                let done: $crate::error::Result<_> = async { $statement }.await;
+                let done: $crate::error::Result<_> = retry.answer(async { $statement }).await;
                 if let Some(done) = retry.settle(done).await {
                     break done;
                 }
@@ -198,7 +223,7 @@ macro_rules! tries {
     };
 }
 
-pub(crate) use {once, repeat, tries};
+pub(crate) use {once, repeat, repeat_long, tries};
 
 /// The first host that answers and takes writes.
 pub(crate) async fn writable(hosts: &[PgConnectOptions], patience: Duration) -> Result<PgConnectOptions> {

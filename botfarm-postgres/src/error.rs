@@ -24,6 +24,9 @@ pub(crate) enum Error {
     /// Nobody waits for the answer any more.
     #[error("nobody waits for the answer any more")]
     Unanswered,
+    /// Neither an answer nor the end of the connection came, for longer than the server works on a statement.
+    #[error("the database did not answer within {patience:?}")]
+    Silent { patience: Duration },
     /// No host takes writes.
     #[error("{detail}")]
     Unreachable { detail: String, source: Option<BoxError> },
@@ -46,7 +49,7 @@ impl Error {
     /// another connection may do better.
     pub(crate) fn lost_connection(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
+            Self::Unreachable { .. } | Self::Silent { .. } => true,
             Self::Sql(error) => match error {
                 sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
                 sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => true,

@@ -1,17 +1,23 @@
 //! Many bots at once, all or nothing.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use botfarm_core::{BotId, Error as FarmError, Fault, ImportReport, NewBot};
 use sqlx::{PgPool, PgTransaction};
 use uuid::Uuid;
 
-use crate::connection::repeat;
+use crate::connection::repeat_long;
 use crate::{
     error::{Error, Result},
     farm::Farm,
     rows::label_texts,
 };
+
+/// How long one import may take.
+pub(crate) const LONGEST: Duration = Duration::from_mins(10);
 
 /// Rows per statement.
 const BATCH: usize = 5_000;
@@ -31,7 +37,7 @@ impl Farm {
     /// is never cancelled.
     pub(crate) async fn import(&self, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
         refuse_twins(bots)?;
-        let report = repeat!(self.database, |pool| { match self.try_import(&pool, bots, dry_run).await {
+        let report = repeat_long!(self.database, |pool| { match self.try_import(&pool, bots, dry_run).await {
                 // Somebody has just created one of them: look again.
                 Err(error) if error.constraint() == Some("bots_login") => self.try_import(&pool, bots, dry_run).await,
                 done => done,

@@ -52,7 +52,7 @@ const MOST: i32 = 256;
 const BURST: Duration = Duration::from_millis(10);
 
 /// An idle listener calls itself at this interval, and is rebuilt when it does not hear itself.
-const ECHO: Duration = Duration::from_secs(10);
+const ECHO: Duration = Duration::from_secs(5);
 
 /// The waiters of this process, and what there is to do for them.
 #[derive(Debug, Default)]
@@ -227,8 +227,15 @@ async fn listen(weak: &Weak<Farm>, hosts: &[sqlx::postgres::PgConnectOptions], c
     let host = writable(hosts, Duration::from_secs(3)).await?;
     // A pool of its own: a listener keeps its connection.
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(Duration::from_secs(3)).connect_lazy_with(host);
-    let mut listener = PgListener::connect_with(&pool).await?;
-    listener.listen(channel).await?;
+    let subscribed = async {
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.listen(channel).await?;
+        Ok::<_, sqlx::Error>(listener)
+    };
+    let Ok(listener) = timeout(Duration::from_secs(5), subscribed).await else {
+        return Err(Error::Unreachable { detail: "the listener cannot subscribe".into(), source: None });
+    };
+    let mut listener = listener?;
     let mut heard = true;
     loop {
         {

@@ -1,0 +1,62 @@
+//! Many who want the same.
+
+use std::collections::HashSet;
+
+use botfarm_core::{BotFarm, Ending, Error, LeaseRequest, Selector};
+use tokio::task::JoinSet;
+
+use crate::ground::{Ground, holder};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_who_ask_for_a_bot_by_id_one_gets_it() {
+    let ground = Ground::new().await;
+    let farms = [ground.farm().await, ground.farm().await];
+    let bot = ground.bot(&farms[0]).await;
+    let mut contenders = JoinSet::new();
+    for index in 0..64 {
+        let (farm, request) =
+            (farms[index % 2].clone(), LeaseRequest::new(holder(&format!("contender {index}")), Selector::bot(bot.id)));
+        contenders.spawn(async move { farm.acquire(request).await });
+    }
+    let (won, lost): (Vec<_>, Vec<_>) = contenders.join_all().await.into_iter().partition(Result::is_ok);
+    let [Ok(lease)] = won.as_slice() else { panic!("one gets it: {won:?}") };
+    assert_eq!(lost.len(), 63);
+    for refusal in lost {
+        let Err(Error::Busy(busy)) = refusal else { panic!("the others are told that it is busy: {refusal:?}") };
+        assert_eq!(busy.bot, bot.id);
+    }
+    farms[1].release(lease.id, Ending::clean()).await.unwrap();
+    let next = farms[0].acquire(ground.ask("next")).await.unwrap();
+    assert_eq!(next.bot().fence.0, lease.bot().fence.0 + 1, "the bot was handed out once");
+    ground.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_who_ask_for_any_of_50_bots_50_get_one_each() {
+    let ground = Ground::new().await;
+    let farms = [ground.farm().await, ground.farm().await];
+    let bots = ground.bots(&farms[0], 50).await;
+    let mut contenders = JoinSet::new();
+    for index in 0..64 {
+        let (farm, request) = (farms[index % 2].clone(), ground.ask(&format!("contender {index}")));
+        contenders.spawn(async move { farm.acquire(request).await });
+    }
+    let (won, lost): (Vec<_>, Vec<_>) = contenders.join_all().await.into_iter().partition(Result::is_ok);
+    let won: Vec<_> = won.into_iter().map(Result::unwrap).collect();
+    let granted: HashSet<_> = won.iter().map(|lease| lease.bot().bot.id).collect();
+    assert_eq!(granted, bots.iter().map(|bot| bot.id).collect());
+    assert_eq!((won.len(), lost.len()), (50, 14));
+    for refusal in lost {
+        let Err(Error::Exhausted(shortage)) = refusal else { panic!("the others are told why: {refusal:?}") };
+        assert_eq!(shortage.matching, 50);
+    }
+    for lease in won.iter().take(20) {
+        farms[0].release(lease.id, Ending::clean()).await.unwrap();
+    }
+    // Each hand-out counts one: those that have ended, and those in force.
+    let fences: i64 = ground.value("select sum(fence - (botfarm_timeline() << 40))::bigint from bot_slots").await;
+    assert_eq!(fences, 50);
+    assert_eq!(ground.value::<i64>("select count(*) from history").await, 20);
+    assert_eq!(ground.held().await, 30);
+    ground.assert_sound().await;
+}

@@ -1,0 +1,21 @@
+//! What may go wrong, each as a test: contention, lost answers, holders that die or stall, cut and half-open connections,
+//! restarts and promotions of the server.
+//!
+//! `BOTFARM_TEST_ROUNDS=100` plays the races a hundred times as long.
+#![cfg(unix)]
+
+mod cancellations;
+mod child;
+mod claims;
+mod clocks;
+mod deadlines;
+mod failover;
+mod ground;
+mod holders;
+mod listener;
+mod pgbouncer;
+mod queue;
+mod restarts;
+mod retries;
+mod sets;
+mod transactions;

@@ -1,0 +1,151 @@
+//! Answers that are lost, and requests that come twice.
+
+use botfarm_core::{BotFarm, EndReason, Ending, LeaseRequest, Selector};
+use botfarm_postgres::testing::{Point, Proxy};
+
+use crate::ground::{Ground, LONG, hand_outs, holder, in_time, loss, refusal, statement};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acquire_whose_answer_is_lost_has_one_bot() {
+    let ground = Ground::new().await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    ground.bots(&farm, 3).await;
+    for (name, lost, by_id) in
+        [("claim", statement::CLAIM, false), ("enqueue", statement::ENQUEUE, true), ("offer", statement::TAKE_UP, true)]
+    {
+        let bot = farm.list(&Default::default(), &Default::default()).await.unwrap().items.remove(0);
+        let selector = if by_id { Selector::bot(bot.id) } else { ground.any() };
+        let stop = proxy.cut_at(Point::Reply, lost);
+        let request = LeaseRequest::new(holder(name), selector);
+        let lease = in_time("it is asked again on another connection", farm.acquire(request.clone())).await.unwrap();
+        in_time("the answer was lost", stop.reached()).await;
+        assert_eq!(ground.held().await, 1, "{name}");
+        let again = farm.acquire(request).await.unwrap();
+        assert_eq!(hand_outs(&again), hand_outs(&lease), "{name}");
+        farm.release(lease.id, Ending::clean()).await.unwrap();
+    }
+    ground.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acquire_cut_after_its_commit_is_had_by_its_id_from_another_process() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bots(&other, 2).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let request = ground.ask("ci job");
+
+    let stop = proxy.stop_at(Point::Reply, statement::CLAIM);
+    let cut_off = tokio::spawn({
+        let (farm, request) = (farm.clone(), request.clone());
+        async move { farm.acquire(request).await }
+    });
+    in_time("it is committed", stop.reached()).await;
+    let fence: i64 = ground.value("select fence from bot_slots where lease_id is not null").await;
+    proxy.refuse().await;
+    stop.cut();
+    assert_eq!(refusal(in_time("it gives up", cut_off).await.unwrap()), "unavailable");
+
+    let lease = other.acquire(request).await.unwrap();
+    assert_eq!(lease.bot().fence.0, fence);
+    assert_eq!(ground.held().await, 1, "the retry takes no second bot");
+    other.release(lease.id, Ending::clean()).await.unwrap();
+    assert_eq!(ground.held().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twin_waits_for_the_first_and_gets_its_lease() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bots(&other, 2).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let request = ground.ask("ci job");
+
+    let stop = proxy.stop_at(Point::Commit, statement::CLAIM);
+    let first = tokio::spawn({
+        let (farm, request) = (farm.clone(), request.clone());
+        async move { farm.acquire(request).await }
+    });
+    in_time("the first holds its locks", stop.reached()).await;
+    let twin = tokio::spawn(async move { other.acquire(request).await });
+    // It has chosen the other bot, and waits for the index to tell whether the id is free.
+    until_blocked(&ground).await;
+    stop.resume();
+    let first = in_time("the first is answered", first).await.unwrap().unwrap();
+    let twin = in_time("the twin is answered", twin).await.unwrap().unwrap();
+    assert_eq!(hand_outs(&twin), hand_outs(&first));
+    assert_eq!(ground.held().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twin_wins_when_the_first_is_rolled_back() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bots(&other, 2).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let request = ground.ask("ci job");
+
+    let stop = proxy.stop_at(Point::Commit, statement::CLAIM);
+    let first = tokio::spawn({
+        let (farm, request) = (farm.clone(), request.clone());
+        async move { farm.acquire(request).await }
+    });
+    in_time("the first holds its locks", stop.reached()).await;
+    let twin = tokio::spawn(async move { other.acquire(request).await });
+    until_blocked(&ground).await;
+    stop.cut();
+    let twin = in_time("the twin is answered", twin).await.unwrap().unwrap();
+    // The first asks again by itself.
+    let first = in_time("the first is answered", first).await.unwrap().unwrap();
+    assert_eq!(hand_outs(&first), hand_outs(&twin));
+    assert_eq!(ground.held().await, 1);
+    assert_eq!(ground.value::<i64>("select count(*) from history").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acquire_replayed_after_its_release_is_told_so() {
+    let ground = Ground::new().await;
+    let [farm, other] = [ground.farm().await, ground.farm().await];
+    ground.bots(&farm, 2).await;
+    let request = ground.ask("ci job");
+    let lease = farm.acquire(request.clone()).await.unwrap();
+    farm.release(lease.id, Ending::clean()).await.unwrap();
+    for replay in [request.clone(), request.wait(LONG)] {
+        assert_eq!(loss(other.acquire(replay).await), EndReason::Released);
+    }
+    assert_eq!(ground.held().await, 0);
+    assert_eq!(ground.value::<i64>("select count(*) from waiters where not granted").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn renewal_and_release_whose_answers_are_lost_succeed() {
+    let ground = Ground::new().await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let bot = ground.bot(&farm).await;
+    let lease = farm.acquire(ground.ask("ci job")).await.unwrap();
+
+    let stop = proxy.cut_at(Point::Reply, statement::RENEW);
+    let renewed = in_time("it is asked again", farm.renew(lease.id, None)).await.unwrap();
+    in_time("the answer was lost", stop.reached()).await;
+    assert_eq!(hand_outs(&renewed), hand_outs(&lease));
+    assert!(renewed.expires_at > lease.expires_at);
+
+    let stop = proxy.cut_at(Point::Reply, statement::END);
+    in_time("it is asked again", farm.release(lease.id, Ending::dirty())).await.unwrap();
+    in_time("the answer was lost", stop.reached()).await;
+    let history = farm.history(bot.id, &Default::default()).await.unwrap().items;
+    let ends: Vec<_> = history.iter().map(|record| record.end.as_ref().map(|end| end.reason)).collect();
+    assert_eq!(ends, [Some(EndReason::Released)]);
+    assert_eq!(farm.get(bot.id).await.unwrap().condition, botfarm_core::Condition::Dirty);
+}
+
+async fn until_blocked(ground: &Ground) {
+    const BLOCKED: &str =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    crate::ground::until("the twin is blocked", async || ground.value::<i64>(BLOCKED).await > 0).await;
+}
