@@ -2,9 +2,11 @@
 
 mod child;
 mod clock;
+mod copies;
 mod environment;
 mod family;
 mod keeper;
+mod leased;
 mod mask;
 mod queue;
 mod signals;
@@ -13,47 +15,18 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fmt,
-    fs::File,
-    io::{self, IsTerminal, PipeReader, Write},
-    os::{
-        fd::{AsFd, OwnedFd},
-        unix::process::ExitStatusExt,
-    },
-    process::{ExitCode, ExitStatus},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
+    io::{self, Write},
+    process::ExitCode,
     time::Duration,
 };
 
-use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseRequest};
+use botfarm_core::LeaseRequest;
 use clap::Args;
 use rustix::process::Signal;
-use tokio::{process, sync::oneshot};
+use tokio::process;
 
-use self::{
-    child::Child,
-    clock::Moment,
-    environment::Mapping,
-    keeper::{GRACE, Keeper, Loss},
-    mask::Mask,
-    signals::Signals,
-};
-use crate::{client, config::Config, failure::Failure, holder::HeldBy, output::lasting, wanted::Wanted};
-
-/// Everything is over so long after the signal that ended it: CI services kill after 7.5 seconds and more.
-const CANCELLED: Duration = Duration::from_millis(6_500);
-
-/// How long what was killed may take to be gone.
-const DYING: Duration = Duration::from_millis(200);
-
-/// How soon to try again to release.
-const RETRY: Duration = Duration::from_millis(250);
-
-/// How long the release may take when nobody is in a hurry.
-const RELEASE: Duration = Duration::from_secs(5);
+use self::{environment::Mapping, leased::Leased, signals::Signals};
+use crate::{client, config::Config, failure::Failure, holder::HeldBy, wanted::Wanted};
 
 /// How long the account stays locked after botfarm was killed, unless told otherwise.
 const TTL: Duration = Duration::from_mins(1);
@@ -144,7 +117,10 @@ impl Run {
         child::look_up(program).map_err(|error| unstarted(program, &error))?;
 
         let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
-        let farm = client::connect(&config).await?;
+        let farm = tokio::select! {
+            farm = client::connect(&config) => farm?,
+            signal = signals.next() => return Err(stopped(signal, "stopped before it had connected")),
+        };
         let ttl = self.ttl.or(config.file.ttl).unwrap_or(TTL);
         let request = self.held_by.apply(LeaseRequest::many(self.held_by.holder(), selectors).ttl(ttl));
         let wait = self.wait.or(config.file.wait).unwrap_or(if on_ci() { CI_WAIT } else { Duration::ZERO });
@@ -169,197 +145,9 @@ impl Run {
     }
 }
 
-/// Bots that were leased for the command.
-struct Leased<'a> {
-    farm: &'a dyn BotFarm,
-    lease: &'a Lease,
-    signals: Signals,
-}
-
-impl Leased<'_> {
-    /// Runs the command for as long as the lease lives, and gives the bots back.
-    async fn run(mut self, mut command: process::Command, asked: Moment, mask: bool) -> Result<ExitCode, Failure> {
-        let keeper = Keeper::of(self.lease, asked);
-        let program = command.as_std().get_program().to_owned();
-        let output = if mask { Output::masked(&mut command, self.lease) } else { Ok(Output::default()) };
-        let output = match output {
-            Ok(output) => output,
-            Err(error) => return self.give_up(Failure::new(format!("the command's output: {error}"))).await,
-        };
-        // The command is dropped with the ends of the pipes that are the child's.
-        let child = match Child::start(command) {
-            Ok(child) => child,
-            Err(error) => return self.give_up(unstarted(&program, &error)).await,
-        };
-        let End { status, lost, cancelled } = self.supervise(child, keeper).await;
-
-        let limit = match cancelled {
-            Some(at) => at.after(CANCELLED),
-            None => Moment::now().after(RELEASE),
-        };
-        let limit = lost.as_ref().map_or(limit, |Loss { kill_at, .. }| limit.min(*kill_at));
-        let Self { farm, lease, signals } = &mut self;
-        let released = release(*farm, lease, lost, limit);
-        let (lost, ()) = tokio::join!(released, output.shown(signals, cancelled.map(|_| limit)));
-        if let Some(why) = lost {
-            return Err(Failure::coded(LOST, format!("the result is not valid: {why}")));
-        }
-        let status = status.map_err(|error| Failure::new(format!("the command's end: {error}")))?;
-        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
-        Ok(ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(OWN_FAULT)))
-    }
-
-    /// Waits for the end of the command, passes signals on to it, and stops it when it must not go on.
-    async fn supervise(&mut self, mut child: Child, keeper: Keeper) -> End {
-        let keeping = keeper.keep(self.farm);
-        tokio::pin!(keeping);
-        let mut status = None;
-        let (mut lost, mut cancelled, mut interrupted) = (None, None, false);
-        // When to kill what is left of a command that was told to end.
-        let mut kill_at: Option<Moment> = None;
-        // Until when to wait for those who were killed.
-        let mut killed: Option<Moment> = None;
-        loop {
-            let all_of_it = lost.is_some() || cancelled.is_some() || killed.is_some();
-            let given_up = killed.is_some_and(|until| until.left().is_zero());
-            if let Some(status) = status.take_if(|_| !all_of_it || given_up || !child.is_there()) {
-                return End { status, lost, cancelled };
-            }
-            tokio::select! {
-                ended = child.ended(), if status.is_none() => status = Some(ended),
-                // What the command has started is not botfarm's child, and nobody tells of its end.
-                () = tokio::time::sleep(Duration::from_millis(10)), if status.is_some() => {}
-                signal = self.signals.next() => {
-                    if signal == Signal::INT && std::mem::replace(&mut interrupted, true) {
-                        kill_at = Some(Moment::now());
-                    } else {
-                        child.pass_on(signal);
-                        // At a terminal the command may do with Ctrl-C as it likes, and for as long as it likes.
-                        if !(child.at_terminal() && matches!(signal, Signal::INT | Signal::QUIT)) {
-                            let now = Moment::now();
-                            cancelled.get_or_insert(now);
-                            kill_at.get_or_insert(now.after(GRACE));
-                        }
-                    }
-                }
-                gone = &mut keeping, if lost.is_none() => {
-                    say(format_args!("stopping the command: {}", gone.why));
-                    kill_at = Some(kill_at.map_or(gone.kill_at, |before| before.min(gone.kill_at)));
-                    lost = Some(gone);
-                    child.signal_all(Signal::TERM);
-                }
-                () = come(kill_at), if killed.is_none() => {
-                    killed = Some(Moment::now().after(DYING));
-                    child.signal_all(Signal::KILL);
-                }
-            }
-        }
-    }
-
-    /// Gives the bots back unused, because of `failure`.
-    async fn give_up(self, failure: Failure) -> Result<ExitCode, Failure> {
-        release(self.farm, self.lease, None, Moment::now().after(RELEASE)).await;
-        Err(failure)
-    }
-}
-
-/// Gives the bots back before `limit`. Tells why the lease was lost, if it was.
-async fn release(farm: &dyn BotFarm, lease: &Lease, lost: Option<Loss>, limit: Moment) -> Option<String> {
-    let released = async {
-        loop {
-            match farm.release(lease.id, Ending::clean()).await {
-                // A service that is being restarted is back in a moment.
-                Err(Error::Unavailable { .. }) if limit.left() > RETRY => tokio::time::sleep(RETRY).await,
-                released => return released,
-            }
-        }
-    };
-    let released = tokio::time::timeout(limit.left(), released).await;
-    if let Some(Loss { why, .. }) = lost {
-        return Some(why);
-    }
-    let trouble = match released {
-        Ok(Ok(())) => return None,
-        Ok(Err(error @ (Error::LeaseLost(_) | Error::NoSuchLease))) => return Some(error.to_string()),
-        Ok(Err(error)) => error.to_string(),
-        Err(_) => "the farm does not answer".to_owned(),
-    };
-    let ttl = lasting(lease.ttl);
-    say(format_args!("the lease could not be released ({trouble}); it ends by itself within {ttl}"));
-    None
-}
-
-/// How the command ended.
-struct End {
-    status: io::Result<ExitStatus>,
-    /// Why the lease was lost, if it was.
-    lost: Option<Loss>,
-    /// When a signal told the command to end, if one did.
-    cancelled: Option<Moment>,
-}
-
-/// The masked copies of the command's output.
-#[derive(Default)]
-struct Output {
-    ended: Arc<AtomicBool>,
-    shown: Vec<oneshot::Receiver<()>>,
-}
-
-impl Output {
-    /// Sends what the command writes through a mask, where it does not go to a terminal.
-    fn masked(command: &mut process::Command, lease: &Lease) -> io::Result<Self> {
-        let id = lease.id.as_uuid().to_string();
-        let passwords = lease.bots.iter().map(|leased| leased.password.expose());
-        let mask = Mask::of(passwords.chain([id.as_str()]));
-        let mut output = Self::default();
-        if !io::stdout().is_terminal() {
-            let (reader, writer) = io::pipe()?;
-            command.stdout(writer);
-            output.copy(reader, io::stdout().as_fd().try_clone_to_owned()?, mask.clone())?;
-        }
-        if !io::stderr().is_terminal() {
-            let (reader, writer) = io::pipe()?;
-            command.stderr(writer);
-            output.copy(reader, io::stderr().as_fd().try_clone_to_owned()?, mask)?;
-        }
-        Ok(output)
-    }
-
-    /// On a thread of its own: whoever reads the output may be slow, and the lease is to be renewed all the same.
-    fn copy(&mut self, from: PipeReader, to: OwnedFd, mask: Mask) -> io::Result<()> {
-        let (tell, shown) = oneshot::channel();
-        let ended = Arc::clone(&self.ended);
-        thread::Builder::new().name("mask".to_owned()).spawn(move || {
-            // Whoever read the output is gone; the command has learned of it by now.
-            let _ = mask::copy(from, File::from(to), mask, &ended);
-            let _ = tell.send(());
-        })?;
-        self.shown.push(shown);
-        Ok(())
-    }
-
-    /// Resolves when all that the command has written is shown, or at a signal, or at `limit`.
-    async fn shown(self, signals: &mut Signals, limit: Option<Moment>) {
-        self.ended.store(true, Ordering::Release);
-        let shown = async {
-            for shown in self.shown {
-                let _ = shown.await;
-            }
-        };
-        tokio::select! {
-            () = shown => {}
-            _ = signals.next() => {}
-            () = come(limit) => {}
-        }
-    }
-}
-
-/// Resolves when the moment has come; never without one.
-async fn come(moment: Option<Moment>) {
-    match moment {
-        Some(moment) => moment.come().await,
-        None => std::future::pending().await,
-    }
+/// That a signal came before the command was started.
+fn stopped(signal: Signal, text: &str) -> Failure {
+    Failure::coded(u8::try_from(128 + signal.as_raw()).unwrap_or(OWN_FAULT), text)
 }
 
 /// Tells why a command was not started.

@@ -51,3 +51,11 @@ impl Moment {
         }
     }
 }
+
+/// Resolves when the moment has come; never without one. Cancel safety: may be dropped.
+pub(crate) async fn come(moment: Option<Moment>) {
+    match moment {
+        Some(moment) => moment.come().await,
+        None => std::future::pending().await,
+    }
+}

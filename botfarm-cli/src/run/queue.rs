@@ -2,10 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use botfarm_core::{BotFarm, Error, Lease, LeaseId, LeaseRequest, Page, PageRequest, Shortage};
+use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseId, LeaseRequest, Page, PageRequest, Shortage};
 use rustix::process::Signal;
 
-use super::{clock::Moment, say, signals::Signals};
+use super::{clock::Moment, say, signals::Signals, stopped};
 use crate::{
     failure::Failure,
     output::{ago, lasting},
@@ -95,8 +95,8 @@ pub(crate) async fn acquire(
 
 /// Leaves the queue: the call is dropped by now. Should its grant be on the way all the same, it is given back.
 async fn left(farm: &dyn BotFarm, id: LeaseId, signal: Signal) -> Failure {
-    let _ = tokio::time::timeout(LEAVING, farm.release(id, botfarm_core::Ending::clean())).await;
-    Failure::coded(128_u8.saturating_add(u8::try_from(signal.as_raw()).unwrap_or(0)), "left the queue")
+    let _ = tokio::time::timeout(LEAVING, farm.release(id, Ending::clean())).await;
+    stopped(signal, "left the queue")
 }
 
 /// Says what is waited for, and who has it.

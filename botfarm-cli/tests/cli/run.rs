@@ -276,6 +276,22 @@ async fn a_signal_ends_the_wait_and_leaves_the_queue() {
 }
 
 #[tokio::test]
+async fn a_signal_ends_a_start_that_hangs() {
+    let service = Service::with(&[]).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("postgres://nobody@{}/none?sslmode=disable", silent.local_addr().unwrap());
+    let mut command = service.botfarm(&["run", "--", "true"]);
+    command.env("BOTFARM_URL", url).env("BOTFARM_KEY", "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=");
+    let run = Running::start(command);
+    let _connection = timeout(PATIENCE, silent.accept()).await.expect("it connects").unwrap();
+    run.signal(Signal::INT);
+    let start = Instant::now();
+    let (code, _, said) = run.end().await;
+    assert_eq!(code, 130, "{said}");
+    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+}
+
+#[tokio::test]
 async fn a_farm_that_is_down_for_a_moment_is_waited_for_but_not_for_ever() {
     let service = Service::with(&[("qa-1", "")]).await;
     // An address that nobody listens on, until later.
