@@ -19,8 +19,8 @@
 //! # Layout
 //! `wire` has the structs. `server` has a file for each kind of thing at the paths (`users`, `locks`, `leases`,
 //! `health`), and what they share: `input` reads requests, `refusal` answers those that fail, `list` gives lists,
-//! `replay` makes an idempotency key a lease id, `observe` logs. `import` reads files of bots. `client` has the farm,
-//! and `send`, the one place where its requests leave.
+//! `replay` makes an idempotency key a lease id, `observe` logs, `auth` finds out who is calling and what they may do.
+//! `import` reads files of bots. `client` has the farm, and `send`, the one place where its requests leave.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "client")]
@@ -34,4 +34,4 @@ pub mod wire;
 #[cfg(feature = "client")]
 pub use client::{HttpFarm, HttpFarmBuilder};
 #[cfg(feature = "server")]
-pub use server::{Options, ReplaySecret, router, serve};
+pub use server::{Options, ReplaySecret, auth, router, serve};

@@ -5,35 +5,64 @@ use std::{net::SocketAddr, sync::Arc, thread};
 use botfarm_core::{
     BotFarm,
     conformance::{Fixture, Trial, policy},
+    operators::{NewToken, Operators as _, Role, Scope},
 };
-use botfarm_http::{HttpFarm, Options, router, serve};
+use botfarm_http::{
+    HttpFarm, Options,
+    auth::{ApiToken, Auth, Required, SessionKey},
+    router, serve,
+};
 use botfarm_memory::MemoryFarm;
 use tokio::{net::TcpListener, runtime, sync::oneshot};
 
 /// A service on a runtime of its own, as if it were another process, and two clients of it.
 struct Service {
     address: SocketAddr,
+    token: Option<ApiToken>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 async fn service() -> Service {
+    start(MemoryFarm::with_policy(policy()), None).await
+}
+
+/// One that asks who is calling.
+async fn guarded_service() -> Service {
+    let (farm, secret) = (MemoryFarm::with_policy(policy()), ApiToken::generate().unwrap());
+    let (role, scope, digest) = (Role::Admin, Scope::default(), secret.digest());
+    farm.add_token(NewToken { name: "ci".parse().unwrap(), role, scope, expires_at: None, digest }).await.unwrap();
+    start(farm, Some(secret)).await
+}
+
+async fn start(farm: MemoryFarm, token: Option<ApiToken>) -> Service {
+    let auth = match token {
+        Some(_) => Auth::Required(Required::new(Arc::new(farm.clone()), SessionKey::random())),
+        None => Auth::Off,
+    };
+    let options = Options { auth, ..Options::default() };
     let (tell, told) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {
         runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             tell.send(listener.local_addr().unwrap()).unwrap();
-            let farm = Arc::new(MemoryFarm::with_policy(policy()));
-            serve(listener, router(farm, Options::default()), async { drop(stopped.await) }).await.unwrap();
+            serve(listener, router(Arc::new(farm), options), async { drop(stopped.await) }).await.unwrap();
         });
     });
-    Service { address: told.await.unwrap(), stop: Some(stop), thread: Some(thread) }
+    Service { address: told.await.unwrap(), token, stop: Some(stop), thread: Some(thread) }
 }
 
 impl Fixture for Service {
     fn handles(&self) -> Vec<Arc<dyn BotFarm>> {
-        let farm = || Arc::new(HttpFarm::new(&format!("http://{}", self.address)).unwrap());
+        let farm = || {
+            let farm = HttpFarm::builder(&format!("http://{}", self.address));
+            let farm = match &self.token {
+                Some(token) => farm.token(token.secret().expose().to_owned()),
+                None => farm,
+            };
+            Arc::new(farm.build().unwrap())
+        };
         vec![farm(), farm()]
     }
 }
@@ -47,6 +76,10 @@ impl Drop for Service {
 }
 
 botfarm_core::conformance!(service);
+
+mod with_a_token {
+    botfarm_core::conformance!(super::guarded_service);
+}
 
 // Of the claims that not every client keeps, those that this one does.
 

@@ -6,6 +6,7 @@ use axum::{Json, extract::State, http::StatusCode};
 
 use super::{
     App,
+    auth::Viewer,
     drain::Drain,
     refusal::{Refusal, explained},
 };
@@ -38,6 +39,6 @@ pub(super) async fn readyz(app: State<App>, drain: Drain) -> (StatusCode, Json<H
     health(app).await
 }
 
-pub(super) async fn stats(State(app): State<App>) -> Result<Json<Stats>, Refusal> {
+pub(super) async fn stats(Viewer(app, _): Viewer) -> Result<Json<Stats>, Refusal> {
     Ok(Json(app.farm.stats().await?.into()))
 }

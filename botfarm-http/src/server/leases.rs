@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::{OriginalUri, State},
+    extract::OriginalUri,
     http::{HeaderMap, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use botfarm_core::{Ending, Fault, Holder, LeaseId, LeaseRequest, Selector, input::Fields};
+use botfarm_core::{Ending, Fault, LeaseId, LeaseRequest, Selector, input::Fields};
 use serde_json::Value;
 
 use super::{
-    App, BASE, NO_STORE, Options,
+    BASE, NO_STORE, Options,
+    auth::{Caller, Tester, Viewer},
     drain::Drain,
     input::{Id, Json as JsonBody, OptionalJson, Query},
     list,
@@ -21,15 +22,8 @@ use super::{
 };
 use crate::wire::{ActiveLease, Lease, Seconds};
 
-/// Who holds what is leased without a name.
-const ANONYMOUS: &str = "anonymous";
-
-pub(super) fn anonymous() -> Holder {
-    Holder::try_from(ANONYMOUS).expect("is a holder's name")
-}
-
 pub(super) async fn acquire(
-    State(app): State<App>,
+    Tester(app, caller): Tester,
     headers: HeaderMap,
     drain: Drain,
     JsonBody(body): JsonBody,
@@ -44,13 +38,13 @@ pub(super) async fn acquire(
     let request = LeaseRequest {
         sticky: fields.optional("sticky"),
         avoid: fields.optional("avoid").unwrap_or_default(),
-        ..request(&mut fields, selectors, &app.options)
+        ..request(&mut fields, selectors, &app.options, &caller)
     };
     let mut request = fields.finish(request)?;
     if let Some(id) = id {
         request.id = id;
     } else if let Some(key) = key {
-        request.id = app.options.replay_secret.lease_id(ANONYMOUS, key);
+        request.id = app.options.replay_secret.lease_id(caller.key_space(), key);
         request.fingerprint = Some(replay::fingerprint(&request)?);
     }
     let lease = Lease::from(app.acquire(request, &drain).await?);
@@ -59,14 +53,20 @@ pub(super) async fn acquire(
 }
 
 /// Reads what every request for a lease may have.
-pub(super) fn request(fields: &mut Fields, selectors: Vec<Selector>, options: &Options) -> LeaseRequest {
+pub(super) fn request(
+    fields: &mut Fields,
+    selectors: Vec<Selector>,
+    options: &Options,
+    caller: &Caller,
+) -> LeaseRequest {
     let wait: Option<Seconds> = fields.optional("wait_seconds");
     LeaseRequest {
         note: fields.optional("note"),
         url: fields.optional("url"),
         ttl: fields.optional("ttl_seconds").map(|Seconds(ttl)| ttl),
         wait: wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(options.max_wait)),
-        ..LeaseRequest::many(fields.optional("holder").unwrap_or_else(anonymous), selectors)
+        owner: caller.owner(),
+        ..LeaseRequest::many(fields.optional("holder").unwrap_or_else(|| caller.name()), selectors)
     }
 }
 
@@ -113,13 +113,13 @@ fn idempotency_key<'h>(headers: &'h HeaderMap, fields: &mut Fields) -> Option<&'
     key
 }
 
-pub(super) async fn lookup(State(app): State<App>, Id(id): Id<LeaseId>) -> Result<impl IntoResponse, Refusal> {
+pub(super) async fn lookup(Tester(app, _): Tester, Id(id): Id<LeaseId>) -> Result<impl IntoResponse, Refusal> {
     let lease = app.farm.lookup(id).await?;
     Ok((AppendHeaders([NO_STORE]), Json(Lease::from(lease))))
 }
 
 pub(super) async fn renew(
-    State(app): State<App>,
+    Tester(app, _): Tester,
     Id(id): Id<LeaseId>,
     OptionalJson(body): OptionalJson,
 ) -> Result<impl IntoResponse, Refusal> {
@@ -131,7 +131,7 @@ pub(super) async fn renew(
 }
 
 pub(super) async fn release(
-    State(app): State<App>,
+    Tester(app, _): Tester,
     Id(id): Id<LeaseId>,
     Query(mut query): Query,
 ) -> Result<StatusCode, Refusal> {
@@ -141,7 +141,7 @@ pub(super) async fn release(
 }
 
 pub(super) async fn list(
-    State(app): State<App>,
+    Viewer(app, _): Viewer,
     uri: OriginalUri,
     Query(mut query): Query,
 ) -> Result<Response, Refusal> {

@@ -2,28 +2,28 @@
 
 use axum::{
     Json,
-    extract::State,
     response::{AppendHeaders, IntoResponse},
 };
 use botfarm_core::{BotId, BotRelease, Ending, Error, Revocation, Selector, input::Fields};
 
 use super::{
-    App, NO_STORE,
+    NO_STORE,
+    auth::{Admin, Tester},
     drain::Drain,
     input::{Id, Json as JsonBody, OptionalJson, QueryOrJson},
-    leases::{self, anonymous},
+    leases,
     refusal::Refusal,
 };
 use crate::wire::{Locked, Message};
 
 pub(super) async fn acquire(
-    State(app): State<App>,
+    Tester(app, caller): Tester,
     Id(id): Id<BotId>,
     drain: Drain,
     OptionalJson(body): OptionalJson,
 ) -> Result<impl IntoResponse, Refusal> {
     let mut fields = Fields::of(body, "");
-    let request = leases::request(&mut fields, vec![Selector::bot(id)], &app.options);
+    let request = leases::request(&mut fields, vec![Selector::bot(id)], &app.options, &caller);
     let lease = app.acquire(fields.finish(request)?, &drain).await.map_err(|error| match error {
         // What could never match is a bot that is not there.
         Error::NoMatch { .. } => Error::NoSuchBot { id },
@@ -34,23 +34,24 @@ pub(super) async fn acquire(
 }
 
 pub(super) async fn release(
-    State(app): State<App>,
+    Tester(app, caller): Tester,
     Id(id): Id<BotId>,
     QueryOrJson(mut fields): QueryOrJson,
 ) -> Result<Json<Message>, Refusal> {
     let ending = Ending { outcome: fields.optional("outcome").unwrap_or_default(), note: fields.optional("note") };
-    let release = BotRelease { ending, lease: fields.optional("lease_id"), owner: None };
+    let release = BotRelease { ending, lease: fields.optional("lease_id"), owner: caller.releases() };
     app.farm.release_bot(id, fields.finish(release)?).await?;
     Ok(Json(Message { message: format!("User {id} is released.") }))
 }
 
 pub(super) async fn revoke(
-    State(app): State<App>,
+    Admin(app, caller): Admin,
     Id(id): Id<BotId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Message>, Refusal> {
     let mut fields = Fields::of(body, "");
-    let by = fields.optional("by").unwrap_or_else(anonymous);
+    // The history is to be trusted: whoever is known does not choose a name.
+    let by = fields.optional("by").filter(|_| !caller.is_known()).unwrap_or_else(|| caller.name());
     let revocation = fields.required("reason").map(|reason| Revocation { reason, by });
     // There is a reason when there was no fault.
     let revocation = fields.finish(revocation)?.ok_or_else(|| Refusal::malformed("the body must be an object"))?;

@@ -1,5 +1,6 @@
 //! The service: a router over any farm.
 
+pub mod auth;
 mod drain;
 mod health;
 mod input;
@@ -20,12 +21,15 @@ use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue, header, uri::PathAndQuery},
     middleware::from_fn,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use botfarm_core::{BotFarm, Error, Lease, LeaseRequest, Result};
 use tower::ServiceExt as _;
 
-use self::drain::Drain;
+use self::{
+    auth::{Caller, Gate},
+    drain::Drain,
+};
 pub use self::{options::Options, replay::ReplaySecret, serve::serve};
 
 /// Where the API begins.
@@ -39,9 +43,20 @@ const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue:
 struct App {
     farm: Arc<dyn BotFarm>,
     options: Arc<Options>,
+    gate: Arc<Gate>,
 }
 
 impl App {
+    fn new(farm: Arc<dyn BotFarm>, options: Options) -> Self {
+        let gate = Arc::new(Gate::new(&options.auth));
+        Self { farm, options: Arc::new(options), gate }
+    }
+
+    /// The same, with the farm as the caller may see it.
+    fn seen_by(&self, caller: &Caller) -> Self {
+        Self { farm: caller.view(&self.farm), ..self.clone() }
+    }
+
     /// Leases bots, unless the service is about to stop; then whoever waits is sent away.
     async fn acquire(&self, request: LeaseRequest, drain: &Drain) -> Result<Lease> {
         let draining = || Error::Unavailable {
@@ -82,7 +97,13 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
         .route("/leases", get(leases::list).post(leases::acquire))
         .route("/leases/{id}", get(leases::lookup).delete(leases::release))
         .route("/leases/{id}/renew", post(leases::renew))
-        .route("/stats", get(health::stats));
+        .route("/stats", get(health::stats))
+        .route("/login", post(auth::login))
+        .route("/logout", post(auth::logout))
+        .route("/operators", get(auth::list_operators).post(auth::add_operator))
+        .route("/operators/{id}", delete(auth::remove_operator))
+        .route("/tokens", get(auth::list_tokens).post(auth::add_token))
+        .route("/tokens/{id}", delete(auth::remove_token));
     let service = Router::new()
         .nest(BASE, api)
         .route("/health", get(health::health))
@@ -91,7 +112,7 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
         .fallback(refusal::no_such_route)
         .method_not_allowed_fallback(refusal::method_not_allowed)
         .layer(from_fn(observe::observe))
-        .with_state(App { farm, options: Arc::new(options) });
+        .with_state(App::new(farm, options));
     // Outside of the routes, since it changes what they match.
     Router::new().fallback_service(service.map_request(without_trailing_slash))
 }

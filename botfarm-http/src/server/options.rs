@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::replay::ReplaySecret;
+use super::{auth::Auth, replay::ReplaySecret};
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -16,6 +16,8 @@ pub struct Options {
     /// Turns idempotency keys into lease ids. Random, which will do for one process with a farm of its own; replicas
     /// that share a store must share it, too.
     pub replay_secret: ReplaySecret,
+    /// Who may call. Everybody.
+    pub auth: Auth,
 }
 
 impl Default for Options {
@@ -25,6 +27,7 @@ impl Default for Options {
             body_limit: 1 << 20,
             import_limit: 64 << 20,
             replay_secret: ReplaySecret::random(),
+            auth: Auth::Off,
         }
     }
 }

@@ -56,12 +56,16 @@ impl IntoResponse for Refusal {
             tracing::error!(status = status.as_u16(), cause = explained(&*cause), "the farm failed");
         }
         let retry_after = problem.code.retry_after();
+        let unauthenticated = matches!(problem.code, Code::Unauthenticated);
         // A problem is of plain fields and string keys: it has no way not to serialise.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(after) = retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if unauthenticated {
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response
     }

@@ -1,8 +1,8 @@
 //! Runs the router on a listener, until it is told to stop.
 
-use std::{io, pin::pin, time::Duration};
+use std::{io, net::IpAddr, pin::pin, time::Duration};
 
-use axum::{Extension, Router};
+use axum::{Extension, Router, http::Request};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -13,8 +13,9 @@ use tokio::{
     task::JoinSet,
     time,
 };
+use tower::ServiceExt as _;
 
-use super::drain::Drain;
+use super::{auth::Peer, drain::Drain};
 
 /// How long requests in flight may take after the shutdown. CI systems and Kubernetes kill after 10 to 30 s.
 const GRACE: Duration = Duration::from_secs(8);
@@ -48,8 +49,8 @@ where
         tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(converse(stream, router.clone(), drain.clone()));
+                Ok((stream, peer)) => {
+                    connections.spawn(converse(stream, peer.ip(), router.clone(), drain.clone()));
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -72,12 +73,16 @@ where
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: TcpStream, router: Router, drain: Drain) {
+async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain) {
     // Answers are small, and somebody waits for each.
     let _ = stream.set_nodelay(true);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING);
+    let router = router.map_request(move |mut request: Request<_>| {
+        request.extensions_mut().insert(Peer(peer));
+        request
+    });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
     let ended = tokio::select! {
         ended = &mut connection => ended,

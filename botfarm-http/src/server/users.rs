@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     Json,
-    extract::{OriginalUri, Request, State},
+    extract::{OriginalUri, Request},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -14,7 +14,8 @@ use botfarm_core::{
 };
 
 use super::{
-    App, BASE,
+    BASE,
+    auth::{Admin, Viewer},
     input::{Id, Json as JsonBody, Query, media_type, read},
     list,
     refusal::Refusal,
@@ -24,14 +25,14 @@ use crate::{
     wire::{Code, HistoryRow, User},
 };
 
-pub(super) async fn create(State(app): State<App>, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
+pub(super) async fn create(Admin(app, _): Admin, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
     let bot = app.farm.create(input::new_bot(body, "")?).await?;
     let location = format!("{BASE}/users/{}", bot.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(User::from(bot))))
 }
 
 pub(super) async fn import(
-    State(app): State<App>,
+    Admin(app, _): Admin,
     Query(mut query): Query,
     request: Request,
 ) -> Result<Json<ImportReport>, Refusal> {
@@ -58,7 +59,7 @@ pub(super) async fn import(
 }
 
 pub(super) async fn list(
-    State(app): State<App>,
+    Viewer(app, _): Viewer,
     uri: OriginalUri,
     Query(mut query): Query,
 ) -> Result<Response, Refusal> {
@@ -102,25 +103,25 @@ fn labels(query: &mut Fields) -> Labels {
     })
 }
 
-pub(super) async fn get(State(app): State<App>, Id(id): Id<BotId>) -> Result<Json<User>, Refusal> {
+pub(super) async fn get(Viewer(app, _): Viewer, Id(id): Id<BotId>) -> Result<Json<User>, Refusal> {
     Ok(Json(app.farm.get(id).await?.into()))
 }
 
 pub(super) async fn update(
-    State(app): State<App>,
+    Admin(app, _): Admin,
     Id(id): Id<BotId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<User>, Refusal> {
     Ok(Json(app.farm.update(id, input::bot_changes(body)?).await?.into()))
 }
 
-pub(super) async fn delete(State(app): State<App>, Id(id): Id<BotId>) -> Result<StatusCode, Refusal> {
+pub(super) async fn delete(Admin(app, _): Admin, Id(id): Id<BotId>) -> Result<StatusCode, Refusal> {
     app.farm.delete(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn history(
-    State(app): State<App>,
+    Viewer(app, _): Viewer,
     Id(id): Id<BotId>,
     uri: OriginalUri,
     Query(mut query): Query,

@@ -4,6 +4,7 @@
 //! field (see [`botfarm_core::input`]), so that every faulty field is named and unknown ones are refused.
 
 mod lease;
+mod operator;
 mod problem;
 mod user;
 mod value;
@@ -12,6 +13,7 @@ pub use lease::{
     ActiveLease, ActiveUser, HistoryRow, Lease, LeaseRequest, LeaseUser, LockRequest, Locked, Renewal, RevokeRequest,
     Selector, UserRelease,
 };
+pub use operator::{AccessToken, Credentials, IssuedToken, NewOperator, NewToken, Operator, Token};
 pub use problem::{Code, Oldest, Problem};
 pub use user::{Health, Message, NewUser, Pool, Stats, User, UserChanges, UserLease};
 pub use value::{Password, Seconds, Time};

@@ -72,6 +72,10 @@ pub enum Code {
     },
     /// There is no such lease.
     NoSuchLease,
+    /// There is no such operator.
+    NoSuchOperator,
+    /// There is no such API token.
+    NoSuchToken,
     /// There is nothing at this path.
     NoSuchRoute,
     /// The path is there, but not for this method.
@@ -175,7 +179,11 @@ impl Code {
             Self::Malformed | Self::LoginTaken { .. } => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::NotHolder { .. } => StatusCode::FORBIDDEN,
-            Self::NoSuchUser { .. } | Self::NoSuchLease | Self::NoSuchRoute => StatusCode::NOT_FOUND,
+            Self::NoSuchUser { .. }
+            | Self::NoSuchLease
+            | Self::NoSuchOperator
+            | Self::NoSuchToken
+            | Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Busy { .. } | Self::Exhausted { .. } | Self::InUse { .. } => StatusCode::CONFLICT,
             Self::LeaseLost { .. } => StatusCode::GONE,
@@ -299,9 +307,12 @@ impl From<Problem> for Error {
             Code::TooManyRequests { retry_after_seconds } | Code::Unavailable { retry_after_seconds } => {
                 Self::Unavailable { detail, retry_after: retry_after_seconds.0, source: None }
             }
-            Code::NoSuchRoute | Code::MethodNotAllowed | Code::UnsupportedMediaType | Code::Internal => {
-                Self::backend(detail)
-            }
+            Code::NoSuchOperator
+            | Code::NoSuchToken
+            | Code::NoSuchRoute
+            | Code::MethodNotAllowed
+            | Code::UnsupportedMediaType
+            | Code::Internal => Self::backend(detail),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What the service logs, and what it never does.
 
 use std::{
+    cell::RefCell,
     io,
-    sync::{Arc, Mutex},
+    sync::{Arc, Once},
 };
 
 use axum::{
@@ -12,22 +13,46 @@ use axum::{
 };
 use botfarm_core::{BotFarm, LeaseId};
 use serde_json::json;
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::service::{Rest, Served, bot};
 
-#[derive(Debug, Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+thread_local! {
+    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What this thread has logged since it was made.
+#[derive(Debug)]
+pub(crate) struct Log(());
 
 impl Log {
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    pub(crate) fn start() -> Self {
+        everything();
+        LINES.take();
+        Self(())
+    }
+
+    #[expect(clippy::unused_self, reason = "whoever reads must have started")]
+    pub(crate) fn text(&self) -> String {
+        LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
     }
 }
 
-impl io::Write for Log {
+/// Has each thread log to itself. To be called before anything is logged: what is logged while a subscriber comes may be
+/// taken for something that nobody wants, from then on.
+pub(crate) fn everything() {
+    static STARTED: Once = Once::new();
+    STARTED.call_once(|| {
+        let subscriber = tracing_subscriber::fmt().with_writer(|| Lines).with_ansi(false);
+        subscriber.with_max_level(tracing::Level::TRACE).init();
+    });
+}
+
+struct Lines;
+
+impl io::Write for Lines {
     fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(text)
+        LINES.with_borrow_mut(|lines| lines.extend_from_slice(text));
+        Ok(text.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -35,25 +60,9 @@ impl io::Write for Log {
     }
 }
 
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-/// Logs everything of this thread.
-fn log() -> (Log, tracing::subscriber::DefaultGuard) {
-    let log = Log::default();
-    let subscriber =
-        tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).with_max_level(tracing::Level::TRACE);
-    (log, tracing::subscriber::set_default(subscriber.finish()))
-}
-
 #[tokio::test]
 async fn a_line_names_the_route_the_status_and_the_request_and_no_secret() {
-    let (log, _guard) = log();
+    let log = Log::start();
     let rest = Rest::empty();
     let id = rest.farm.create(bot("ada")).await.unwrap().id;
     let lease_id = LeaseId::new().as_uuid();
@@ -82,7 +91,7 @@ async fn a_line_names_the_route_the_status_and_the_request_and_no_secret() {
 async fn the_cause_of_a_failure_is_logged_with_the_request_s_id() {
     let other = Served::start(Router::new()).await;
     let rest = Rest::over(Arc::new(other.farm()));
-    let (log, _guard) = log();
+    let log = Log::start();
     let answer = rest.get("/api/v1/users").await;
     let text = log.text();
     let line = text.lines().find(|line| line.contains("ERROR")).unwrap();

@@ -1,5 +1,6 @@
 //! The service, path by path.
 
+mod access;
 mod failures;
 mod hang_up;
 mod health;
@@ -7,7 +8,11 @@ mod imports;
 mod leases;
 mod lists;
 mod locks;
+mod logins;
 mod logs;
+mod operators;
+mod scopes;
 mod service;
 mod shutdown;
+mod staff;
 mod users;

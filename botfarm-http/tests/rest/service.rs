@@ -64,6 +64,7 @@ impl Rest {
     }
 
     pub(crate) fn with(farm: Arc<dyn BotFarm>, options: Options) -> Self {
+        crate::logs::everything();
         Self { router: router(farm.clone(), options), farm }
     }
 

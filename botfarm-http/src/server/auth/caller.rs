@@ -1,0 +1,153 @@
+//! Who is calling.
+
+use std::sync::Arc;
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+use botfarm_core::{
+    BotFarm, Holder, Owner,
+    operators::{Operator, Role, Scope, Token},
+};
+
+use super::{
+    super::{App, refusal::Refusal},
+    confined::Confined,
+    session::Session,
+};
+use crate::wire::Code;
+
+/// The name of whoever calls a service that asks nobody for theirs.
+const ANYBODY: &str = "anonymous";
+
+/// Who is calling.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    name: Holder,
+    role: Role,
+    scope: Scope,
+    /// What stays the same when a name changes hands; `None` when nobody is asked.
+    principal: Option<Owner>,
+    session: Option<Session>,
+}
+
+impl Caller {
+    /// Whoever calls a service that asks nobody.
+    pub(super) fn anybody() -> Self {
+        let name = Holder::try_from(ANYBODY).expect("is a name");
+        Self { name, role: Role::Admin, scope: Scope::default(), principal: None, session: None }
+    }
+
+    /// An operator who has logged in.
+    pub(super) fn operator(operator: &Operator, session: Session) -> Self {
+        let principal = Some(owner(&format!("operator {}", operator.id)));
+        let session = Some(session);
+        Self { name: named(&operator.login), role: operator.role, scope: Scope::default(), principal, session }
+    }
+
+    /// A program with an API token.
+    pub(super) fn token(token: Token) -> Self {
+        let principal = Some(owner(&format!("token {}", token.id)));
+        Self { name: token.name, role: token.role, scope: token.scope, principal, session: None }
+    }
+
+    /// The name that leases are held by, and revoked by, unless another is given.
+    pub(crate) fn name(&self) -> Holder {
+        self.name.clone()
+    }
+
+    /// Whether the service knows who it is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.principal.is_some()
+    }
+
+    /// The owner of the leases that it acquires.
+    pub(crate) fn owner(&self) -> Option<Owner> {
+        self.principal.clone()
+    }
+
+    /// Whose leases it may release by the id of a bot; `None`: anybody's.
+    pub(crate) fn releases(&self) -> Option<Owner> {
+        if self.role == Role::Admin { None } else { self.owner() }
+    }
+
+    /// Idempotency keys are the caller's own.
+    pub(crate) fn key_space(&self) -> &str {
+        self.principal.as_deref().unwrap_or(ANYBODY)
+    }
+
+    /// The farm as this caller may see it.
+    pub(crate) fn view(&self, farm: &Arc<dyn BotFarm>) -> Arc<dyn BotFarm> {
+        if self.scope.is_everything() { farm.clone() } else { Arc::new(Confined::new(farm.clone(), self.scope)) }
+    }
+
+    pub(super) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    pub(super) fn session(&self) -> Option<Session> {
+        self.session
+    }
+
+    fn at_least(self, role: Role) -> Result<Self, Refusal> {
+        if self.role >= role {
+            return Ok(self);
+        }
+        let detail = format!("this needs the role {role}; yours is {}", self.role);
+        Err(Refusal::new(Code::Forbidden, detail))
+    }
+}
+
+/// A principal is a word and a UUID: short, and without control characters.
+fn owner(principal: &str) -> Owner {
+    Owner::try_from(principal).expect("a word and a UUID are an owner")
+}
+
+/// A login may be longer than a name.
+fn named(login: &str) -> Holder {
+    let name: String = login.chars().take(200).collect();
+    // 200 blanks and a letter are a login, too.
+    Holder::try_from(name).unwrap_or_else(|_| Holder::try_from("operator").expect("is a name"))
+}
+
+/// An extractor for calls that need a role.
+macro_rules! at_least {
+    ($(#[$meta:meta])* $role:ident) => {
+        $(#[$meta])*
+        pub(crate) struct $role(pub(crate) App, pub(crate) Caller);
+
+        impl FromRequestParts<App> for $role {
+            type Rejection = Refusal;
+
+            async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
+                let caller = app.gate.caller(parts).await?.at_least(Role::$role)?;
+                Ok(Self(app.seen_by(&caller), caller))
+            }
+        }
+    };
+}
+
+at_least! {
+    /// Whoever may read, and the service as they may see it.
+    Viewer
+}
+
+at_least! {
+    /// Whoever may lease, and the service as they may see it.
+    Tester
+}
+
+at_least! {
+    /// Whoever may do everything, and the service as they may see it.
+    Admin
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_login_makes_a_name() {
+        assert_eq!(named("ada").as_str(), "ada");
+        assert_eq!(named(&"é".repeat(320)).as_str(), "é".repeat(200));
+        assert_eq!(named(&format!("{}x", " ".repeat(200))).as_str(), "operator");
+    }
+}

@@ -1,0 +1,237 @@
+//! A farm that ends where a token's scope does.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use botfarm_core::{
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, Error, Fault, ImportReport,
+    Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Selector, Stats,
+    operators::Scope,
+};
+
+/// What of a farm is within a scope: the rest is as if it did not exist.
+///
+/// Two things of the whole farm cannot be hidden: that a login is taken in an env, and that a lease ends for all its
+/// bots when it ends for one of them.
+#[derive(Debug, Clone)]
+pub(super) struct Confined {
+    farm: Arc<dyn BotFarm>,
+    scope: Scope,
+}
+
+impl Confined {
+    pub(super) fn new(farm: Arc<dyn BotFarm>, scope: Scope) -> Self {
+        Self { farm, scope }
+    }
+
+    /// What is wrong with the place of a bot that is out of scope.
+    fn misplaced(&self, bot: &NewBot, at: &str) -> Vec<Fault> {
+        let Scope { project, env } = self.scope;
+        let project = project.filter(|only| *only != bot.project);
+        let env = env.filter(|only| *only != bot.env);
+        let project = project.map(|only| Fault::new(format!("{at}/project_id"), confined_to(only)));
+        project.into_iter().chain(env.map(|only| Fault::new(format!("{at}/env"), confined_to(only)))).collect()
+    }
+
+    /// Whether the env has an account of this login out of scope, which an import would pull in.
+    async fn is_elsewhere(&self, bot: &NewBot) -> Result<bool> {
+        let filter = BotFilter { env: Some(bot.env), login: Some(bot.login.clone()), ..BotFilter::default() };
+        let found = self.farm.list(&filter, &PageRequest::first(1)).await?;
+        Ok(found.items.iter().any(|bot| !self.scope.contains(bot)))
+    }
+
+    /// The same selector within the scope. One for bots out of it becomes one for a bot that does not exist.
+    fn narrowed(&self, selector: &Selector) -> Selector {
+        let Scope { project, env } = self.scope;
+        let reaches_out = is_another(project, selector.project) || is_another(env, selector.env);
+        Selector {
+            id: if reaches_out { Some(BotId::new()) } else { selector.id },
+            project: project.or(selector.project),
+            env: env.or(selector.env),
+            ..selector.clone()
+        }
+    }
+
+    fn covers(&self, lease: &Lease) -> bool {
+        lease.bots.iter().all(|leased| self.scope.contains(&leased.bot))
+    }
+}
+
+/// Whether what is asked for is something else than what alone is to be had.
+fn is_another<T: PartialEq>(only: Option<T>, asked: Option<T>) -> bool {
+    only.zip(asked).is_some_and(|(only, asked)| only != asked)
+}
+
+fn confined_to(only: impl std::fmt::Display) -> String {
+    format!("must be {only}: the token is confined to it")
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl BotFarm for Confined {
+    async fn create(&self, bot: NewBot) -> Result<Bot> {
+        if let Some(Fault { pointer, detail }) = self.misplaced(&bot, "").into_iter().next() {
+            return Err(Error::Forbidden { detail: format!("{} {detail}", pointer.trim_start_matches('/')) });
+        }
+        self.farm.create(bot).await
+    }
+
+    async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
+        let mut faults = Vec::new();
+        for (row, bot) in bots.iter().enumerate() {
+            let misplaced = self.misplaced(bot, &format!("/{row}"));
+            // Within one env, a login is in one project.
+            if misplaced.is_empty() && self.scope.project.is_some() && self.is_elsewhere(bot).await? {
+                faults.push(Fault::new(format!("/{row}/login"), "is taken in this env"));
+            }
+            faults.extend(misplaced);
+        }
+        if !faults.is_empty() {
+            return Err(Error::Invalid { faults });
+        }
+        self.farm.import(bots, dry_run).await
+    }
+
+    async fn get(&self, id: BotId) -> Result<Bot> {
+        let bot = self.farm.get(id).await?;
+        if self.scope.contains(&bot) { Ok(bot) } else { Err(Error::NoSuchBot { id }) }
+    }
+
+    async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>> {
+        let Scope { project, env } = self.scope;
+        if is_another(project, filter.project) || is_another(env, filter.env) {
+            page.checked_limit()?;
+            page.cursor.as_ref().map(Cursor::bot).transpose()?;
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        let filter = BotFilter { project: project.or(filter.project), env: env.or(filter.env), ..filter.clone() };
+        self.farm.list(&filter, page).await
+    }
+
+    async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
+        self.get(id).await?;
+        if let Some(only) = self.scope.project.filter(|only| is_another(Some(*only), changes.project)) {
+            return Err(Error::Forbidden { detail: format!("project_id {}", confined_to(only)) });
+        }
+        self.farm.update(id, changes).await
+    }
+
+    async fn delete(&self, id: BotId) -> Result<()> {
+        self.get(id).await?;
+        self.farm.delete(id).await
+    }
+
+    async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
+        let asked = request.selectors;
+        let selectors = asked.iter().map(|selector| self.narrowed(selector)).collect();
+        match self.farm.acquire(LeaseRequest { selectors, ..request }).await {
+            // A lease in force that somebody else has acquired under this id.
+            Ok(lease) if !self.covers(&lease) => Err(Error::KeyReused),
+            // In the words of the request, and without those of the farm, which may speak of what else there is.
+            Err(Error::NoMatch { selector, .. }) => {
+                let wanted = asked.get(selector).map_or_else(String::new, Selector::to_string);
+                Err(Error::NoMatch { selector, detail: format!("no user that this token may use matches {wanted}") })
+            }
+            answer => answer,
+        }
+    }
+
+    async fn lookup(&self, id: LeaseId) -> Result<Lease> {
+        let lease = self.farm.lookup(id).await?;
+        if self.covers(&lease) { Ok(lease) } else { Err(Error::NoSuchLease) }
+    }
+
+    async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
+        self.lookup(id).await?;
+        self.farm.renew(id, ttl).await
+    }
+
+    async fn release(&self, id: LeaseId, ending: Ending) -> Result<()> {
+        match self.lookup(id).await {
+            // To release a lease again succeeds.
+            Ok(_) | Err(Error::LeaseLost(_)) => self.farm.release(id, ending).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()> {
+        self.get(bot).await?;
+        self.farm.release_bot(bot, release).await
+    }
+
+    async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
+        self.get(bot).await?;
+        self.farm.revoke(bot, revocation).await
+    }
+
+    /// Every lease that has a bot in scope, with those bots, ordered by the least id among them. That is another order
+    /// than the farm's, and a cursor of the farm's could name a bot out of scope: so each page looks at all leases.
+    async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        let limit = page.checked_limit()?;
+        let after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
+        let mut within = BTreeMap::new();
+        let mut all = PageRequest::first(PageRequest::MAX);
+        loop {
+            let Page { items, next } = self.farm.leases(&all).await?;
+            for mut lease in items {
+                lease.bots.retain(|(_, bot)| self.scope.contains(bot));
+                let least = lease.bots.iter().map(|(_, bot)| bot.id).min();
+                if let Some(least) = least.filter(|least| after.is_none_or(|after| *least > after)) {
+                    within.insert(least, lease);
+                }
+            }
+            if next.is_none() {
+                break;
+            }
+            all = all.after(next);
+        }
+        let page = within.into_iter().take(limit + 1).collect();
+        Ok(Page::of(page, limit, |(least, _)| Cursor::after_bot(*least)).map(|(_, lease)| lease))
+    }
+
+    async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
+        self.get(bot).await?;
+        self.farm.history(bot, page).await
+    }
+
+    /// Of the queue a farm tells its whole length alone, which is not a confined caller's to know.
+    async fn stats(&self) -> Result<Stats> {
+        let mut stats = self.farm.stats().await?;
+        stats.pools.retain(|pool| self.scope.covers(pool.project, pool.env));
+        if !self.scope.is_everything() {
+            stats.waiting = 0;
+        }
+        Ok(stats)
+    }
+
+    async fn check(&self) -> Result<()> {
+        self.farm.check().await
+    }
+}
+
+/// With nothing out of scope, all that a farm promises holds.
+#[cfg(test)]
+mod tests {
+    use std::future::{Ready, ready};
+
+    use botfarm_core::conformance::{Fixture, policy};
+    use botfarm_memory::MemoryFarm;
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct Views(Arc<dyn BotFarm>);
+
+    impl Fixture for Views {
+        fn handles(&self) -> Vec<Arc<dyn BotFarm>> {
+            vec![Arc::new(Confined::new(self.0.clone(), Scope::default())), self.0.clone()]
+        }
+    }
+
+    fn farm() -> Ready<Views> {
+        ready(Views(Arc::new(MemoryFarm::with_policy(policy()))))
+    }
+
+    botfarm_core::conformance!(farm);
+    botfarm_core::conformance_local!(farm);
+}

@@ -1,0 +1,148 @@
+//! `/login` and `/logout`.
+
+use std::time::Duration;
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{StatusCode, header, request::Parts},
+    response::{AppendHeaders, IntoResponse},
+};
+use botfarm_core::{
+    Login, Secret,
+    input::Fields,
+    operators::{Operator, SessionId},
+};
+use chrono::SubsecRound as _;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::{
+    super::{App, NO_STORE, input, refusal::Refusal},
+    address,
+    caller::Viewer,
+    cookie,
+    gate::{Guard, now, refused},
+    password::Verdict,
+    session::Session,
+};
+use crate::wire::{AccessToken, Code, Password};
+
+/// More than any login and password.
+const LIMIT: usize = 16 << 10;
+
+pub(in crate::server) async fn login(State(app): State<App>, request: Request) -> Result<impl IntoResponse, Refusal> {
+    let guard = app.gate.guard()?;
+    let (parts, body) = request.into_parts();
+    input::refuse_query(&parts.uri)?;
+    let body = input::read(body, LIMIT).await?;
+    let (login, password) = credentials(&parts, &body)?;
+    let operator = guard.log_in(&parts, &login, password).await?;
+    let (begun, ttl) = (now().trunc_subsecs(0), guard.required.session_ttl);
+    let session = Session { id: SessionId(Uuid::new_v4()), operator: operator.id, ends_at: begun + ttl };
+    let token = guard.required.key.sign(session, begun);
+    let cookie = (header::SET_COOKIE, cookie::set(&guard.required, token.expose()));
+    let answer =
+        AccessToken { access_token: Password(token), token_type: "bearer".to_owned(), expires_in: ttl.as_secs() };
+    Ok((AppendHeaders([NO_STORE]), AppendHeaders([cookie]), Json(answer)))
+}
+
+/// Login and password, from a form as OAuth 2 has it (RFC 6749, 4.3.2) or from JSON.
+fn credentials(parts: &Parts, body: &[u8]) -> Result<(Login, Secret), Refusal> {
+    let (value, name, is_form) = match input::media_type(&parts.headers).as_deref() {
+        Some("application/x-www-form-urlencoded") => (form(body)?, "username", true),
+        Some("application/json") => {
+            let value = serde_json::from_slice(body);
+            (value.map_err(|_| Refusal::malformed("the body is not JSON"))?, "login", false)
+        }
+        _ => {
+            let detail = "send a form (Content-Type: application/x-www-form-urlencoded) with username and password, or \
+                          JSON (Content-Type: application/json) with login and password";
+            return Err(Refusal::new(Code::UnsupportedMediaType, detail));
+        }
+    };
+    // A page of another site can send a form without asking, and so log its visitor in as somebody else.
+    if is_form && cookie::is_forged(parts) {
+        return Err(Refusal::new(Code::Forbidden, "the page of another site has sent this form"));
+    }
+    let mut fields = Fields::of(value, "");
+    let (login, password) = (fields.required(name), fields.required("password"));
+    if is_form {
+        if fields.optional::<String>("grant_type").is_some_and(|kind| kind != "password") {
+            fields.fault("grant_type", "must be password");
+        }
+        // What OAuth 2 clients send along, and nobody here looks at.
+        for ignored in ["scope", "client_id", "client_secret"] {
+            fields.take(ignored);
+        }
+    }
+    let credentials = fields.finish(login.zip(password))?;
+    credentials.ok_or_else(|| Refusal::malformed("the body is incomplete"))
+}
+
+fn form(body: &[u8]) -> Result<Value, Refusal> {
+    let mut fields = Map::new();
+    for (name, text) in form_urlencoded::parse(body) {
+        if fields.insert(name.into_owned(), Value::String(text.into_owned())).is_some() {
+            return Err(Refusal::malformed("a field of the form is given twice"));
+        }
+    }
+    Ok(Value::Object(fields))
+}
+
+impl Guard {
+    /// The operator of this login, if that is its password. As long in coming whether there is such an operator or not.
+    async fn log_in(&self, parts: &Parts, login: &Login, password: Secret) -> Result<Operator, Refusal> {
+        let address = address::of(parts, self.required.behind_proxy);
+        let attempt = self.throttle.attempt(login, address).map_err(|after| {
+            too_many(after, "there were too many failed logins for this login or from this address")
+        })?;
+        let (operator, kept) = self.required.operators.operator(login).await?.unzip();
+        let Some(verdict) = self.hasher.verify(password, kept).await else {
+            attempt.forgive();
+            return Err(busy());
+        };
+        let verdict = verdict?;
+        let (Some(operator), Verdict::Right | Verdict::RightButOld(_)) = (&operator, &verdict) else {
+            let operator = operator.map(|operator| tracing::field::display(operator.id));
+            tracing::warn!(operator, address = address.map(tracing::field::display), "a login failed");
+            return Err(refused("the login or the password is wrong"));
+        };
+        attempt.forgive();
+        let operator = operator.clone();
+        if let Verdict::RightButOld(hash) = verdict {
+            // The old one still does.
+            if let Err(error) = self.required.operators.set_password(operator.id, hash).await {
+                tracing::warn!(operator = %operator.id, %error, "a password hash could not be brought up to date");
+            }
+        }
+        tracing::info!(operator = %operator.id, "logged in");
+        Ok(operator)
+    }
+
+    /// Hashes an operator's new password.
+    pub(super) async fn hash(&self, password: Secret) -> Result<botfarm_core::operators::PasswordHash, Refusal> {
+        Ok(self.hasher.hash(password).await.ok_or_else(busy)??)
+    }
+}
+
+fn busy() -> Refusal {
+    too_many(Duration::from_secs(1), "too many log in at this moment")
+}
+
+fn too_many(after: Duration, what: &str) -> Refusal {
+    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    let code = Code::TooManyRequests { retry_after_seconds: Duration::from_secs(seconds).into() };
+    Refusal::new(code, format!("{what}; try again in {seconds} s"))
+}
+
+pub(in crate::server) async fn logout(Viewer(app, caller): Viewer) -> Result<impl IntoResponse, Refusal> {
+    let guard = app.gate.guard()?;
+    let Some(session) = caller.session() else {
+        let detail = "an API token does not log in or out; an admin revokes it with DELETE /tokens/{id}";
+        return Err(Refusal::new(Code::Forbidden, detail));
+    };
+    guard.required.operators.end_session(session.id, session.ends_at).await?;
+    tracing::info!(operator = %session.operator, "logged out");
+    Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie::clear(&guard.required))])))
+}

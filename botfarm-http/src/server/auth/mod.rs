@@ -1,0 +1,66 @@
+//! Who is calling, and what they may do.
+//!
+//! A handler names the least role that it is for by the extractor it takes: [`Viewer`], [`Tester`] or [`Admin`]. Each
+//! gives the caller, and the service as the caller may see it, whose farm ends where the caller's scope does.
+
+mod address;
+mod api_token;
+mod caller;
+mod confined;
+mod cookie;
+mod gate;
+mod login;
+mod operators;
+mod password;
+mod session;
+mod throttle;
+mod tokens;
+
+use std::{sync::Arc, time::Duration};
+
+use botfarm_core::operators::Operators;
+
+pub(super) use self::{
+    address::Peer,
+    caller::{Admin, Caller, Tester, Viewer},
+    gate::Gate,
+    login::{login, logout},
+    operators::{add as add_operator, list as list_operators, remove as remove_operator},
+    tokens::{add as add_token, list as list_tokens, remove as remove_token},
+};
+pub use self::{api_token::ApiToken, password::hash_password, session::SessionKey};
+
+/// Who may call a service.
+#[derive(Debug, Clone, Default)]
+pub enum Auth {
+    /// Everybody who reaches it: all calls are open, and anybody may release anything. For a loopback address.
+    #[default]
+    Off,
+    /// The operators and tokens that the farm keeps.
+    Required(Required),
+}
+
+/// How callers prove who they are.
+#[derive(Debug, Clone)]
+pub struct Required {
+    /// Keeps operators, tokens and ended sessions: the farm that is served, as a rule.
+    pub operators: Arc<dyn Operators>,
+    /// Signs sessions. Replicas share it.
+    pub key: SessionKey,
+    /// How long a login lasts. 8 h: a working day.
+    pub session_ttl: Duration,
+    /// Whether cookies may go over plain HTTP. False: a cookie is then `Secure`, which browsers send over HTTPS, and to
+    /// this machine, alone.
+    pub plain_http: bool,
+    /// Whether all requests come through a proxy, so that the caller's address is the last one of `X-Forwarded-For`.
+    /// False; wrong when true without a proxy: callers could then choose the address that their logins are counted by.
+    pub behind_proxy: bool,
+}
+
+impl Required {
+    /// Callers are known to `operators`; their sessions are signed with `key`.
+    #[must_use]
+    pub fn new(operators: Arc<dyn Operators>, key: SessionKey) -> Self {
+        Self { operators, key, session_ttl: Duration::from_hours(8), plain_http: false, behind_proxy: false }
+    }
+}

@@ -1,0 +1,51 @@
+//! `/operators`: who logs in.
+
+use axum::{Json, http::StatusCode};
+use botfarm_core::{
+    Login, Secret,
+    input::Fields,
+    operators::{OperatorId, Role},
+};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        input::{Id, Json as JsonBody},
+        refusal::Refusal,
+    },
+    caller::Admin,
+};
+use crate::wire::{Code, Operator};
+
+pub(in crate::server) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Operator>>, Refusal> {
+    let guard = app.gate.unconfined(&caller)?;
+    let operators = guard.required.operators.operators().await?;
+    Ok(Json(operators.into_iter().map(Operator::from).collect()))
+}
+
+pub(in crate::server) async fn add(
+    Admin(app, caller): Admin,
+    JsonBody(body): JsonBody,
+) -> Result<(StatusCode, Json<Operator>), Refusal> {
+    let guard = app.gate.unconfined(&caller)?;
+    let mut fields = Fields::of(body, "");
+    let login: Option<Login> = fields.required("login");
+    let password: Option<Secret> = fields.required("password");
+    let role: Option<Role> = fields.required("role");
+    let given = (|| Some((login?, password?, role?)))();
+    // Whatever is required is there when there was no fault.
+    let (login, password, role) = fields.finish(given)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
+    let hash = guard.hash(password).await?;
+    let operator = guard.required.operators.add_operator(login, hash, role).await?;
+    tracing::info!(by = %caller.name(), operator = %operator.id, %role, "added an operator");
+    Ok((StatusCode::CREATED, Json(operator.into())))
+}
+
+pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid>) -> Result<StatusCode, Refusal> {
+    let guard = app.gate.unconfined(&caller)?;
+    if !guard.required.operators.remove_operator(OperatorId(id)).await? {
+        return Err(Refusal::new(Code::NoSuchOperator, format!("there is no operator {id}")));
+    }
+    tracing::info!(by = %caller.name(), operator = %id, "removed an operator");
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,175 @@
+//! Operators' passwords: Argon2id, a few at a time, away from the threads that serve.
+
+use std::{num::NonZero, sync::Arc, thread};
+
+use argon2::{
+    Algorithm, Argon2, Params, Version,
+    password_hash::{Error as Refused, PasswordHasher as _, PasswordVerifier as _, phc},
+};
+use botfarm_core::{BoxError, Error, Result, Secret, operators::PasswordHash};
+use tokio::sync::Semaphore;
+
+/// How many may wait for their turn; who comes then is sent away.
+const LINE: usize = 32;
+
+/// The least that OWASP recommends of Argon2id: 19 MiB, two passes, one lane.
+const PARAMS: Params = match Params::new(19_456, 2, 1, None) {
+    Ok(params) => params,
+    Err(_) => panic!("are in Argon2's limits"),
+};
+
+fn argon2() -> Argon2<'static> {
+    Argon2::new(Algorithm::Argon2id, Version::V0x13, PARAMS)
+}
+
+/// Hashes an operator's password. Takes about 40 ms of one core, and 19 MiB.
+///
+/// # Errors
+/// `Backend` when the operating system has no randomness to give.
+pub fn hash_password(password: &Secret) -> Result<PasswordHash> {
+    let hash = argon2().hash_password(password.expose().as_bytes()).map_err(unforeseen)?;
+    Ok(PasswordHash::from_phc(hash.to_string()))
+}
+
+/// How a password compares with what is kept of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Wrong,
+    Right,
+    /// And hashed with older parameters: this is to be kept instead.
+    RightButOld(PasswordHash),
+}
+
+/// Where passwords are hashed and compared. One in two cores may be busy with it, four at most: a flood of logins is to
+/// slow nobody but those who log in.
+#[derive(Debug)]
+pub(super) struct Hasher {
+    turns: Arc<Semaphore>,
+    line: Semaphore,
+}
+
+impl Hasher {
+    pub(super) fn new() -> Self {
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
+        Self { turns: Arc::new(Semaphore::new((cores / 2).clamp(1, 4))), line: Semaphore::new(LINE) }
+    }
+
+    /// Compares a password with what is kept; takes as long, and gives `Wrong`, when nothing is. `None` when too many
+    /// wait already.
+    pub(super) async fn verify(&self, password: Secret, kept: Option<PasswordHash>) -> Option<Result<Verdict>> {
+        self.in_turn(move || verify(&password, kept.as_ref())).await
+    }
+
+    /// Hashes a password. `None` when too many wait already.
+    pub(super) async fn hash(&self, password: Secret) -> Option<Result<PasswordHash>> {
+        self.in_turn(move || hash_password(&password)).await
+    }
+
+    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Option<Result<T>> {
+        let _place = self.line.try_acquire().ok()?;
+        // Neither semaphore is ever closed.
+        let turn = self.turns.clone().acquire_owned().await.ok()?;
+        let done = tokio::task::spawn_blocking(move || {
+            // Work that has begun keeps its turn when the caller has hung up.
+            let _turn = turn;
+            work()
+        });
+        Some(done.await.unwrap_or_else(|panicked| Err(Error::backend(panicked))))
+    }
+}
+
+fn verify(password: &Secret, kept: Option<&PasswordHash>) -> Result<Verdict> {
+    let hash = kept.map_or_else(nobodys, |kept| phc::PasswordHash::new(kept.expose())).map_err(unforeseen)?;
+    match argon2().verify_password(password.expose().as_bytes(), &hash) {
+        Ok(()) if kept.is_none() => Ok(Verdict::Wrong),
+        Ok(()) if is_current(&hash) => Ok(Verdict::Right),
+        Ok(()) => Ok(Verdict::RightButOld(hash_password(password)?)),
+        Err(Refused::PasswordInvalid) => Ok(Verdict::Wrong),
+        Err(error) => Err(unforeseen(error)),
+    }
+}
+
+/// A hash of the current parameters that no password is known for.
+fn nobodys() -> Result<phc::PasswordHash, phc::Error> {
+    let (m, t, p) = (PARAMS.m_cost(), PARAMS.t_cost(), PARAMS.p_cost());
+    phc::PasswordHash::new(&format!(
+        "$argon2id$v=19$m={m},t={t},p={p}$Ym90ZmFybSBub2JvZHk$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+    ))
+}
+
+fn is_current(hash: &phc::PasswordHash) -> bool {
+    let costs = |params: &Params| (params.m_cost(), params.t_cost(), params.p_cost());
+    hash.algorithm == Algorithm::Argon2id.ident()
+        && hash.version == Some(Version::V0x13.into())
+        && Params::try_from(hash).is_ok_and(|params| costs(&params) == costs(&PARAMS))
+}
+
+fn unforeseen(error: impl Into<BoxError>) -> Error {
+    Error::backend(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        text.try_into().unwrap()
+    }
+
+    #[test]
+    fn password_opens_its_own_hash_alone() {
+        let [one, twin] = [hash_password(&secret("pw")).unwrap(), hash_password(&secret("pw")).unwrap()];
+        assert_ne!(one, twin, "each hash has a salt of its own");
+        assert!(one.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", one.expose());
+        assert_eq!(verify(&secret("pw"), Some(&one)).unwrap(), Verdict::Right);
+        assert_eq!(verify(&secret("PW"), Some(&one)).unwrap(), Verdict::Wrong);
+        assert_eq!(verify(&secret("pw"), None).unwrap(), Verdict::Wrong);
+    }
+
+    #[test]
+    fn hash_of_older_parameters_is_to_be_replaced() {
+        for (algorithm, params) in [
+            (Algorithm::Argon2id, Params::new(8_192, 2, 1, None).unwrap()),
+            (Algorithm::Argon2id, Params::new(19_456, 1, 1, None).unwrap()),
+            (Algorithm::Argon2i, PARAMS),
+        ] {
+            let old = Argon2::new(algorithm, Version::V0x13, params).hash_password(b"pw").unwrap().to_string();
+            let old = PasswordHash::from_phc(old);
+            assert_eq!(verify(&secret("nope"), Some(&old)).unwrap(), Verdict::Wrong);
+            let Verdict::RightButOld(new) = verify(&secret("pw"), Some(&old)).unwrap() else { panic!("it is old") };
+            assert_eq!(verify(&secret("pw"), Some(&new)).unwrap(), Verdict::Right);
+        }
+    }
+
+    #[test]
+    fn what_is_no_hash_is_a_failure_that_does_not_show_it() {
+        let error = verify(&secret("pw"), Some(&PasswordHash::from_phc("hunter2"))).unwrap_err();
+        assert_eq!(error.code(), "internal");
+        assert!(!format!("{error:?} {error}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn only_so_many_wait() {
+        let hasher = Arc::new(Hasher::new());
+        let all = hasher.turns.clone().acquire_many_owned(u32::try_from(hasher.turns.available_permits()).unwrap());
+        let turns = all.await.unwrap();
+        let waiting: Vec<_> = (0..LINE)
+            .map(|_| {
+                let hasher = hasher.clone();
+                tokio::spawn(async move { hasher.verify(secret("pw"), None).await.unwrap().unwrap() })
+            })
+            .collect();
+        while hasher.line.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(hasher.verify(secret("pw"), None).await.is_none(), "one too many");
+        for one in &waiting[1..] {
+            one.abort();
+        }
+        drop(turns);
+        for (index, one) in waiting.into_iter().enumerate() {
+            assert_eq!(one.await.ok(), (index == 0).then_some(Verdict::Wrong));
+        }
+        assert_eq!(hasher.line.available_permits(), LINE, "who has hung up has left the line");
+    }
+}

@@ -1,0 +1,63 @@
+//! `/tokens`: the credentials of programs.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{AppendHeaders, IntoResponse},
+};
+use botfarm_core::{
+    Holder,
+    input::Fields,
+    operators::{NewToken, Role, Scope, TokenId},
+};
+use uuid::Uuid;
+
+use super::{
+    super::{
+        NO_STORE,
+        input::{Id, Json as JsonBody},
+        refusal::Refusal,
+    },
+    api_token::ApiToken,
+    caller::Admin,
+    gate::now,
+};
+use crate::wire::{Code, IssuedToken, Password, Time, Token};
+
+pub(in crate::server) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Token>>, Refusal> {
+    let guard = app.gate.unconfined(&caller)?;
+    let tokens = guard.required.operators.tokens().await?;
+    Ok(Json(tokens.into_iter().map(Token::from).collect()))
+}
+
+pub(in crate::server) async fn add(
+    Admin(app, caller): Admin,
+    JsonBody(body): JsonBody,
+) -> Result<impl IntoResponse, Refusal> {
+    let guard = app.gate.unconfined(&caller)?;
+    let mut fields = Fields::of(body, "");
+    let name: Option<Holder> = fields.required("name");
+    let role = fields.optional("role").unwrap_or(Role::Tester);
+    let scope = Scope { project: fields.optional("project_id"), env: fields.optional("env") };
+    let expires_at = fields.optional::<Time>("expires_at").map(|Time(at)| at);
+    if expires_at.is_some_and(|at| at <= now()) {
+        fields.fault("expires_at", "must be in the future");
+    }
+    // A name that is required is there when there was no fault.
+    let name = fields.finish(name)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
+    let secret = ApiToken::generate()?;
+    let new = NewToken { name, role, scope, expires_at, digest: secret.digest() };
+    let token = guard.required.operators.add_token(new).await?;
+    tracing::info!(by = %caller.name(), token = %token.id, %role, "made an API token");
+    let issued = IssuedToken { token: token.into(), secret: Password(secret.secret().clone()) };
+    Ok((StatusCode::CREATED, AppendHeaders([NO_STORE]), Json(issued)))
+}
+
+pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid>) -> Result<StatusCode, Refusal> {
+    let guard = app.gate.unconfined(&caller)?;
+    if !guard.required.operators.remove_token(TokenId(id)).await? {
+        return Err(Refusal::new(Code::NoSuchToken, format!("there is no API token {id}")));
+    }
+    tracing::info!(by = %caller.name(), token = %id, "revoked an API token");
+    Ok(StatusCode::NO_CONTENT)
+}

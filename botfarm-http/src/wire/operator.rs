@@ -1,0 +1,127 @@
+//! Who may call, and how they prove it.
+
+use botfarm_core::{
+    Env, Holder, Login, ProjectId,
+    operators::{self, OperatorId, Role, Scope, TokenId},
+};
+use serde::{Deserialize, Serialize};
+
+use super::value::{Password, Time};
+
+/// How to log in: the body of `POST /login`, as JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Credentials {
+    /// The operator's login.
+    pub login: Login,
+    /// Its password.
+    pub password: Password,
+}
+
+/// What a login gives: to be sent as `Authorization: Bearer …`. Redacted in `Debug`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessToken {
+    /// The token itself.
+    pub access_token: Password,
+    /// `bearer`.
+    pub token_type: String,
+    /// How long it is taken, in seconds.
+    pub expires_in: u64,
+}
+
+/// Somebody who logs in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operator {
+    /// Its id.
+    pub id: OperatorId,
+    /// The name it logs in with; unique, case aside.
+    pub login: Login,
+    /// What it may do.
+    pub role: Role,
+    /// Since when it is one.
+    pub created_at: Time,
+}
+
+impl From<operators::Operator> for Operator {
+    fn from(operator: operators::Operator) -> Self {
+        let operators::Operator { id, login, role, created_at } = operator;
+        Self { id, login, role, created_at: Time(created_at) }
+    }
+}
+
+/// An operator to be: the body of `POST /operators`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewOperator {
+    /// The name it logs in with.
+    pub login: Login,
+    /// The password it logs in with.
+    pub password: Password,
+    /// What it may do.
+    pub role: Role,
+}
+
+/// The credential of a program, without its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// Its id. Not a secret.
+    pub id: TokenId,
+    /// What it is for.
+    pub name: Holder,
+    /// What it may do.
+    pub role: Role,
+    /// The project that it is confined to, if it is.
+    pub project_id: Option<ProjectId>,
+    /// The env that it is confined to, if it is.
+    pub env: Option<Env>,
+    /// Since when it is one.
+    pub created_at: Time,
+    /// From when on it is refused; null: never.
+    pub expires_at: Option<Time>,
+    /// When it was last used, to within a minute.
+    pub last_used_at: Option<Time>,
+}
+
+impl From<operators::Token> for Token {
+    fn from(token: operators::Token) -> Self {
+        let operators::Token { id, name, role, scope, created_at, expires_at, last_used_at } = token;
+        let Scope { project, env } = scope;
+        Self {
+            id,
+            name,
+            role,
+            project_id: project,
+            env,
+            created_at: Time(created_at),
+            expires_at: expires_at.map(Time),
+            last_used_at: last_used_at.map(Time),
+        }
+    }
+}
+
+/// A token to be: the body of `POST /tokens`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewToken {
+    /// What it is for; unique. Leases that it acquires are held by this name unless another is given.
+    pub name: Holder,
+    /// What it may do. `tester` unless given.
+    pub role: Role,
+    /// Confines it to a project.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub project_id: Option<ProjectId>,
+    /// Confines it to an env.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub env: Option<Env>,
+    /// From when on it is refused. Never unless given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+}
+
+/// A new token, with its secret, which is shown this once. Redacted in `Debug`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedToken {
+    /// The token.
+    #[serde(flatten)]
+    pub token: Token,
+    /// Its secret: `bf_…`.
+    #[serde(rename = "token")]
+    pub secret: Password,
+}

@@ -1,0 +1,150 @@
+//! `/operators` and `/tokens`.
+
+use axum::http::{Method, header};
+use botfarm_core::{
+    Env,
+    operators::{Operators as _, Role, Scope},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    service::{project, time},
+    staff::{Staff, call, log_in},
+};
+
+#[tokio::test]
+async fn an_operator_is_added_logs_in_and_is_removed() {
+    let staff = Staff::new().await;
+    let rest = staff.empty();
+    let ann = staff.log_in("ann").await;
+    let new = json!({"login": "Zoe", "password": "made up", "role": "tester"});
+    let answer = call(&rest, &ann, Method::POST, "/operators", new.clone()).await;
+    assert_eq!(answer.status, 201);
+    let zoe = answer.json();
+    let kept = staff.store.operator(&"zoe".parse().unwrap()).await.unwrap().unwrap().0;
+    let expected = json!({"id": kept.id, "login": "Zoe", "role": "tester", "created_at": time(kept.created_at)});
+    assert_eq!(zoe, expected);
+    let listed = call(&rest, &ann, Method::GET, "/operators", Value::Null).await.json();
+    let logins: Vec<_> =
+        listed.as_array().unwrap().iter().map(|operator| operator["login"].as_str().unwrap()).collect();
+    assert_eq!((logins, &listed[3]), (vec!["ann", "tom", "vic", "Zoe"], &zoe));
+
+    let again = call(&rest, &ann, Method::POST, "/operators", new).await;
+    assert_eq!(
+        (again.failure(), &again.json()["errors"][0]["pointer"]),
+        ((422, "invalid".to_owned()), &json!("/login"))
+    );
+
+    let answer = log_in(&rest, "zoe", "made up").await;
+    let session = answer.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(call(&rest, &session, Method::GET, "/users", Value::Null).await.status, 200);
+    let path = format!("/operators/{}", kept.id);
+    assert_eq!(call(&rest, &ann, Method::DELETE, &path, Value::Null).await.status, 204);
+    assert_eq!(call(&rest, &session, Method::GET, "/users", Value::Null).await.status, 401);
+    assert_eq!(log_in(&rest, "zoe", "made up").await.status, 401);
+    let gone = call(&rest, &ann, Method::DELETE, &path, Value::Null).await;
+    assert_eq!(gone.failure(), (404, "no-such-operator".to_owned()));
+}
+
+#[tokio::test]
+async fn the_last_admin_stays() {
+    let staff = Staff::new().await;
+    let rest = staff.empty();
+    let ann = staff.log_in("ann").await;
+    let id = staff.store.operator(&"ann".parse().unwrap()).await.unwrap().unwrap().0.id;
+    let answer = call(&rest, &ann, Method::DELETE, &format!("/operators/{id}"), Value::Null).await;
+    assert_eq!(answer.failure(), (403, "forbidden".to_owned()));
+}
+
+#[tokio::test]
+async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
+    let staff = Staff::new().await;
+    let rest = staff.empty();
+    let ann = staff.log_in("ann").await;
+    let new = json!({
+        "name": "nightly", "role": "viewer", "project_id": project(), "env": "stage",
+        "expires_at": "2100-01-02T03:04:05Z",
+    });
+    let answer = call(&rest, &ann, Method::POST, "/tokens", new.clone()).await;
+    assert_eq!((answer.status.as_u16(), answer.header(header::CACHE_CONTROL)), (201, Some("no-store")));
+    let mut issued = answer.json();
+    let secret = issued.as_object_mut().unwrap().remove("token").unwrap();
+    let secret = secret.as_str().unwrap();
+    assert!(secret.starts_with("bf_") && secret.len() == 46, "{secret}");
+    let kept = staff.store.tokens().await.unwrap().remove(0);
+    let expected = json!({
+        "id": kept.id, "name": "nightly", "role": "viewer", "project_id": project(), "env": "stage",
+        "created_at": time(kept.created_at), "expires_at": "2100-01-02T03:04:05.000000Z", "last_used_at": null,
+    });
+    assert_eq!(issued, expected);
+
+    assert_eq!(call(&rest, secret, Method::GET, "/users", Value::Null).await.status, 200);
+    let listed = call(&rest, &ann, Method::GET, "/tokens", Value::Null).await.json();
+    let used = staff.store.tokens().await.unwrap().remove(0).last_used_at.unwrap();
+    issued["last_used_at"] = json!(time(used));
+    assert_eq!(listed, json!([issued]));
+
+    let again = call(&rest, &ann, Method::POST, "/tokens", new).await;
+    assert_eq!(
+        (again.failure(), &again.json()["errors"][0]["pointer"]),
+        ((422, "invalid".to_owned()), &json!("/name"))
+    );
+    let path = format!("/tokens/{}", kept.id);
+    assert_eq!(call(&rest, &ann, Method::DELETE, &path, Value::Null).await.status, 204);
+    assert_eq!(call(&rest, secret, Method::GET, "/users", Value::Null).await.status, 401);
+    let gone = call(&rest, &ann, Method::DELETE, &path, Value::Null).await;
+    assert_eq!(gone.failure(), (404, "no-such-token".to_owned()));
+}
+
+#[tokio::test]
+async fn a_token_is_a_testers_for_everything_and_for_ever_unless_it_is_said_otherwise() {
+    let staff = Staff::new().await;
+    let ann = staff.log_in("ann").await;
+    let issued = call(&staff.empty(), &ann, Method::POST, "/tokens", json!({"name": "ci"})).await.json();
+    let given = ["role", "project_id", "env", "expires_at"].map(|field| issued[field].clone());
+    assert_eq!(given, [json!("tester"), Value::Null, Value::Null, Value::Null]);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_operator_or_a_token_is_named() {
+    let staff = Staff::new().await;
+    let rest = staff.empty();
+    let ann = staff.log_in("ann").await;
+    for (path, body, expected) in [
+        ("/operators", json!({}), vec!["/login", "/password", "/role"]),
+        ("/operators", json!({"login": "", "password": "", "role": "king"}), vec!["/login", "/password", "/role"]),
+        ("/operators", json!({"login": "a", "password": "x", "role": "viewer", "env": "stage"}), vec!["/env"]),
+        ("/tokens", json!({}), vec!["/name"]),
+        (
+            "/tokens",
+            json!({"name": "\n", "role": 1, "project_id": "x", "env": "moon", "expires_at": "soon", "scope": []}),
+            vec!["/name", "/role", "/project_id", "/env", "/expires_at", "/scope"],
+        ),
+        ("/tokens", json!({"name": "ci", "expires_at": "2020-01-01T00:00:00Z"}), vec!["/expires_at"]),
+    ] {
+        let answer = call(&rest, &ann, Method::POST, path, body).await;
+        assert_eq!(answer.failure(), (422, "invalid".to_owned()));
+        let errors = answer.json()["errors"].as_array().unwrap().clone();
+        let pointers: Vec<_> = errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+        assert_eq!(pointers, expected, "{path}");
+    }
+    assert_eq!((staff.store.operators().await.unwrap().len(), staff.store.tokens().await.unwrap()), (3, vec![]));
+}
+
+#[tokio::test]
+async fn a_confined_admin_looks_after_no_tokens() {
+    let staff = Staff::new().await;
+    let rest = staff.empty();
+    let stage = Scope { env: Some(Env::Stage), project: None };
+    let (own, secret) = staff.token("stage admin", Role::Admin, stage, None).await;
+    for (method, path, body) in [
+        (Method::GET, "/operators".to_owned(), Value::Null),
+        (Method::POST, "/operators".to_owned(), json!({"login": "eve", "password": "x", "role": "admin"})),
+        (Method::GET, "/tokens".to_owned(), Value::Null),
+        (Method::POST, "/tokens".to_owned(), json!({"name": "wide", "role": "admin"})),
+        (Method::DELETE, format!("/tokens/{}", own.id), Value::Null),
+    ] {
+        let answer = call(&rest, &secret, method, &path, body).await;
+        assert_eq!(answer.failure(), (403, "forbidden".to_owned()), "{path}");
+    }
+}
