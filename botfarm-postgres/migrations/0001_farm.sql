@@ -358,10 +358,15 @@ begin
         chosen := botfarm_assign(w.wants, w.avoid || reserved, w.sticky, at, seen);
         if array_position(chosen, null) is not null then
             last_ticket := w.ticket;
-            if cardinality(chosen) = 1 then
+            if array_position(botfarm_assign(w.wants, w.avoid, null, null, null), null) is not null then
+                -- A bot that it cannot do without has gone. Nothing is kept for it; let it see.
+                update waiters x set granted = true where x.lease_id = w.lease_id and not x.granted;
+                granted_lease := w.lease_id;
+                granted_process := w.process;
+                return next;
+            elsif cardinality(chosen) = 1 then
                 hopeless := hopeless || w.shape;
-            elsif array_position(botfarm_assign(w.wants, w.avoid, null, null, null), null) is null then
-                -- Unless a bot that it cannot do without was deleted: then nothing is kept for it.
+            else
                 reserved := reserved || array_remove(chosen, null);
             end if;
             continue;

@@ -359,6 +359,8 @@ impl Farm {
         if deleted.deleted == 0 {
             return Err(in_use(id, deleted.holder.as_deref(), deleted.expires_at)?.into());
         }
+        // Who waited for it alone waits in vain now.
+        self.serve_after_change().await;
         Ok(())
     }
 }

@@ -51,13 +51,13 @@ impl Farm {
             return Ok(lease);
         }
         let wants = self.wants(request).await?;
-        self.check_match(request, &wants).await?;
         let deadline = Instant::now() + request.wait;
         let parked = self.queue.park(request.id);
         loop {
             // Listening from before the row is there, so that no wake-up is missed.
             let mut woken = std::pin::pin!(parked.woken());
             woken.as_mut().enable();
+            self.check_match(request, &wants).await?;
             self.enqueue(request, &wants, ttl).await?;
             self.queue.passed(self.queue.want_pass()).await?;
             loop {
