@@ -91,6 +91,9 @@ create table waiters (
     -- Until when its ticket is kept for whoever comes back with the same lease id.
     kept_until timestamptz not null,
     granted boolean not null default false,
+    -- Whether a pass has left it empty-handed. Until then it does not stand in the way of those who find a bot by
+    -- themselves: otherwise a busy farm with bots to spare would queue for them.
+    parked boolean not null default false,
     -- Waiters of equal shape are served by the same bots.
     shape text not null,
     -- [{"ids", "project_id", "env", "domain", "labels", "condition", "role"}]

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use botfarm_core::{
-    BotId, Busy, Error as FarmError, Lease, LeaseId, LeaseRequest, Oldest, Selector, Shortage,
-};
+use botfarm_core::{BotId, Busy, Error as FarmError, Lease, LeaseId, LeaseRequest, Oldest, Selector, Shortage};
 use serde::Serialize;
 use tokio::{sync::oneshot, time::sleep_until};
 use uuid::Uuid;
@@ -64,7 +62,10 @@ impl Farm {
                 if let Some(lease) = self.take_up(request).await? {
                     return Ok(lease);
                 }
-                if !self.still_queued(request.id).await? {
+                if request.wait.is_zero() {
+                    return self.give_up(request, &wants, parked.is_last()).await;
+                }
+                if !self.stay(request.id).await? {
                     break;
                 }
                 tokio::select! {
@@ -114,7 +115,9 @@ impl Farm {
                             and p.env = coalesce($3, p.env)
                             and p.domain = coalesce($4, p.domain)
                             -- Nobody passes a waiter. Not all of them may want this bot: the queue knows.
-                            and not exists (select from waiters w where not w.granted and w.alive_until > now())
+                            and not exists (
+                                select from waiters w where w.parked and not w.granted and w.alive_until > now()
+                            )
                             -- The id of a lease that has ended stands for no other.
                             and not exists (select from bot_slots x where x.lease_id = $1)
                             and not exists (select from history h where h.lease_id = $1)
@@ -366,16 +369,21 @@ impl Farm {
         Ok(())
     }
 
-    async fn still_queued(&self, id: LeaseId) -> Result<bool> {
+    /// Waits for real: from now on nobody passes. False when the request does not stand in the queue any more.
+    async fn stay(&self, id: LeaseId) -> Result<bool> {
         repeat!(self.database, |pool| {
-            Ok(sqlx::query_scalar!(
-                r#"select exists (
-                    select from waiters where lease_id = $1 and not granted and alive_until > '-infinity'
-                ) as "queued!""#,
+            Ok(sqlx::query!(
+                "update waiters
+                set parked = true
+                where lease_id = $1
+                    and not granted
+                    and alive_until > '-infinity'",
                 id.as_uuid(),
             )
-            .fetch_one(&pool)
-            .await?)
+            .execute(&pool)
+            .await?
+            .rows_affected()
+                > 0)
         })
     }
 

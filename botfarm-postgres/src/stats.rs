@@ -39,7 +39,7 @@ impl Farm {
             })?;
         let waiting = repeat!(self.database, |pool| {
                 Ok(sqlx::query_scalar!(
-                    r#"select count(*) as "waiting!" from waiters where not granted and alive_until > now()"#
+                    r#"select count(*) as "waiting!" from waiters where parked and not granted and alive_until > now()"#
                 )
                 .fetch_one(&pool)
                 .await?)
