@@ -19,6 +19,9 @@ use crate::{
 /// How long one import may take.
 pub(crate) const LONGEST: Duration = Duration::from_mins(10);
 
+/// How often to look again because others create the same bots meanwhile.
+const TRIES: usize = 50;
+
 /// Rows per statement.
 const BATCH: usize = 5_000;
 
@@ -37,11 +40,17 @@ impl Farm {
     /// is never cancelled.
     pub(crate) async fn import(&self, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
         refuse_twins(bots)?;
-        let report = repeat_long!(self.database, |pool| { match self.try_import(&pool, bots, dry_run).await {
-                // Somebody has just created one of them: look again.
-                Err(error) if error.constraint() == Some("bots_login") => self.try_import(&pool, bots, dry_run).await,
-                done => done,
-            } })?;
+        let report = repeat_long!(self.database, |pool| {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                match self.try_import(&pool, bots, dry_run).await {
+                    // Somebody has just created one of them: look again.
+                    Err(error) if error.constraint() == Some("bots_login") && tries < TRIES => {}
+                    done => break done,
+                }
+            }
+        })?;
         if !dry_run {
             self.serve_after_change().await;
         }

@@ -51,9 +51,8 @@ async fn promoted_replica_is_found_and_its_fences_are_larger() {
     let stop = Arc::new(AtomicBool::new(false));
     let mut workers = JoinSet::new();
     for index in 0..4 {
-        let (request, bot) = (ground.ask("worker"), bots[2 + index].id);
-        let request =
-            move || LeaseRequest { id: LeaseId::new(), selectors: vec![Selector::bot(bot)], ..request.clone() };
+        let selector = ground.any().labels(work_bots.clone());
+        let request = move || LeaseRequest::new(holder("worker"), selector.clone());
         workers.spawn(work(farms[index % 2].clone(), request, stop.clone()));
     }
     until("they work", async || ground.value::<i64>("select count(*) from history").await > 8).await;
