@@ -9,5 +9,5 @@ pub use botfarm_http::HttpFarm;
 #[cfg(feature = "memory")]
 pub use botfarm_memory::MemoryFarm;
 #[cfg(feature = "postgres")]
-pub use botfarm_postgres::PostgresFarm;
+pub use botfarm_postgres::{PostgresFarm, PostgresOptions};
 pub use connect::{connect, connect_from_env, env_or_file};

@@ -10,7 +10,7 @@ use botfarm_core::{Domain, Env, ProjectId};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{failure::Failure, log::LogFormat, serve::Auth};
+use crate::{admission::Auth, failure::Failure, log::LogFormat};
 
 /// Read when it stands in the working directory and no other file is named.
 const FILE: &str = "botfarm.toml";
@@ -56,6 +56,10 @@ pub(crate) struct File {
     pub(crate) bots: Option<PathBuf>,
     /// `serve --auth`
     pub(crate) auth: Option<Auth>,
+    /// `serve --plain-http`
+    pub(crate) plain_http: Option<bool>,
+    /// `serve --behind-proxy`
+    pub(crate) behind_proxy: Option<bool>,
     /// `run --env`
     pub(crate) env: Option<Env>,
     /// `run --domain`

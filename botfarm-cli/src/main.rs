@@ -4,6 +4,7 @@
 //! `mod`, and in [`Command`].
 #![expect(clippy::doc_markdown, reason = "what is said of an argument is its help, where backticks would stand out")]
 
+mod admission;
 mod client;
 mod completions;
 mod config;
@@ -16,11 +17,16 @@ mod holder;
 mod import;
 mod leases;
 mod log;
+mod operator;
 mod output;
+mod password;
 mod release;
 mod revoke;
 mod run;
 mod serve;
+mod staff;
+mod store;
+mod token;
 mod user;
 mod users;
 mod wanted;
@@ -77,6 +83,8 @@ commands! {
     Release(release::Release),
     Revoke(revoke::Revoke),
     History(history::History),
+    Operator(operator::Operator),
+    Token(token::Token),
     Doctor(doctor::Doctor),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),

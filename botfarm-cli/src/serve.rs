@@ -6,23 +6,26 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    sync::Arc,
 };
 
-use botfarm::{BotFarm, ImportReport, Keyring};
+use botfarm::{BotFarm, ImportReport};
 use botfarm_http::{
-    Options, ReplaySecret,
+    Options, ReplaySecret, auth,
     import::{Format, Rows},
 };
-use clap::{Args, ValueEnum};
-use serde::Deserialize;
+use clap::{Args, builder::FalseyValueParser};
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{Signal, SignalKind, signal},
 };
 use tracing::{info, warn};
 
-use crate::{config::Config, failure::Failure};
+use crate::{
+    admission::{self, Address, Auth},
+    config::Config,
+    failure::Failure,
+    store::Store,
+};
 
 /// Serves a farm over REST, until SIGTERM or Ctrl-C.
 ///
@@ -38,14 +41,12 @@ pub(crate) struct Serve {
     /// Who may call [default: everybody on a loopback address; other addresses are refused]
     #[arg(long, value_name = "WHO", env = "BOTFARM_AUTH")]
     auth: Option<Auth>,
-}
-
-/// Who may call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Auth {
-    /// Everybody who can reach the address
-    None,
+    /// Let the cookies of a login go over plain HTTP, where nothing in front of the service speaks HTTPS
+    #[arg(long, env = "BOTFARM_PLAIN_HTTP", value_parser = FalseyValueParser::new())]
+    plain_http: bool,
+    /// Take the callers' addresses from X-Forwarded-For: every request comes through a proxy that adds to it
+    #[arg(long, env = "BOTFARM_BEHIND_PROXY", value_parser = FalseyValueParser::new())]
+    behind_proxy: bool,
 }
 
 impl Serve {
@@ -54,14 +55,27 @@ impl Serve {
         let auth = self.auth.or(config.file.auth);
         let url = config.farm.unwrap_or_else(|| "memory:".to_owned());
 
-        let addresses = resolve(&listen).await?;
-        refuse_open_door(&listen, &addresses, auth)?;
-        let listener = bind(&listen, &addresses).await?;
+        let address = Address { resolved: resolve(&listen).await?, text: listen.clone() };
+        let auth_required = admission::is_required(&address, auth)?;
+        let listener = bind(&listen, &address.resolved).await?;
         let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
-        let options = options(&url)?;
         let bots = self.bots.or(config.file.bots);
-        let farm = tokio::select! {
-            farm = open(&url, bots.as_deref()) => farm?,
+        let plain_http = self.plain_http || config.file.plain_http.unwrap_or_default();
+        let behind_proxy = self.behind_proxy || config.file.behind_proxy.unwrap_or_default();
+        let opened = async {
+            let store = open(&url, bots.as_deref()).await?;
+            let mut options = options(&store);
+            if auth_required {
+                let required = admission::required(&address, &store).await?;
+                options.auth = auth::Auth::Required(auth::Required { plain_http, behind_proxy, ..required });
+                if plain_http {
+                    warn!("logins go over plain HTTP: whoever listens on the network reads passwords and tokens");
+                }
+            }
+            Ok::<_, Failure>((store.farm, options))
+        };
+        let (farm, options) = tokio::select! {
+            opened = opened => opened?,
             signal = signals.next() => {
                 info!(signal, "stopped before it had started");
                 return Ok(ExitCode::SUCCESS);
@@ -109,30 +123,12 @@ async fn resolve(listen: &str) -> Result<Vec<SocketAddr>, Failure> {
 
 /// How the service behaves. Replicas on one database share what makes an idempotency key a lease id, so that a client
 /// may ask again at another one.
-fn options(url: &str) -> Result<Options, Failure> {
-    if !url.starts_with("postgres") {
-        return Ok(Options::default());
+fn options(store: &Store) -> Options {
+    let mut options = Options::default();
+    if let Some(keyring) = &store.keyring {
+        options.replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
     }
-    let keyring = Keyring::from_env().map_err(|error| Failure::usage(error.to_string()))?;
-    let replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
-    Ok(Options { replay_secret, ..Options::default() })
-}
-
-/// The farm gives working passwords to whoever calls. Nobody is to offer that to a network by accident.
-fn refuse_open_door(listen: &str, addresses: &[SocketAddr], auth: Option<Auth>) -> Result<(), Failure> {
-    if addresses.iter().all(|address| address.ip().to_canonical().is_loopback()) {
-        return Ok(());
-    }
-    match auth {
-        Some(Auth::None) => {
-            warn!("{listen} is open: whoever reaches it gets the passwords of the bots");
-            Ok(())
-        }
-        None => Err(Failure::usage(format!(
-            "{listen} can be reached from other machines, and whoever reaches it would get the passwords of the bots; \
-             listen on 127.0.0.1, or say --auth none if the network keeps everybody else out"
-        ))),
-    }
+    options
 }
 
 async fn bind(listen: &str, addresses: &[SocketAddr]) -> Result<TcpListener, Failure> {
@@ -156,16 +152,16 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
 }
 
 /// The farm, with the bots of the file in it.
-async fn open(url: &str, bots: Option<&Path>) -> Result<Arc<dyn BotFarm>, Failure> {
-    let farm = botfarm::connect(url).await?;
-    farm.check().await?;
+async fn open(url: &str, bots: Option<&Path>) -> Result<Store, Failure> {
+    let store = Store::open(url).await?;
+    store.farm.check().await?;
     if let Some(path) = bots {
-        load(&*farm, path).await?;
+        load(&*store.farm, path).await?;
     }
     if url == "memory:" {
         warn!("the farm is in memory: nothing is kept across restarts; --farm postgres://… keeps it");
     }
-    Ok(farm)
+    Ok(store)
 }
 
 /// Loads the bots of a file, all or nothing.

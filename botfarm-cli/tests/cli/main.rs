@@ -1,5 +1,6 @@
 //! The commands that talk to a farm, as their users meet them: the real binary, against a real service.
 
+mod admission;
 mod commands;
 mod run;
 mod service;

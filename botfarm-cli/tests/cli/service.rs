@@ -35,13 +35,14 @@ impl Service {
             file.extend([login, ",s3cret of ", login, ",", PROJECT, ",stage,\"", &labels, "\"\n"]);
         }
         fs::write(folder.path().join("bots.csv"), file).unwrap();
-        let mut process = bare(&folder)
-            .args(["serve", "--listen", "127.0.0.1:0", "--bots", "bots.csv"])
-            .env("RUST_LOG", "error")
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
+        let mut command = bare(&folder);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--bots", "bots.csv"]).env("RUST_LOG", "error");
+        Self::start(folder, command).await
+    }
+
+    /// The one that this command starts in this folder.
+    pub(crate) async fn start(folder: TempDir, mut command: Command) -> Self {
+        let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("the service starts").unwrap();
@@ -59,9 +60,7 @@ impl Service {
     /// The same, at a terminal of its own. What is written to its stdin is typed there; what it prints on the terminal
     /// comes out of its stdout, after a line with its process id.
     pub(crate) fn at_terminal(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("python3");
-        command.args(["-c", TERMINAL, env!("CARGO_BIN_EXE_botfarm")]).args(arguments);
-        surround(&mut command, &self.folder);
+        let mut command = at_terminal(&self.folder, arguments);
         command.env("BOTFARM_URL", &self.url);
         command
     }
@@ -108,9 +107,17 @@ impl Service {
 }
 
 /// The command without a terminal, whatever the test was started from, and with no signal ignored.
-fn bare(folder: &TempDir) -> Command {
+pub(crate) fn bare(folder: &TempDir) -> Command {
     let mut command = Command::new("setsid");
     command.args(["env", "--default-signal", env!("CARGO_BIN_EXE_botfarm")]);
+    surround(&mut command, folder);
+    command
+}
+
+/// The command at a terminal of its own.
+pub(crate) fn at_terminal(folder: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new("python3");
+    command.args(["-c", TERMINAL, env!("CARGO_BIN_EXE_botfarm")]).args(arguments);
     surround(&mut command, folder);
     command
 }

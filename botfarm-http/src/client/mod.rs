@@ -1,6 +1,7 @@
 //! A farm over the network.
 
 mod farm;
+mod operators;
 mod send;
 
 use std::{fmt, sync::Arc, time::Duration};

@@ -1,0 +1,101 @@
+//! Operators and tokens, looked after in the database itself, or through a service.
+
+use std::sync::Arc;
+
+use botfarm::{HttpFarm, operators::Operators};
+use botfarm_core::{
+    Login, Secret,
+    operators::{OperatorId, Role, Scope, TokenId},
+};
+use botfarm_http::{
+    auth::{ApiToken, hash_password},
+    wire::{IssuedToken, NewOperator, NewToken, Operator, Password, Token},
+};
+
+use crate::{
+    client,
+    config::Config,
+    failure::Failure,
+    store::{Store, is_database},
+};
+
+/// Those who may use a service of a farm.
+pub(crate) enum Staff {
+    Store(Arc<dyn Operators>),
+    Service(HttpFarm),
+}
+
+impl Staff {
+    /// That of the farm that was named, or of the service on this machine.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or is in memory.
+    pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
+        let url = client::url(config)?;
+        if is_database(url) {
+            let store = Store::open(url).await?;
+            return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));
+        }
+        let mut farm = HttpFarm::builder(url);
+        if let Some(token) = botfarm::env_or_file("BOTFARM_TOKEN")? {
+            farm = farm.token(token);
+        }
+        Ok(Self::Service(farm.build()?))
+    }
+
+    pub(crate) async fn operators(&self) -> Result<Vec<Operator>, Failure> {
+        Ok(match self {
+            Self::Store(store) => store.operators().await?.into_iter().map(Operator::from).collect(),
+            Self::Service(service) => service.operators().await?,
+        })
+    }
+
+    pub(crate) async fn add_operator(&self, login: Login, password: Secret, role: Role) -> Result<Operator, Failure> {
+        Ok(match self {
+            Self::Store(store) => store.add_operator(login, hash_password(&password)?, role).await?.into(),
+            Self::Service(service) => {
+                service.add_operator(&NewOperator { login, password: Password(password), role }).await?
+            }
+        })
+    }
+
+    pub(crate) async fn remove_operator(&self, id: OperatorId) -> Result<(), Failure> {
+        match self {
+            Self::Store(store) => drop(store.remove_operator(id).await?),
+            Self::Service(service) => service.remove_operator(id).await?,
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn tokens(&self) -> Result<Vec<Token>, Failure> {
+        Ok(match self {
+            Self::Store(store) => store.tokens().await?.into_iter().map(Token::from).collect(),
+            Self::Service(service) => service.tokens().await?,
+        })
+    }
+
+    pub(crate) async fn add_token(&self, token: NewToken) -> Result<IssuedToken, Failure> {
+        let store = match self {
+            Self::Store(store) => store,
+            Self::Service(service) => return Ok(service.add_token(&token).await?),
+        };
+        let NewToken { name, role, project_id, env, expires_at } = token;
+        let secret = ApiToken::generate()?;
+        let new = botfarm_core::operators::NewToken {
+            name,
+            role,
+            scope: Scope { project: project_id, env },
+            expires_at: expires_at.map(|at| at.0),
+            digest: secret.digest(),
+        };
+        Ok(IssuedToken { token: store.add_token(new).await?.into(), secret: Password(secret.secret().clone()) })
+    }
+
+    pub(crate) async fn remove_token(&self, id: TokenId) -> Result<(), Failure> {
+        match self {
+            Self::Store(store) => drop(store.remove_token(id).await?),
+            Self::Service(service) => service.remove_token(id).await?,
+        }
+        Ok(())
+    }
+}

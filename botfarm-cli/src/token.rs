@@ -1,0 +1,142 @@
+//! `botfarm token`: the credentials of programs.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
+
+use botfarm_core::{Env, Holder, ProjectId, operators::Role};
+use botfarm_http::wire::{Message, NewToken, Token as Shown};
+use chrono::Utc;
+use clap::{Args, Subcommand};
+
+use crate::{
+    config::Config,
+    failure::Failure,
+    output::{Output, ago, dated},
+    staff::Staff,
+};
+
+/// Makes, lists and revokes the API tokens of programs
+///
+/// --farm postgres://… does it in the database, --farm http(s)://… through a service, with an admin's BOTFARM_TOKEN.
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Makes a token, and prints its secret, which is shown this once
+    Create(Create),
+    /// Lists the tokens, without their secrets
+    List(List),
+    /// Revokes a token: it is refused from then on
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+struct Create {
+    /// What it is for; leases that it acquires are held by this name unless another is given
+    #[arg(value_name = "NAME")]
+    name: Holder,
+
+    /// What it may do: viewer reads, tester also leases, admin does everything
+    #[arg(long, value_name = "ROLE", default_value_t = Role::Tester)]
+    role: Role,
+
+    /// Confines it to the accounts of this project
+    #[arg(long, value_name = "UUID")]
+    project: Option<ProjectId>,
+
+    /// Confines it to the accounts of this env: prod, preprod or stage
+    #[arg(long, value_name = "ENV")]
+    env: Option<Env>,
+
+    /// For how long it is taken, such as 90d [default: for ever]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    expires: Option<Duration>,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct List {
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct Revoke {
+    /// Its name
+    #[arg(value_name = "NAME")]
+    name: Holder,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Token {
+    /// Does it.
+    pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        match self.command {
+            Command::Create(create) => create.run(&config).await?,
+            Command::List(list) => list.run(&config).await?,
+            Command::Revoke(revoke) => revoke.run(&config).await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Create {
+    async fn run(self, config: &Config) -> Result<(), Failure> {
+        let Self { name, role, project, env, expires, output } = self;
+        let expires_at = expires.map(|after| Utc::now().checked_add_signed(chrono::TimeDelta::from_std(after).ok()?));
+        let expires_at = match expires_at {
+            Some(None) => return Err(Failure::usage("--expires: is too far off; leave it out for a token for ever")),
+            Some(Some(at)) => Some(at.into()),
+            None => None,
+        };
+        let new = NewToken { name, role, project_id: project, env, expires_at };
+        let issued = Staff::open(config).await?.add_token(new).await?;
+        // The secret alone goes to stdout, for scripts.
+        output.say(&issued, issued.secret.0.expose())?;
+        let note = format!("botfarm: this is the secret of {}; it is shown this once", issued.token.name);
+        let _ = writeln!(io::stderr(), "{note}");
+        Ok(())
+    }
+}
+
+impl List {
+    async fn run(self, config: &Config) -> Result<(), Failure> {
+        let tokens = Staff::open(config).await?.tokens().await?;
+        let rows = tokens.iter().map(|token| {
+            let Shown { name, role, project_id, env, expires_at, last_used_at, .. } = token;
+            let within = [project_id.map(|id| id.to_string()), env.map(|env| env.to_string())];
+            let within: Vec<_> = within.into_iter().flatten().collect();
+            [
+                name.to_string(),
+                role.to_string(),
+                if within.is_empty() { "nothing".to_owned() } else { within.join(", ") },
+                expires_at.map_or_else(|| "never".to_owned(), |at| dated(at.0)),
+                last_used_at.map_or_else(|| "never".to_owned(), |at| ago(at.0)),
+            ]
+        });
+        self.output.list(&tokens, ["NAME", "ROLE", "CONFINED TO", "EXPIRES", "LAST USED"], rows)
+    }
+}
+
+impl Revoke {
+    async fn run(self, config: &Config) -> Result<(), Failure> {
+        let staff = Staff::open(config).await?;
+        let found = staff.tokens().await?.into_iter().find(|token| token.name == self.name).ok_or_else(|| {
+            Failure::new(format!("there is no token {}; `botfarm token list` lists those that there are", self.name))
+        })?;
+        staff.remove_token(found.id).await?;
+        let message = format!("revoked {}", found.name);
+        self.output.say(&Message { message: message.clone() }, &message)
+    }
+}

@@ -1,0 +1,64 @@
+//! Operators and tokens of a service, which an admin looks after.
+
+use botfarm_core::{
+    Result,
+    operators::{OperatorId, TokenId},
+};
+use http::Method;
+
+use super::{HttpFarm, send::Call};
+use crate::wire::{IssuedToken, NewOperator, NewToken, Operator, Token};
+
+/// Operators and tokens of the service. It takes an unconfined admin.
+///
+/// Every call gives `Unauthenticated` or `Forbidden` to who is no such admin, and `Unavailable` when the service cannot be
+/// reached. On a service that asks nobody who they are, there is nothing to look after: `Backend` says so.
+impl HttpFarm {
+    /// All operators, by login.
+    ///
+    /// # Errors
+    /// See above.
+    pub async fn operators(&self) -> Result<Vec<Operator>> {
+        self.service.send(Call::new(Method::GET, "/api/v1/operators")).await?.json()
+    }
+
+    /// Adds an operator.
+    ///
+    /// # Errors
+    /// `Invalid` when there is one of this login, case aside.
+    pub async fn add_operator(&self, operator: &NewOperator) -> Result<Operator> {
+        self.service.send(Call::new(Method::POST, "/api/v1/operators").json(operator)?).await?.json()
+    }
+
+    /// Removes an operator, and ends its sessions.
+    ///
+    /// # Errors
+    /// `Forbidden` for the last admin; `Backend` when there is no such operator.
+    pub async fn remove_operator(&self, id: OperatorId) -> Result<()> {
+        self.service.send(Call::new(Method::DELETE, format!("/api/v1/operators/{id}"))).await.map(drop)
+    }
+
+    /// All tokens, by name.
+    ///
+    /// # Errors
+    /// See above.
+    pub async fn tokens(&self) -> Result<Vec<Token>> {
+        self.service.send(Call::new(Method::GET, "/api/v1/tokens")).await?.json()
+    }
+
+    /// Has a token made. Its secret is in the answer, and can be had nowhere else.
+    ///
+    /// # Errors
+    /// `Invalid` when there is one of this name.
+    pub async fn add_token(&self, token: &NewToken) -> Result<IssuedToken> {
+        self.service.send(Call::new(Method::POST, "/api/v1/tokens").json(token)?).await?.json()
+    }
+
+    /// Revokes a token.
+    ///
+    /// # Errors
+    /// `Backend` when there is no such token.
+    pub async fn remove_token(&self, id: TokenId) -> Result<()> {
+        self.service.send(Call::new(Method::DELETE, format!("/api/v1/tokens/{id}"))).await.map(drop)
+    }
+}
