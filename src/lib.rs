@@ -10,4 +10,6 @@ pub use botfarm_http::HttpFarm;
 pub use botfarm_memory::MemoryFarm;
 #[cfg(feature = "postgres")]
 pub use botfarm_postgres::{PostgresFarm, PostgresOptions};
+#[cfg(feature = "postgres")]
+pub use connect::postgres_options;
 pub use connect::{connect, connect_from_env, env_or_file};
