@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::text::{BadText, check_line};
 
 /// A flat map of at most 64 labels. Keys have 1 to 64 characters without `:`, `=` and `,`; values 0 to 256.
-#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
 pub struct Labels(Arc<BTreeMap<String, String>>);
 
 impl Labels {
@@ -70,6 +70,12 @@ impl<const N: usize> TryFrom<[(&str, &str); N]> for Labels {
         let labels: BTreeMap<_, _> =
             labels.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         Self::try_from(labels)
+    }
+}
+
+impl Serialize for Labels {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
     }
 }
 

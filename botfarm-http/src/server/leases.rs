@@ -35,16 +35,18 @@ pub(super) async fn acquire(
     if id.is_some() && key.is_some() {
         fields.fault("id", "must not go with the header Idempotency-Key: either names the lease");
     }
+    let id = match (id, key) {
+        (Some(id), _) => id,
+        (None, Some(key)) => app.options.replay_secret.lease_id(caller.key_space(), key),
+        (None, None) => LeaseId::new(),
+    };
     let request = LeaseRequest {
         sticky: fields.optional("sticky"),
         avoid: fields.optional("avoid").unwrap_or_default(),
-        ..request(&mut fields, selectors, &app.options, &caller)
+        ..request(&mut fields, id, selectors, &app.options, &caller)
     };
     let mut request = fields.finish(request)?;
-    if let Some(id) = id {
-        request.id = id;
-    } else if let Some(key) = key {
-        request.id = app.options.replay_secret.lease_id(caller.key_space(), key);
+    if key.is_some() {
         request.fingerprint = Some(replay::fingerprint(&request)?);
     }
     let lease = Lease::from(app.acquire(request, &drain).await?);
@@ -55,18 +57,24 @@ pub(super) async fn acquire(
 /// Reads what every request for a lease may have.
 pub(super) fn request(
     fields: &mut Fields,
+    id: LeaseId,
     selectors: Vec<Selector>,
     options: &Options,
     caller: &Caller,
 ) -> LeaseRequest {
     let wait: Option<Seconds> = fields.optional("wait_seconds");
     LeaseRequest {
+        id,
+        selectors,
+        holder: fields.optional("holder").unwrap_or_else(|| caller.name()),
         note: fields.optional("note"),
         url: fields.optional("url"),
         ttl: fields.optional("ttl_seconds").map(|Seconds(ttl)| ttl),
         wait: wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(options.max_wait)),
+        sticky: None,
+        avoid: Vec::new(),
         owner: caller.owner(),
-        ..LeaseRequest::many(fields.optional("holder").unwrap_or_else(|| caller.name()), selectors)
+        fingerprint: None,
     }
 }
 

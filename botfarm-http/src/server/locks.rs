@@ -4,7 +4,7 @@ use axum::{
     Json,
     response::{AppendHeaders, IntoResponse},
 };
-use botfarm_core::{BotId, BotRelease, Ending, Error, Revocation, Selector, input::Fields};
+use botfarm_core::{BotId, BotRelease, Ending, Error, LeaseId, Revocation, Selector, input::Fields};
 
 use super::{
     NO_STORE,
@@ -23,7 +23,7 @@ pub(super) async fn acquire(
     OptionalJson(body): OptionalJson,
 ) -> Result<impl IntoResponse, Refusal> {
     let mut fields = Fields::of(body, "");
-    let request = leases::request(&mut fields, vec![Selector::bot(id)], &app.options, &caller);
+    let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.options, &caller);
     let lease = app.acquire(fields.finish(request)?, &drain).await.map_err(|error| match error {
         // What could never match is a bot that is not there.
         Error::NoMatch { .. } => Error::NoSuchBot { id },

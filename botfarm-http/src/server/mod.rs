@@ -83,29 +83,29 @@ impl App {
 ///
 /// [`serve`] runs it; a test may call it as the `tower::Service` that it is.
 pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
-    let api = Router::new()
-        .route("/users", get(users::list).post(users::create))
-        .route("/users/import", post(users::import))
-        .route("/users/{id}", get(users::get).patch(users::update).delete(users::delete))
-        .route("/users/{id}/history", get(users::history))
-        .route("/users/{id}/acquire", post(locks::acquire))
-        .route("/users/{id}/acquire_lock", post(locks::acquire))
-        .route("/users/{id}/lock", post(locks::acquire).delete(locks::release))
-        .route("/users/{id}/release", post(locks::release))
-        .route("/users/{id}/release_lock", post(locks::release))
-        .route("/users/{id}/revoke", post(locks::revoke))
-        .route("/leases", get(leases::list).post(leases::acquire))
-        .route("/leases/{id}", get(leases::lookup).delete(leases::release))
-        .route("/leases/{id}/renew", post(leases::renew))
-        .route("/stats", get(health::stats))
-        .route("/login", post(auth::login))
-        .route("/logout", post(auth::logout))
-        .route("/operators", get(auth::list_operators).post(auth::add_operator))
-        .route("/operators/{id}", delete(auth::remove_operator))
-        .route("/tokens", get(auth::list_tokens).post(auth::add_token))
-        .route("/tokens/{id}", delete(auth::remove_token));
+    // Not nested: a nested router rewrites the URL of each request.
+    let at = |path: &str| format!("{BASE}{path}");
     let service = Router::new()
-        .nest(BASE, api)
+        .route(&at("/users"), get(users::list).post(users::create))
+        .route(&at("/users/import"), post(users::import))
+        .route(&at("/users/{id}"), get(users::get).patch(users::update).delete(users::delete))
+        .route(&at("/users/{id}/history"), get(users::history))
+        .route(&at("/users/{id}/acquire"), post(locks::acquire))
+        .route(&at("/users/{id}/acquire_lock"), post(locks::acquire))
+        .route(&at("/users/{id}/lock"), post(locks::acquire).delete(locks::release))
+        .route(&at("/users/{id}/release"), post(locks::release))
+        .route(&at("/users/{id}/release_lock"), post(locks::release))
+        .route(&at("/users/{id}/revoke"), post(locks::revoke))
+        .route(&at("/leases"), get(leases::list).post(leases::acquire))
+        .route(&at("/leases/{id}"), get(leases::lookup).delete(leases::release))
+        .route(&at("/leases/{id}/renew"), post(leases::renew))
+        .route(&at("/stats"), get(health::stats))
+        .route(&at("/login"), post(auth::login))
+        .route(&at("/logout"), post(auth::logout))
+        .route(&at("/operators"), get(auth::list_operators).post(auth::add_operator))
+        .route(&at("/operators/{id}"), delete(auth::remove_operator))
+        .route(&at("/tokens"), get(auth::list_tokens).post(auth::add_token))
+        .route(&at("/tokens/{id}"), delete(auth::remove_token))
         .route("/health", get(health::health))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
@@ -113,8 +113,8 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
         .method_not_allowed_fallback(refusal::method_not_allowed)
         .layer(from_fn(observe::observe))
         .with_state(App::new(farm, options));
-    // Outside of the routes, since it changes what they match.
-    Router::new().fallback_service(service.map_request(without_trailing_slash))
+    // What matches no route has a second try, without the slash.
+    service.clone().fallback_service(service.map_request(without_trailing_slash))
 }
 
 /// `/users/` is `/users`.

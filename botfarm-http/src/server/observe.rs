@@ -1,6 +1,13 @@
 //! One span and one line in the log for each request, and an id to find them by.
 
-use std::{panic::AssertUnwindSafe, time::Instant};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use axum::{
     extract::{MatchedPath, Request},
@@ -45,12 +52,19 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         (1..=128).contains(&id.len())
             && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
     };
-    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(|| {
-        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
-        let text = Uuid::new_v4().hyphenated().encode_lower(&mut text);
-        // A UUID is of letters, digits and hyphens.
-        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
-    })
+    headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(new_id)
+}
+
+/// A UUID that no other request has. Nobody is to be kept from guessing it, so only the process draws randomness.
+fn new_id() -> HeaderValue {
+    static PROCESS: LazyLock<[u8; 16]> = LazyLock::new(|| Uuid::new_v4().into_bytes());
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut bytes = *PROCESS;
+    bytes[8..].copy_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+    let mut text = Uuid::encode_buffer();
+    let text = uuid::Builder::from_custom_bytes(bytes).into_uuid().hyphenated().encode_lower(&mut text);
+    // A UUID is of letters, digits and hyphens.
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("none"))
 }
 
 /// Sees a request to its end, also when its future is dropped.

@@ -2,7 +2,7 @@
 
 use std::{io, net::IpAddr, pin::pin, time::Duration};
 
-use axum::{Extension, Router, http::Request};
+use axum::{Router, http::Request};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -42,7 +42,6 @@ where
     S: Future<Output = ()> + Send + 'static,
 {
     let (start, drain) = Drain::channel();
-    let router = router.layer(Extension(drain.clone()));
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
@@ -79,8 +78,10 @@ async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain)
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING);
+    let told = drain.clone();
     let router = router.map_request(move |mut request: Request<_>| {
         request.extensions_mut().insert(Peer(peer));
+        request.extensions_mut().insert(told.clone());
         request
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
