@@ -23,7 +23,7 @@ const URLS: &str = "memory:, postgres://user@host/database or http://host:port";
 /// | `postgres://user@host/database` | the one in this database | `postgres` |
 /// | `http://host:port`, `https://…` | the one that this service serves | `http` |
 ///
-/// Secrets come from the environment: the key of a database from `BOTFARM_KEY`, as `Keyring::from_env` reads it, the
+/// How to reach a database comes from the environment, too: see `postgres_options`. And so do secrets: the key of a database from `BOTFARM_KEY`, as `Keyring::from_env` reads it, the
 /// token of a service from `BOTFARM_TOKEN`, or from the file that `BOTFARM_TOKEN_FILE` names.
 ///
 /// ```
@@ -56,6 +56,36 @@ pub async fn connect_from_env() -> Result<Arc<dyn BotFarm>> {
     open_from_env(&|name| std::env::var_os(name)).await
 }
 
+/// How to reach the database at `url`, as the environment has it:
+///
+/// | variable | what | default |
+/// |---|---|---|
+/// | `BOTFARM_LISTEN_URL` (or the file that `BOTFARM_LISTEN_URL_FILE` names) | where to listen for notifications, past a connection pooler; `none`: look often instead | `url` |
+/// | `BOTFARM_MAX_CONNECTIONS` | how many connections to have at most, beside the one that listens; from 2 on | 10 |
+///
+/// # Errors
+/// `Invalid` when it is no such URL; `Malformed` for a variable that makes no sense.
+#[cfg(feature = "postgres")]
+pub fn postgres_options(url: &str) -> Result<PostgresOptions> {
+    options(url, &|name| std::env::var_os(name))
+}
+
+#[cfg(feature = "postgres")]
+fn options(url: &str, vars: Vars<'_>) -> Result<PostgresOptions> {
+    let mut options = PostgresOptions::new(url)?;
+    match read("BOTFARM_LISTEN_URL", vars)?.as_deref() {
+        None => {}
+        Some("none") => options = options.without_listen(),
+        Some(url) => options = options.listen_url(url)?,
+    }
+    if let Some(number) = read("BOTFARM_MAX_CONNECTIONS", vars)? {
+        let number = number.parse().ok().filter(|number| *number >= 2);
+        let bad = || malformed("BOTFARM_MAX_CONNECTIONS must be a number from 2 on");
+        options = options.max_connections(number.ok_or_else(bad)?);
+    }
+    Ok(options)
+}
+
 /// The value of the variable `name`, or of the file that the variable `name` with `_FILE` after it names; a line break
 /// at the file's end is left out. The usual way for a secret to come into a container.
 ///
@@ -75,7 +105,7 @@ async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
         Some(("memory", "")) => Ok(Arc::new(MemoryFarm::new())),
         #[cfg(feature = "postgres")]
         Some(("postgres" | "postgresql", _)) => {
-            let options = PostgresOptions::new(url)?;
+            let options = options(url, vars)?;
             let keyring = botfarm_core::Keyring::from_vars(vars).map_err(|error| malformed(error.to_string()))?;
             Ok(Arc::new(PostgresFarm::connect(options, keyring).await?))
         }
@@ -239,6 +269,25 @@ mod tests {
     async fn a_database_without_a_key_is_refused_before_it_is_touched() {
         let refusal = refusal(&[("BOTFARM_URL", "postgres://nobody@127.0.0.1:1/none")]).await;
         assert!(refusal.contains("BOTFARM_KEY"), "{refusal}");
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn the_environment_says_how_to_reach_a_database() {
+        let read = |vars: &[(&str, &str)]| {
+            let vars: HashMap<_, _> = vars.iter().copied().collect();
+            options("postgres://me@pooler/db", &|name| vars.get(name).map(OsString::from))
+        };
+        let shown = format!("{:?}", read(&[("BOTFARM_MAX_CONNECTIONS", "50")]).unwrap());
+        assert!(shown.contains("max_connections: 50") && shown.contains("listen: Same"), "{shown}");
+        let shown = format!("{:?}", read(&[("BOTFARM_LISTEN_URL", "postgres://me@direct/db")]).unwrap());
+        assert!(shown.contains("listen: Direct(") && shown.contains("\"direct\""), "{shown}");
+        let shown = format!("{:?}", read(&[("BOTFARM_LISTEN_URL", "none")]).unwrap());
+        assert!(shown.contains("listen: Nowhere"), "{shown}");
+        for bad in ["1", "many", "-1"] {
+            let refusal = read(&[("BOTFARM_MAX_CONNECTIONS", bad)]).unwrap_err().to_string();
+            assert_eq!(refusal, "BOTFARM_MAX_CONNECTIONS must be a number from 2 on");
+        }
     }
 
     #[cfg(not(feature = "postgres"))]

@@ -15,11 +15,14 @@ mod healthcheck;
 mod history;
 mod holder;
 mod import;
+mod key;
 mod leases;
 mod log;
+mod migrate;
 mod operator;
 mod output;
 mod password;
+mod rekey;
 mod release;
 mod revoke;
 mod run;
@@ -85,6 +88,9 @@ commands! {
     History(history::History),
     Operator(operator::Operator),
     Token(token::Token),
+    Migrate(migrate::Migrate),
+    Key(key::Key),
+    Rekey(rekey::Rekey),
     Doctor(doctor::Doctor),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),

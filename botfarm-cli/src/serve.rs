@@ -24,7 +24,7 @@ use crate::{
     admission::{self, Address, Auth},
     config::Config,
     failure::Failure,
-    store::Store,
+    store::{Reach, Store},
 };
 
 /// Serves a farm over REST, until SIGTERM or Ctrl-C.
@@ -47,6 +47,8 @@ pub(crate) struct Serve {
     /// Take the callers' addresses from X-Forwarded-For: every request comes through a proxy that adds to it
     #[arg(long, env = "BOTFARM_BEHIND_PROXY", value_parser = FalseyValueParser::new())]
     behind_proxy: bool,
+    #[command(flatten)]
+    reach: Reach,
 }
 
 impl Serve {
@@ -63,7 +65,7 @@ impl Serve {
         let plain_http = self.plain_http || config.file.plain_http.unwrap_or_default();
         let behind_proxy = self.behind_proxy || config.file.behind_proxy.unwrap_or_default();
         let opened = async {
-            let store = open(&url, bots.as_deref()).await?;
+            let store = open(&url, &self.reach, bots.as_deref()).await?;
             let mut options = options(&store);
             if auth_required {
                 let required = admission::required(&address, &store).await?;
@@ -152,8 +154,8 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
 }
 
 /// The farm, with the bots of the file in it.
-async fn open(url: &str, bots: Option<&Path>) -> Result<Store, Failure> {
-    let store = Store::open(url).await?;
+async fn open(url: &str, reach: &Reach, bots: Option<&Path>) -> Result<Store, Failure> {
+    let store = Store::open(url, reach).await?;
     store.farm.check().await?;
     if let Some(path) = bots {
         load(&*store.farm, path).await?;

@@ -16,7 +16,7 @@ use crate::{
     client,
     config::Config,
     failure::Failure,
-    store::{Store, is_database},
+    store::{Reach, Store, is_database},
 };
 
 /// Those who may use a service of a farm.
@@ -33,7 +33,7 @@ impl Staff {
     pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         let url = client::url(config)?;
         if is_database(url) {
-            let store = Store::open(url).await?;
+            let store = Store::open(url, &Reach::default()).await?;
             return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));
         }
         let mut farm = HttpFarm::builder(url);

@@ -2,9 +2,23 @@
 
 use std::sync::Arc;
 
-use botfarm::{BotFarm, Keyring, MemoryFarm, PostgresFarm, PostgresOptions, operators::Operators};
+use botfarm::{BotFarm, Keyring, MemoryFarm, PostgresFarm, operators::Operators};
+use clap::{Args, value_parser};
 
-use crate::failure::Failure;
+use crate::{config::Config, failure::Failure};
+
+/// How to reach a database, where it is not as the environment says.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Reach {
+    /// Where to listen for notifications, past a connection pooler; none: look often instead [env: BOTFARM_LISTEN_URL,
+    /// BOTFARM_LISTEN_URL_FILE] [default: the database itself]
+    // Not read by clap, whose help would show the value, and with it a password.
+    #[arg(long, value_name = "URL")]
+    listen_url: Option<String>,
+    /// How many connections to the database to have at most [env: BOTFARM_MAX_CONNECTIONS] [default: 10]
+    #[arg(long, value_name = "NUMBER", value_parser = value_parser!(u32).range(2..))]
+    max_connections: Option<u32>,
+}
 
 /// A farm, and what a service needs besides.
 pub(crate) struct Store {
@@ -20,7 +34,7 @@ impl Store {
     ///
     /// # Errors
     /// Those of [`botfarm::connect`].
-    pub(crate) async fn open(url: &str) -> Result<Self, Failure> {
+    pub(crate) async fn open(url: &str, reach: &Reach) -> Result<Self, Failure> {
         if url == "memory:" {
             let farm = MemoryFarm::new();
             return Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring: None });
@@ -28,7 +42,15 @@ impl Store {
         if !is_database(url) {
             return Ok(Self { farm: botfarm::connect(url).await?, operators: None, keyring: None });
         }
-        let options = PostgresOptions::new(url)?;
+        let mut options = botfarm::postgres_options(url)?;
+        match reach.listen_url.as_deref() {
+            None => {}
+            Some("none") => options = options.without_listen(),
+            Some(url) => options = options.listen_url(url)?,
+        }
+        if let Some(number) = reach.max_connections {
+            options = options.max_connections(number);
+        }
         let keyring = Keyring::from_env().map_err(|error| Failure::usage(error.to_string()))?;
         let farm = PostgresFarm::connect(options, keyring.clone()).await?;
         Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring: Some(keyring) })
@@ -38,4 +60,18 @@ impl Store {
 /// Whether `url` names a database, rather than a service in front of one.
 pub(crate) fn is_database(url: &str) -> bool {
     url.starts_with("postgres:") || url.starts_with("postgresql:")
+}
+
+/// The URL of the database that a command is for.
+///
+/// # Errors
+/// When no farm was named, or one that is no database.
+pub(crate) fn database(config: &Config) -> Result<&str, Failure> {
+    match config.farm.as_deref() {
+        Some(url) if is_database(url) => Ok(url),
+        Some(_) => Err(Failure::usage("this is for a database: give --farm postgres://user@host/database")),
+        None => {
+            Err(Failure::usage("there is no database; give --farm postgres://user@host/database, or set BOTFARM_URL"))
+        }
+    }
 }

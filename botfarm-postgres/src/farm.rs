@@ -67,6 +67,16 @@ impl PostgresFarm {
         Ok(joined(task.await)??)
     }
 
+    /// Brings the schema of the database up to date, as [`connect`](Self::connect) does; waits for whoever is at it
+    /// already. Needs no key. Returns how many migrations the database lacked.
+    ///
+    /// # Errors
+    /// `Unavailable` when no host can be reached that takes writes.
+    pub async fn migrate(options: PostgresOptions) -> Result<usize> {
+        let runtime = options.runtime.clone().unwrap_or_else(background::handle);
+        Ok(joined(runtime.spawn(async move { schema::migrate(&options).await }).await)??)
+    }
+
     /// Seals every password anew that is sealed under an old key, while the farm is in use. Returns how many.
     ///
     /// # Errors

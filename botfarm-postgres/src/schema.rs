@@ -11,11 +11,11 @@ use crate::{
 
 static MIGRATOR: Migrator = sqlx::migrate!();
 
-/// Brings the schema up to date, waiting for whoever is at it already.
+/// Brings the schema up to date, waiting for whoever is at it already. Returns how many migrations it lacked.
 ///
 /// # Errors
 /// `Unavailable` when no host takes writes.
-pub(crate) async fn migrate(options: &PostgresOptions) -> Result<()> {
+pub(crate) async fn migrate(options: &PostgresOptions) -> Result<usize> {
     // Past a connection pooler: the lock belongs to a session.
     let hosts = match &options.listen {
         ListenFrom::Direct(hosts) => hosts,
@@ -29,7 +29,7 @@ pub(crate) async fn migrate(options: &PostgresOptions) -> Result<()> {
         tracing::info!(migrations = pending.len(), "the schema is up to date now");
     }
     connection.close().await?;
-    Ok(())
+    Ok(pending.len())
 }
 
 /// Refuses a schema that lacks migrations.

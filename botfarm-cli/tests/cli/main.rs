@@ -2,5 +2,6 @@
 
 mod admission;
 mod commands;
+mod database;
 mod run;
 mod service;

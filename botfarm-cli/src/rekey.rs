@@ -1,0 +1,35 @@
+//! `botfarm rekey`: passwords under another key.
+
+use std::process::ExitCode;
+
+use botfarm::{Keyring, PostgresFarm};
+use clap::Args;
+use serde_json::json;
+
+use crate::{config::Config, failure::Failure, output::Output, store};
+
+/// Seals the passwords of a database anew, under BOTFARM_KEY
+///
+/// Before: add the new key to BOTFARM_OLD_KEYS of every service, then make it their BOTFARM_KEY and the former one the old.
+/// After: take the old one away. The farm stays in use all the while, and a rekey that was interrupted is begun again.
+#[derive(Debug, Args)]
+pub(crate) struct Rekey {
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Rekey {
+    pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        let options = botfarm::postgres_options(store::database(&config)?)?.migrate(false).without_listen();
+        let keyring = Keyring::from_env().map_err(|error| Failure::usage(error.to_string()))?;
+        let key = keyring.current_key_id();
+        let resealed = PostgresFarm::connect(options, keyring).await?.rekey().await?;
+        let sentence = match resealed {
+            0 => format!("all passwords are sealed under key {key} already"),
+            1 => format!("sealed 1 password anew, under key {key}"),
+            _ => format!("sealed {resealed} passwords anew, under key {key}"),
+        };
+        self.output.say(&json!({ "resealed": resealed, "key": key.to_string() }), &sentence)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
