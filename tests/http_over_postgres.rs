@@ -1,0 +1,87 @@
+//! The conformance suite over the wire, on a database: `HttpFarm` against two services that share one, as replicas do.
+#![cfg(all(feature = "http", feature = "postgres"))]
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Weak},
+    thread,
+    time::Duration,
+};
+
+use botfarm::{BotFarm, HttpFarm, Keyring, MasterKey, PostgresFarm, PostgresOptions};
+use botfarm_core::conformance::{self, Fixture};
+use botfarm_http::{Options, ReplaySecret, router, serve};
+use botfarm_postgres::testing::Database;
+use tokio::{
+    net::TcpListener,
+    runtime,
+    sync::{Mutex, oneshot},
+};
+
+/// A service on a runtime of its own, as if it were another process.
+struct Service {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Service {
+    async fn start(url: &str, keyring: Keyring) -> Self {
+        let options = PostgresOptions::new(url)
+            .unwrap()
+            .policy(conformance::policy())
+            // For a machine that is busy with other things.
+            .connect_timeout(Duration::from_secs(30))
+            .statement_timeout(Duration::from_secs(30));
+        let (tell, told) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::spawn(move || {
+            runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap().block_on(async {
+                let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+                let replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
+                let farm = PostgresFarm::connect(options, keyring).await.unwrap();
+                tell.send(listener.local_addr().unwrap()).unwrap();
+                let options = Options { replay_secret, ..Options::default() };
+                serve(listener, router(Arc::new(farm), options), async { drop(stopped.await) }).await.unwrap();
+            });
+        });
+        Self { address: told.await.unwrap(), stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        // A service that does not stop would be found out here.
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// Two services on one database. The last test to drop them stops them.
+#[derive(Clone)]
+struct Services(Arc<([Service; 2], Database)>);
+
+impl Fixture for Services {
+    fn handles(&self) -> Vec<Arc<dyn BotFarm>> {
+        let [one, other] = &self.0.0;
+        let farm = |service: &Service| Arc::new(HttpFarm::new(&format!("http://{}", service.address)).unwrap());
+        vec![farm(one), farm(other)]
+    }
+}
+
+async fn services() -> Services {
+    static SHARED: Mutex<Weak<([Service; 2], Database)>> = Mutex::const_new(Weak::new());
+    let mut shared = SHARED.lock().await;
+    if let Some(services) = shared.upgrade() {
+        return Services(services);
+    }
+    let database = Database::new().await;
+    let keyring = Keyring::new(MasterKey::generate(), []);
+    let one = Service::start(&database.url(), keyring.clone()).await;
+    let other = Service::start(&database.url(), keyring).await;
+    let services = Arc::new(([one, other], database));
+    *shared = Arc::downgrade(&services);
+    Services(services)
+}
+
+botfarm_core::conformance!(services);
