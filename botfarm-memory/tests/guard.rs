@@ -481,27 +481,42 @@ fn process_exit_is_left_to_the_ttl() {
     assert!(start.elapsed() < PATIENCE * 5, "nobody waits for the TTL");
 }
 
-#[tokio::test]
-async fn holder_knows_that_its_lease_is_over_before_anybody_else_has_the_bot() {
+/// Cuts the line, before the first renewal or after one, while somebody else waits for the bot.
+async fn holder_is_told_first(renewed: bool) {
     let farm = farm(1);
     let guard = farm.lease(brief()).await.unwrap();
+    let ends = async || farm.lookup(guard.id).await.expect("a guarded lease is renewed").expires_at;
+    while renewed && ends().await == guard.expires_at {
+        thread::yield_now();
+    }
     farm.unanswered.store(1, Ordering::SeqCst);
     farm.failing.store(ALL, Ordering::SeqCst);
+    let ends = ends().await;
     let next = tokio::spawn({
         let farm = farm.clone();
         async move {
-            let lease = farm.acquire(brief().wait(PATIENCE)).await.unwrap();
+            let lease = farm.acquire(request().wait(PATIENCE)).await.unwrap();
             (lease, Instant::now())
         }
     });
     let lost = timeout(PATIENCE, guard.lost()).await.expect("who cannot renew knows that its lease is over");
     let told = Instant::now();
     let lost = self::lost(Err(lost));
-    assert_eq!((lost.reason, lost.at), (EndReason::Expired, guard.expires_at), "it says how, and when");
+    assert_eq!((lost.reason, lost.at), (EndReason::Expired, ends), "it says how, and when");
     let (next, granted) = next.await.unwrap();
     assert!(told < granted, "the holder is told first");
     assert_eq!(self::lost(guard.release().await), lost, "a release tells it again");
     farm.lookup(next.id).await.expect("a guard of a lost lease leaves the next holder alone");
+}
+
+#[tokio::test]
+async fn holder_knows_that_its_lease_is_over_before_anybody_else_has_the_bot() {
+    holder_is_told_first(false).await;
+}
+
+#[tokio::test]
+async fn holder_knows_that_its_renewed_lease_is_over_before_anybody_else_has_the_bot() {
+    holder_is_told_first(true).await;
 }
 
 // The lease is taken away.
