@@ -88,7 +88,7 @@ impl State {
         assert_eq!(waiting.len(), self.queue.len());
         let mut reserved = BTreeSet::new();
         for &id in &waiting {
-            assert!(self.leases.get(id).is_none(), "nobody waits for what they have");
+            assert!(self.leases.live(id).is_none(), "nobody waits for what they have");
             for slot in self.queue.wish(id).unwrap().reserved.iter().flatten() {
                 assert!(reserved.insert(*slot), "no bot is reserved twice");
             }
@@ -115,5 +115,49 @@ impl State {
                 assert!(self.queue.line.contains_key(ticket), "who has gone stands in no view");
             }
         }
+    }
+}
+
+mod tests {
+    use botfarm_core::{BotFarm, Ending, Env, Labels, LeaseRequest, NewBot, ProjectId, Selector};
+
+    use crate::{MemoryFarm, view::MAX};
+
+    /// More selectors than there are views, each in use by somebody who holds its bot, and one by somebody who waits.
+    #[tokio::test]
+    async fn views_that_are_not_waited_in_come_and_go() {
+        let project = ProjectId::new();
+        let labels = |number: usize| Labels::try_from([("number", number.to_string().as_str())]).unwrap();
+        let farm = MemoryFarm::with_bots((0..MAX + 50).map(|number| {
+            let login = format!("bot-{number}").parse().unwrap();
+            NewBot::new(login, "hunter2".try_into().unwrap(), project, Env::Stage).labels(labels(number))
+        }))
+        .unwrap();
+        let ask = |number| LeaseRequest::new("somebody".parse().unwrap(), Selector::any().labels(labels(number)));
+        let first = farm.acquire(ask(0)).await.unwrap();
+        let (other, request) = (farm.clone(), ask(0).wait(std::time::Duration::from_mins(1)));
+        let waiter = tokio::spawn(async move { other.acquire(request).await });
+        while farm.stats().await.unwrap().waiting == 0 {
+            tokio::task::yield_now().await;
+        }
+        let mut leases = Vec::new();
+        for round in 0..2 {
+            for number in 1..MAX + 50 {
+                let lease = farm.acquire(ask(number)).await.unwrap();
+                assert_eq!(lease.bot().bot.labels, labels(number));
+                leases.push(lease.id);
+            }
+            farm.0.turn(|state| {
+                state.audit();
+                assert_eq!(state.views.slab.len(), MAX);
+            });
+            for lease in leases.drain(..) {
+                farm.release(lease, Ending::clean()).await.unwrap();
+            }
+            assert_eq!(farm.stats().await.unwrap().waiting, 1, "in round {round}");
+        }
+        farm.release(first.id, Ending::clean()).await.unwrap();
+        assert_eq!(waiter.await.unwrap().unwrap().bot().bot.id, first.bot().bot.id);
+        farm.0.turn(|state| state.audit());
     }
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     ops::{Bound, Index, IndexMut},
-    sync::Arc,
 };
 
 use botfarm_core::{Bot, BotId, BotState, Domain, Env, Fence, LeaseId, ProjectId, Secret, Selector, StickyKey};
@@ -48,7 +47,7 @@ pub(crate) struct Entry {
     /// What its last lease was asked for with.
     pub(crate) sticky: Option<StickyKey>,
     /// Its hand-outs that have ended, oldest first.
-    pub(crate) history: VecDeque<(Fence, Arc<Past>)>,
+    pub(crate) history: VecDeque<Past>,
 }
 
 impl Entry {
@@ -110,11 +109,11 @@ impl Entry {
         }
     }
 
-    pub(crate) fn remember(&mut self, past: Arc<Past>) {
+    pub(crate) fn remember(&mut self, past: Past) {
         if self.history.len() == HISTORY {
             self.history.pop_front();
         }
-        self.history.push_back((self.fence, past));
+        self.history.push_back(past);
     }
 
     /// Whether the bot is one of those wanted, in the condition wanted, whoever holds it.

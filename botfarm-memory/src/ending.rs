@@ -1,28 +1,35 @@
 //! How leases end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    BotId, BotRelease, Condition, EndReason, Ending, Error, Lease, LeaseEnd, LeaseId, Outcome, Result, Revocation,
+    BotId, BotRelease, Condition, EndReason, Ending, Error, Lease, LeaseId, Outcome, Result, Revocation,
 };
 
 use crate::{
     bots::{Slot, Status},
     clock::{Event, Moment},
-    lease::{Known, Past},
+    lease::{Ended, Held, Past, Told},
     state::State,
 };
 
 impl State {
+    /// A lease that must be in force.
+    pub(crate) fn live(&self, id: LeaseId) -> Result<&Held> {
+        self.leases
+            .live(id)
+            .ok_or_else(|| self.leases.ended(id).map_or(Error::NoSuchLease, |end| end.lost(&self.clock)))
+    }
+
     pub(crate) fn lookup(&mut self, id: LeaseId) -> Result<Lease> {
-        let lease = self.leases.live(id).map(|held| self.lease(held))?;
+        let lease = self.live(id).map(|held| held.lease(&self.clock, &self.bots))?;
         self.mark_received(id);
         Ok(lease)
     }
 
     pub(crate) fn renew(&mut self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
         let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?;
-        let held = self.leases.live(id)?;
+        let held = self.live(id)?;
         let (ttl, old) = (ttl.unwrap_or(held.ttl), held.ends);
         self.timeline.cancel(old);
         let ends = self.timer(self.clock.now.plus(ttl), Event::Expired(id));
@@ -33,12 +40,11 @@ impl State {
     }
 
     pub(crate) fn release(&mut self, id: LeaseId, Ending { outcome, note }: Ending) -> Result<()> {
-        match self.leases.get(id) {
-            Some(Known::Ended(past)) if past.reason() == EndReason::Released => return Ok(()),
-            _ => self.leases.live(id)?,
-        };
-        self.end(id, self.clock.now, EndReason::Released, |end| LeaseEnd { outcome: Some(outcome), note, ..end });
-        Ok(())
+        let told = note.map(|note| Told { by: None, note: Some(note) });
+        match self.end(id, self.clock.now, EndReason::Released, Some(outcome), told) {
+            Err(Error::LeaseLost(lost)) if lost.reason == EndReason::Released => Ok(()),
+            ended => ended,
+        }
     }
 
     pub(crate) fn release_bot(&mut self, bot: BotId, release: BotRelease) -> Result<()> {
@@ -47,13 +53,12 @@ impl State {
         if let Some(named) = release.lease
             && current != Some(named)
         {
-            return Err(match self.leases.get(named) {
-                Some(Known::Ended(past)) if past.bots.contains(&bot) => past.lost(),
-                _ => Error::lost(EndReason::Released, self.clock.shown(self.clock.now), None, None),
-            });
+            let never = || Error::lost(EndReason::Released, self.clock.shown(self.clock.now), None, None);
+            let past = self.bots[slot].history.iter().find(|past| past.lease == named);
+            return Err(past.map_or_else(never, |past| past.end.lost(&self.clock)));
         }
         let Some(id) = current else { return Ok(()) };
-        let held = self.leases.live(id)?;
+        let held = self.live(id)?;
         if release.owner.is_some() && release.owner != held.request.owner {
             return Err(Error::NotHolder { bot, holder: held.request.holder.clone() });
         }
@@ -63,26 +68,26 @@ impl State {
     pub(crate) fn revoke(&mut self, bot: BotId, Revocation { reason, by }: Revocation) -> Result<()> {
         let slot = self.slot(bot)?;
         if let Some(id) = self.bots[slot].lease() {
-            let end = |end| LeaseEnd { by: Some(by), note: Some(reason), ..end };
-            self.end(id, self.clock.now, EndReason::Revoked, end);
+            let told = Some(Told { by: Some(by), note: Some(reason) });
+            self.end(id, self.clock.now, EndReason::Revoked, None, told)?;
         }
         Ok(())
     }
 
-    /// Nobody has renewed the lease until `at`.
-    pub(crate) fn expire(&mut self, id: LeaseId, at: Moment) {
-        self.end(id, at, EndReason::Expired, |end| end);
-    }
-
-    fn end(&mut self, id: LeaseId, at: Moment, reason: EndReason, told: impl FnOnce(LeaseEnd) -> LeaseEnd) {
-        let clock = &self.clock;
-        let ended = self.leases.end(id, |held| {
-            let end = LeaseEnd { at: clock.shown(at), reason, outcome: None, by: None, note: None };
-            Past::new(held, clock.shown(held.since), told(end))
-        });
-        let Some((held, past)) = ended else { return };
+    /// Ends a lease that must be in force, as of `at`.
+    pub(crate) fn end(
+        &mut self,
+        id: LeaseId,
+        at: Moment,
+        reason: EndReason,
+        outcome: Option<Outcome>,
+        told: Option<Told>,
+    ) -> Result<()> {
+        let Some(held) = self.leases.take(id) else { return self.live(id).map(drop) };
+        let end = Ended { at, reason, told: told.map(Arc::new) };
+        self.leases.remember(id, end.clone());
         self.timeline.cancel(held.ends);
-        let (condition, rest) = match past.outcome() {
+        let (condition, rest) = match outcome {
             Some(Outcome::Clean) => (Some(Condition::Ready), self.policy.reuse_delay),
             Some(Outcome::Dirty) => (Some(Condition::Dirty), Duration::ZERO),
             Some(Outcome::Broken) => (Some(Condition::Broken), Duration::ZERO),
@@ -95,7 +100,7 @@ impl State {
                 Status::Cooling { rested: self.timer(at.plus(rest), Event::Rested(slot)) }
             };
             self.change(slot, |entry| {
-                entry.remember(past.clone());
+                entry.remember(Past::new(&held, entry.fence, outcome, end.clone()));
                 entry.bot.condition = condition.unwrap_or(entry.bot.condition);
                 entry.sticky.clone_from(&held.request.sticky);
                 entry.status = status;
@@ -106,12 +111,13 @@ impl State {
                 self.offer(slot);
             }
         }
+        Ok(())
     }
 
     /// Undoes a grant that nobody received, as if it had not been; only the fences stay where they are. Gives the bots,
     /// still to be put back.
     pub(crate) fn undo(&mut self, id: LeaseId) -> Option<Vec<Slot>> {
-        let held = self.leases.undo(id)?;
+        let held = self.leases.take(id)?;
         self.timeline.cancel(held.ends);
         Some(held.bots.into_iter().map(|(slot, _)| slot).collect())
     }

@@ -131,7 +131,8 @@ impl BotFarm for MemoryFarm {
         let (id, wait) = (request.id, request.wait);
         match self.0.turn(|state| state.acquire(request))? {
             Answer::Granted(lease) => Ok(lease),
-            Answer::Parked(bell) => Place { farm: &self.0, id }.wait(bell, wait).await,
+            // Boxed, so that a call that need not wait is small.
+            Answer::Parked(bell) => Box::pin(Place { farm: &self.0, id }.wait(bell, wait)).await,
         }
     }
 

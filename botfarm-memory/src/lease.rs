@@ -1,21 +1,22 @@
 //! The leases in force, and those that have ended.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map},
+    collections::{BTreeMap, VecDeque},
     ops::Bound,
     sync::Arc,
     time::Duration,
 };
 
 use botfarm_core::{
-    BotId, EndReason, Error, Fence, Fingerprint, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, LeaseRequest, Note,
-    Outcome, Result, Timestamp,
+    Bot, BotId, EndReason, Error, Fence, Fingerprint, Holder, Holding, JobUrl, Lease, LeaseEnd, LeaseId, LeaseRecord,
+    LeaseRequest, LeasedBot, Note, Outcome, Result,
 };
+use foldhash::HashMap;
 use smallvec::SmallVec;
 
 use crate::{
-    bots::Slot,
-    clock::{Moment, Timer},
+    bots::{Bots, Entry, Slot},
+    clock::{Clock, Moment, Timer},
 };
 
 /// So many ended leases are remembered by their ids.
@@ -34,148 +35,167 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// What everybody may know of it.
+    pub(crate) fn holding(&self, clock: &Clock) -> Holding {
+        Holding {
+            holder: self.request.holder.clone(),
+            note: self.request.note.clone(),
+            url: self.request.url.clone(),
+            since: clock.shown(self.since),
+            expires_at: clock.shown(self.ends.at),
+        }
+    }
+
+    /// As its holder sees it.
+    pub(crate) fn lease(&self, clock: &Clock, bots: &Bots) -> Lease {
+        let holding = self.holding(clock);
+        let leased = self.bots.iter().zip(&self.request.selectors).map(|(&(slot, _), selector)| {
+            let Entry { bot, password, fence, .. } = &bots[slot];
+            let bot = Bot { holding: Some(holding.clone()), ..bot.clone() };
+            LeasedBot { role: selector.role.clone(), bot, password: password.clone(), fence: *fence }
+        });
+        let bots = leased.collect();
+        let Holding { holder, note, url, since, expires_at } = holding;
+        Lease {
+            id: self.request.id,
+            holder,
+            note,
+            url,
+            acquired_at: since,
+            expires_at,
+            ttl: self.ttl,
+            remaining: clock.now.until(self.ends.at),
+            bots,
+        }
+    }
+
     /// What it is listed by: the least id of its bots.
     fn key(&self) -> Option<BotId> {
         self.bots.iter().map(|(_, id)| *id).min()
     }
 }
 
-/// A lease that has ended, as it stands in the histories of its bots.
+/// How a lease ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Ended {
+    pub(crate) at: Moment,
+    pub(crate) reason: EndReason,
+    /// What was said at the end; mostly nothing.
+    pub(crate) told: Option<Arc<Told>>,
+}
+
+/// What was said at the end of a lease.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) by: Option<Holder>,
+    pub(crate) note: Option<Note>,
+}
+
+impl Ended {
+    fn shown(&self, clock: &Clock, outcome: Option<Outcome>) -> LeaseEnd {
+        let (by, note) = self.told.as_ref().map(|told| (told.by.clone(), told.note.clone())).unwrap_or_default();
+        LeaseEnd { at: clock.shown(self.at), reason: self.reason, outcome, by, note }
+    }
+
+    /// The error for whoever uses the lease's id.
+    pub(crate) fn lost(&self, clock: &Clock) -> Error {
+        let LeaseEnd { at, reason, by, note, .. } = self.shown(clock, None);
+        Error::lost(reason, at, by, note.filter(|_| reason == EndReason::Revoked))
+    }
+}
+
+/// A hand-out of a bot that has ended, as it stands in the bot's history.
 #[derive(Debug)]
 pub(crate) struct Past {
-    pub(crate) bots: SmallVec<[BotId; 1]>,
+    pub(crate) lease: LeaseId,
+    fence: Fence,
     holder: Holder,
     note: Option<Note>,
     url: Option<JobUrl>,
-    from: Timestamp,
-    end: LeaseEnd,
+    from: Moment,
+    outcome: Option<Outcome>,
+    pub(crate) end: Ended,
 }
 
 impl Past {
-    pub(crate) fn new(held: &Held, from: Timestamp, end: LeaseEnd) -> Self {
-        let LeaseRequest { holder, note, url, .. } = &held.request;
-        Self {
-            bots: held.bots.iter().map(|(_, id)| *id).collect(),
-            holder: holder.clone(),
-            note: note.clone(),
-            url: url.clone(),
-            from,
-            end,
-        }
+    pub(crate) fn new(held: &Held, fence: Fence, outcome: Option<Outcome>, end: Ended) -> Self {
+        let LeaseRequest { id, holder, note, url, .. } = &held.request;
+        let (holder, note, url) = (holder.clone(), note.clone(), url.clone());
+        Self { lease: *id, fence, holder, note, url, from: held.since, outcome, end }
     }
 
-    pub(crate) fn reason(&self) -> EndReason {
-        self.end.reason
-    }
-
-    /// In what state the bots were left, when the holder said so.
-    pub(crate) fn outcome(&self) -> Option<Outcome> {
-        self.end.outcome
-    }
-
-    /// The error for whoever uses its id.
-    pub(crate) fn lost(&self) -> Error {
-        let LeaseEnd { at, reason, by, note, .. } = &self.end;
-        let reason_given = note.clone().filter(|_| *reason == EndReason::Revoked);
-        Error::lost(*reason, *at, by.clone(), reason_given)
-    }
-
-    /// Its line in the history of one of its bots.
-    pub(crate) fn record(&self, bot: BotId, fence: Fence) -> LeaseRecord {
+    pub(crate) fn record(&self, bot: BotId, clock: &Clock) -> LeaseRecord {
         LeaseRecord {
             bot,
-            fence,
+            fence: self.fence,
             holder: self.holder.clone(),
             note: self.note.clone(),
             url: self.url.clone(),
-            from: self.from,
-            end: Some(self.end.clone()),
+            from: clock.shown(self.from),
+            end: Some(self.end.shown(clock, self.outcome)),
         }
     }
-}
-
-/// What an id stands for.
-#[derive(Debug)]
-pub(crate) enum Known {
-    Live(Box<Held>),
-    Ended(Arc<Past>),
 }
 
 /// The leases in force, and the latest of those that have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
-    known: HashMap<LeaseId, Known>,
+    live: HashMap<LeaseId, Box<Held>>,
     /// Those in force, by the least id of their bots.
-    live: BTreeMap<BotId, LeaseId>,
+    listed: BTreeMap<BotId, LeaseId>,
+    ended: HashMap<LeaseId, Ended>,
     /// Those that have ended, oldest first.
-    ended: VecDeque<LeaseId>,
+    order: VecDeque<LeaseId>,
 }
 
 impl Leases {
-    pub(crate) fn get(&self, id: LeaseId) -> Option<&Known> {
-        self.known.get(&id)
-    }
-
-    /// A lease that must be in force.
-    pub(crate) fn live(&self, id: LeaseId) -> Result<&Held> {
-        match self.known.get(&id) {
-            Some(Known::Live(held)) => Ok(held),
-            Some(Known::Ended(past)) => Err(past.lost()),
-            None => Err(Error::NoSuchLease),
-        }
+    /// A lease in force.
+    pub(crate) fn live(&self, id: LeaseId) -> Option<&Held> {
+        self.live.get(&id).map(|held| &**held)
     }
 
     pub(crate) fn live_mut(&mut self, id: LeaseId) -> Option<&mut Held> {
-        match self.known.get_mut(&id) {
-            Some(Known::Live(held)) => Some(held),
-            _ => None,
-        }
+        self.live.get_mut(&id).map(|held| &mut **held)
     }
 
-    pub(crate) fn insert(&mut self, id: LeaseId, held: Held) {
+    /// How a lease ended, if it has.
+    pub(crate) fn ended(&self, id: LeaseId) -> Option<&Ended> {
+        self.ended.get(&id)
+    }
+
+    /// Keeps a new lease.
+    pub(crate) fn insert(&mut self, held: Held) {
+        let id = held.request.id;
         if let Some(key) = held.key() {
-            self.live.insert(key, id);
+            self.listed.insert(key, id);
         }
-        self.known.insert(id, Known::Live(Box::new(held)));
+        self.live.insert(id, Box::new(held));
     }
 
-    /// Ends a lease in force, if it is: what it was, and as what it is remembered.
-    pub(crate) fn end(&mut self, id: LeaseId, past: impl FnOnce(&Held) -> Past) -> Option<(Held, Arc<Past>)> {
-        let known = self.known.get_mut(&id)?;
-        let Known::Live(held) = known else { return None };
-        let past = Arc::new(past(held));
-        let Known::Live(held) = std::mem::replace(known, Known::Ended(past.clone())) else { return None };
-        self.unlist(&held);
-        self.ended.push_back(id);
-        if self.ended.len() > REMEMBERED
-            && let Some(oldest) = self.ended.pop_front()
+    /// Takes a lease out of those in force.
+    pub(crate) fn take(&mut self, id: LeaseId) -> Option<Box<Held>> {
+        let held = self.live.remove(&id)?;
+        if let Some(key) = held.key() {
+            self.listed.remove(&key);
+        }
+        Some(held)
+    }
+
+    /// Remembers how a lease ended.
+    pub(crate) fn remember(&mut self, id: LeaseId, end: Ended) {
+        if self.order.len() == REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
         {
-            self.known.remove(&oldest);
+            self.ended.remove(&oldest);
         }
-        Some((*held, past))
-    }
-
-    /// Forgets a lease in force as if it had never been.
-    pub(crate) fn undo(&mut self, id: LeaseId) -> Option<Held> {
-        let hash_map::Entry::Occupied(known) = self.known.entry(id) else { return None };
-        if !matches!(known.get(), Known::Live(_)) {
-            return None;
-        }
-        let Known::Live(held) = known.remove() else { return None };
-        self.unlist(&held);
-        Some(*held)
-    }
-
-    fn unlist(&mut self, held: &Held) {
-        if let Some(key) = held.key() {
-            self.live.remove(&key);
-        }
+        self.order.push_back(id);
+        self.ended.insert(id, end);
     }
 
     /// The leases in force after this one, by the least id of their bots.
     pub(crate) fn after(&self, key: Option<BotId>) -> impl Iterator<Item = (BotId, &Held)> {
         let start = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.live.range((start, Bound::Unbounded)).filter_map(|(key, id)| Some((*key, self.live(*id).ok()?)))
+        self.listed.range((start, Bound::Unbounded)).filter_map(|(key, id)| Some((*key, self.live(*id)?)))
     }
 
     /// How many are in force.

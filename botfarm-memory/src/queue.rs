@@ -7,19 +7,20 @@
 //! matroid.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map},
+    collections::{BTreeMap, BTreeSet, hash_map},
     sync::Arc,
     time::Duration,
 };
 
 use botfarm_core::{Bot, BotId, Error, Lease, LeaseId, LeaseRequest, Result, Selector, matching};
+use foldhash::HashMap;
 use tokio::sync::Notify;
 
 use crate::{
     bots::{Entry, Slot},
     choice::{Choice, unmet},
     clock::{Event, Timer},
-    lease::{Known, check_same},
+    lease::check_same,
     state::State,
 };
 
@@ -125,15 +126,14 @@ impl State {
     pub(crate) fn acquire(&mut self, mut request: LeaseRequest) -> Result<Answer> {
         let ttl = self.policy.check(&request)?;
         let id = request.id;
-        match self.leases.get(id) {
-            Some(Known::Live(held)) => {
-                check_same(held.request.fingerprint, request.fingerprint)?;
-                let lease = self.lease(held);
-                self.mark_received(id);
-                return Ok(Answer::Granted(lease));
-            }
-            Some(Known::Ended(past)) => return Err(past.lost()),
-            None => {}
+        if let Some(held) = self.leases.live(id) {
+            check_same(held.request.fingerprint, request.fingerprint)?;
+            let lease = held.lease(&self.clock, &self.bots);
+            self.mark_received(id);
+            return Ok(Answer::Granted(lease));
+        }
+        if let Some(end) = self.leases.ended(id) {
+            return Err(end.lost(&self.clock));
         }
         if let Some(waiter) = self.queue.waiters.get_mut(&id) {
             if let Phase::Waiting(wish) = &waiter.phase {
@@ -157,8 +157,10 @@ impl State {
         }
         let choice = self.choose(&request);
         let Some(index) = unmet(&choice) else {
-            self.grant(request, ttl, choice.into_iter().flatten());
-            return self.leases.live(id).map(|held| Answer::Granted(self.lease(held)));
+            let held = self.hand_out(request, ttl, choice.into_iter().flatten());
+            let lease = held.lease(&self.clock, &self.bots);
+            self.leases.insert(held);
+            return Ok(Answer::Granted(lease));
         };
         self.check_match(&request)?;
         if request.wait.is_zero() {
@@ -179,7 +181,7 @@ impl State {
             }
             Some(Phase::Granted { .. }) | None => {}
         }
-        let lease = self.leases.live(id).map(|held| self.lease(held));
+        let lease = self.live(id).map(|held| held.lease(&self.clock, &self.bots));
         self.mark_received(id);
         Some(lease)
     }
@@ -285,7 +287,8 @@ impl State {
             return;
         }
         let Some(Wish { request, ttl, .. }) = self.step_out(id) else { return };
-        self.grant(Arc::unwrap_or_clone(request), ttl, choice.into_iter().flatten());
+        let held = self.hand_out(Arc::unwrap_or_clone(request), ttl, choice.into_iter().flatten());
+        self.leases.insert(held);
         self.ring(id);
     }
 

@@ -149,9 +149,7 @@ impl State {
         if let Status::Cooling { rested } = self.bots[slot].status {
             self.timeline.cancel(rested);
         }
-        let pool = self.bots[slot].pool();
         self.bots.remove(slot);
-        self.prune(pool);
         self.rematch();
         Ok(())
     }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use botfarm_core::{
-    ActiveLease, Bot, BotId, Condition, Cursor, Domain, Env, Error, Fence, Holding, Lease, LeasePolicy, LeaseRecord,
-    LeaseRequest, LeasedBot, Page, PageRequest, PoolStats, ProjectId, Result, Stats, StickyKey,
+    ActiveLease, Bot, BotId, Condition, Cursor, Domain, EndReason, Env, Error, Fence, Holding, LeasePolicy,
+    LeaseRecord, LeaseRequest, Page, PageRequest, PoolStats, ProjectId, Result, Stats, StickyKey,
 };
 use tokio::sync::Notify;
 
@@ -17,7 +17,7 @@ use crate::{
     clock::{Clock, Event, Moment, Timeline, Timer},
     lease::{Held, Leases},
     queue::Queue,
-    view::{Counts, Shelf, Views},
+    view::{Counts, Shelf, Spot, Views},
 };
 
 /// All that the farm knows.
@@ -60,7 +60,8 @@ impl State {
         let now = self.clock.look();
         while let Some((at, event)) = self.timeline.due(now) {
             match event {
-                Event::Expired(id) => self.expire(id, at),
+                // A lease whose deadline stands in the timeline is in force.
+                Event::Expired(id) => drop(self.end(id, at, EndReason::Expired, None, None)),
                 Event::Rested(slot) => {
                     let since = self.count();
                     self.change(slot, |entry| entry.status = Status::Free { since });
@@ -86,57 +87,59 @@ impl State {
 
     /// Changes a bot, and moves it to the shelf where it then belongs, in all its views.
     pub(crate) fn change(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
-        self.take_off_shelves(slot);
-        change(&mut self.bots[slot]);
-        self.put_on_shelves(slot);
+        let entry = &mut self.bots[slot];
+        let from = entry.spot();
+        change(entry);
+        let to = entry.spot();
+        self.shift(slot, Some(from), Some(to));
     }
 
-    /// The same, for changes that may put it into other views.
+    /// The same, for changes that may put it into other views or another pool.
     pub(crate) fn reshape(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
         self.take_off_shelves(slot);
         let entry = &mut self.bots[slot];
-        let pool = entry.pool();
         change(entry);
         entry.views = self.views.fitting(&entry.bot);
         self.put_on_shelves(slot);
-        self.prune(pool);
-    }
-
-    /// Forgets a pool when nothing is in it any more.
-    pub(crate) fn prune(&mut self, pool: (ProjectId, Env, Domain)) {
-        if self.pools.get(&pool).is_some_and(|counts| counts.total() == 0) {
-            self.pools.remove(&pool);
-        }
     }
 
     pub(crate) fn put_on_shelves(&mut self, slot: Slot) {
-        let entry = &self.bots[slot];
-        let at = entry.spot();
-        for view in &entry.views {
-            self.views[*view].add(at, slot);
-        }
-        self.pools.entry(entry.pool()).or_default()[at.shelf] += 1;
-        if let Some(key) = entry.sticky.as_ref().filter(|_| at.shelf.is_free()) {
-            self.sticky.entry(key.clone()).or_default().insert(at.order, slot);
-        }
+        let to = self.bots[slot].spot();
+        self.shift(slot, None, Some(to));
     }
 
     pub(crate) fn take_off_shelves(&mut self, slot: Slot) {
+        let from = self.bots[slot].spot();
+        self.shift(slot, Some(from), None);
+    }
+
+    /// Takes a bot from one spot to another: in all its views, in the counts, and among those with its sticky key, which
+    /// does not change while it is free.
+    fn shift(&mut self, slot: Slot, from: Option<Spot>, to: Option<Spot>) {
         let entry = &self.bots[slot];
-        let at = entry.spot();
         for view in &entry.views {
-            self.views[*view].remove(at);
+            self.views[*view].shift(slot, from, to);
         }
-        if let Some(pool) = self.pools.get_mut(&entry.pool()) {
-            pool[at.shelf] -= 1;
+        let pool = self.pools.entry(entry.pool()).or_default();
+        if let Some(from) = from {
+            pool[from.shelf] -= 1;
         }
-        if let Some(key) = entry.sticky.as_ref().filter(|_| at.shelf.is_free())
+        if let Some(to) = to {
+            pool[to.shelf] += 1;
+        } else if pool.total() == 0 {
+            self.pools.remove(&entry.pool());
+        }
+        let Some(key) = &entry.sticky else { return };
+        if let Some(from) = from.filter(|from| from.shelf.is_free())
             && let Some(free) = self.sticky.get_mut(key)
         {
-            free.remove(&at.order);
+            free.remove(&from.order);
             if free.is_empty() {
                 self.sticky.remove(key);
             }
+        }
+        if let Some(to) = to.filter(|to| to.shelf.is_free()) {
+            self.sticky.entry(key.clone()).or_default().insert(to.order, slot);
         }
     }
 
@@ -155,8 +158,8 @@ impl State {
         self.pools.iter().filter(|(pool, _)| is_near(pool)).map(|(_, counts)| counts.total()).sum()
     }
 
-    /// Hands out bots, one for each selector.
-    pub(crate) fn grant(&mut self, request: LeaseRequest, ttl: Duration, slots: impl Iterator<Item = Slot>) {
+    /// Hands out bots, one for each selector. The lease is still to be kept.
+    pub(crate) fn hand_out(&mut self, request: LeaseRequest, ttl: Duration, slots: impl Iterator<Item = Slot>) -> Held {
         let (id, since) = (request.id, self.clock.now);
         let bots = slots.map(|slot| (slot, self.bots[slot].bot.id)).collect();
         let ends = self.timer(since.plus(ttl), Event::Expired(id));
@@ -170,7 +173,7 @@ impl State {
                 entry.fence = Fence(entry.fence.0 + 1);
             });
         }
-        self.leases.insert(id, held);
+        held
     }
 
     pub(crate) fn slot(&self, id: BotId) -> Result<Slot> {
@@ -179,13 +182,13 @@ impl State {
 
     /// The lease that holds a bot.
     pub(crate) fn holder_of(&self, slot: Slot) -> Option<&Held> {
-        self.leases.live(self.bots[slot].lease()?).ok()
+        self.leases.live(self.bots[slot].lease()?)
     }
 
     /// A bot as everybody may see it.
     pub(crate) fn seen(&self, slot: Slot) -> Bot {
         let entry = &self.bots[slot];
-        let holding = self.holder_of(slot).map(|held| self.holding(held));
+        let holding = self.holder_of(slot).map(|held| held.holding(&self.clock));
         let cooling_until = match entry.status {
             Status::Cooling { rested } => Some(self.clock.shown(rested.at)),
             _ => None,
@@ -193,42 +196,11 @@ impl State {
         Bot { holding, cooling_until, ..entry.bot.clone() }
     }
 
-    fn holding(&self, held: &Held) -> Holding {
-        Holding {
-            holder: held.request.holder.clone(),
-            note: held.request.note.clone(),
-            url: held.request.url.clone(),
-            since: self.clock.shown(held.since),
-            expires_at: self.clock.shown(held.ends.at),
-        }
-    }
-
-    /// A lease as its holder sees it.
-    pub(crate) fn lease(&self, held: &Held) -> Lease {
-        let Holding { holder, note, url, since, expires_at } = self.holding(held);
-        let bots = held.bots.iter().zip(&held.request.selectors).map(|(&(slot, _), selector)| {
-            let Entry { bot, password, fence, .. } = &self.bots[slot];
-            let bot = Bot { holding: Some(self.holding(held)), ..bot.clone() };
-            LeasedBot { role: selector.role.clone(), bot, password: password.clone(), fence: *fence }
-        });
-        Lease {
-            id: held.request.id,
-            holder,
-            note,
-            url,
-            acquired_at: since,
-            expires_at,
-            ttl: held.ttl,
-            remaining: self.clock.now.until(held.ends.at),
-            bots: bots.collect(),
-        }
-    }
-
     pub(crate) fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
         let limit = page.checked_limit()?;
         let after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
         let active = |held: &Held| {
-            let Holding { holder, note, url, since, expires_at } = self.holding(held);
+            let Holding { holder, note, url, since, expires_at } = held.holding(&self.clock);
             let bots = held.bots.iter().zip(&held.request.selectors);
             let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
             ActiveLease { holder, note, url, acquired_at: since, expires_at, bots }
@@ -241,11 +213,11 @@ impl State {
         let entry = &self.bots[self.slot(bot)?];
         let limit = page.checked_limit()?;
         let before = page.cursor.as_ref().map(Cursor::fence).transpose()?;
-        let open = entry.lease().and_then(|id| self.leases.live(id).ok()).map(|held| {
-            let Holding { holder, note, url, since, .. } = self.holding(held);
+        let open = entry.lease().and_then(|id| self.leases.live(id)).map(|held| {
+            let Holding { holder, note, url, since, .. } = held.holding(&self.clock);
             LeaseRecord { bot, fence: entry.fence, holder, note, url, from: since, end: None }
         });
-        let past = entry.history.iter().rev().map(|(fence, past)| past.record(bot, *fence));
+        let past = entry.history.iter().rev().map(|past| past.record(bot, &self.clock));
         let items = open.into_iter().chain(past).filter(|record| before.is_none_or(|before| record.fence < before));
         Ok(Page::of(items.take(limit + 1).collect(), limit, |record| Cursor::before_fence(record.fence)))
     }

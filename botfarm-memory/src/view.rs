@@ -1,11 +1,12 @@
 //! The bots of one selector, on shelves.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     ops::{Index, IndexMut},
 };
 
 use botfarm_core::{Bot, Condition, Selector};
+use foldhash::HashMap;
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -16,7 +17,7 @@ use crate::{
 
 /// So many views are kept, besides those that somebody waits in: there is one for each selector in use, and few tests
 /// use more.
-const MAX: usize = 256;
+pub(crate) const MAX: usize = 256;
 
 /// What the farm is doing with a bot, as far as a view cares: which shelf it stands on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +106,14 @@ impl View {
         Self { shape, shelves: shelves.map(BTreeMap::from_iter), waiters: Default::default(), used: 0 }
     }
 
-    pub(crate) fn add(&mut self, at: Spot, slot: Slot) {
-        self.shelves[at.shelf.0].insert(at.order, slot);
-    }
-
-    pub(crate) fn remove(&mut self, at: Spot) {
-        self.shelves[at.shelf.0].remove(&at.order);
+    /// Takes a bot from one spot to another.
+    pub(crate) fn shift(&mut self, slot: Slot, from: Option<Spot>, to: Option<Spot>) {
+        if let Some(Spot { shelf, order }) = from {
+            self.shelves[shelf.0].remove(&order);
+        }
+        if let Some(Spot { shelf, order }) = to {
+            self.shelves[shelf.0].insert(order, slot);
+        }
     }
 
     pub(crate) fn could_fit(&self, bot: &Bot) -> bool {
