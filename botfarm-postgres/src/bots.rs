@@ -1,7 +1,8 @@
 //! Bots one by one, and in lists.
 
 use botfarm_core::{
-    Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Domain, Env, Error as FarmError, NewBot, Page, PageRequest,
+    Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Domain, Env, Error as FarmError, NewBot, Page,
+    PageRequest,
 };
 use uuid::Uuid;
 
@@ -50,8 +51,8 @@ impl Farm {
         let labels = label_texts(&bot.labels);
         let sealed = self.keyring.seal(&bot.password, id);
         let created = once!(self.database, |pool| {
-                Ok(sqlx::query_scalar!(
-                    r#"with made as (
+            Ok(sqlx::query_scalar!(
+                r#"with made as (
                         insert into pools (project_id, env, domain)
                         select $2, $3, $4
                         where not exists (select from pools where project_id = $2 and env = $3 and domain = $4)
@@ -77,18 +78,18 @@ impl Farm {
                         from bot
                     )
                     select created_at as "created_at!" from bot"#,
-                    id.as_uuid(),
-                    bot.project.as_uuid(),
-                    bot.env.as_str(),
-                    bot.domain.as_str(),
-                    bot.login.as_str(),
-                    bot.login.folded(),
-                    sealed,
-                    &labels,
-                )
-                .fetch_one(&pool)
-                .await?)
-            });
+                id.as_uuid(),
+                bot.project.as_uuid(),
+                bot.env.as_str(),
+                bot.domain.as_str(),
+                bot.login.as_str(),
+                bot.login.folded(),
+                sealed,
+                &labels,
+            )
+            .fetch_one(&pool)
+            .await?)
+        });
         match created {
             Ok(created_at) => {
                 self.serve_after_change().await;
@@ -104,10 +105,10 @@ impl Farm {
     /// A change may have brought what somebody waits for.
     pub(crate) async fn serve_after_change(&self) {
         let waiters = repeat!(self.database, |pool| {
-                Ok(sqlx::query_scalar!(r#"select exists (select from waiters where not granted) as "waiters!""#)
-                    .fetch_one(&pool)
-                    .await?)
-            });
+            Ok(sqlx::query_scalar!(r#"select exists (select from waiters where not granted) as "waiters!""#)
+                .fetch_one(&pool)
+                .await?)
+        });
         // When it cannot be told, the waiters' own processes look once a second.
         if matches!(waiters, Ok(true)) {
             self.queue.want_pass();
@@ -116,8 +117,8 @@ impl Farm {
 
     pub(crate) async fn get(&self, id: BotId) -> Result<Bot> {
         let row = repeat!(self.database, |pool| {
-                Ok(bot_rows!("with chosen as (select $1::uuid as id)", id.as_uuid()).fetch_optional(&pool).await?)
-            })?;
+            Ok(bot_rows!("with chosen as (select $1::uuid as id)", id.as_uuid()).fetch_optional(&pool).await?)
+        })?;
         row.ok_or_else(|| Error::from(FarmError::NoSuchBot { id }))?.bot()
     }
 
@@ -128,12 +129,16 @@ impl Farm {
         let labels = label_texts(&filter.labels);
         let condition = filter.condition.map(Condition::as_str);
         let state = filter.state.map(BotState::as_str);
-        let pools = (filter.project.map(|project| project.as_uuid()), filter.env.map(Env::as_str), filter.domain.map(Domain::as_str));
+        let pools = (
+            filter.project.map(|project| project.as_uuid()),
+            filter.env.map(Env::as_str),
+            filter.domain.map(Domain::as_str),
+        );
         let rows = repeat!(self.database, |pool| {
-                // Three ways to the same list, each along an index that is in its order or short.
-                let rows = if let Some(login) = &filter.login {
-                    bot_rows!(
-                        "with chosen as (
+            // Three ways to the same list, each along an index that is in its order or short.
+            let rows = if let Some(login) = &filter.login {
+                bot_rows!(
+                    "with chosen as (
                             select b.id
                             from bots b
                             join pools p on p.id = b.pool_id
@@ -150,21 +155,21 @@ impl Farm {
                             order by b.id
                             limit $9
                         )",
-                        login.folded(),
-                        after,
-                        pools.0,
-                        pools.1,
-                        pools.2,
-                        &labels,
-                        condition,
-                        state,
-                        one_more,
-                    )
-                    .fetch_all(&pool)
-                    .await?
-                } else if pools == (None, None, None) {
-                    bot_rows!(
-                        "with chosen as (
+                    login.folded(),
+                    after,
+                    pools.0,
+                    pools.1,
+                    pools.2,
+                    &labels,
+                    condition,
+                    state,
+                    one_more,
+                )
+                .fetch_all(&pool)
+                .await?
+            } else if pools == (None, None, None) {
+                bot_rows!(
+                    "with chosen as (
                             select b.id
                             from bots b
                             join bot_slots s on s.bot_id = b.id
@@ -175,17 +180,17 @@ impl Farm {
                             order by b.id
                             limit $5
                         )",
-                        after,
-                        &labels,
-                        condition,
-                        state,
-                        one_more,
-                    )
-                    .fetch_all(&pool)
-                    .await?
-                } else {
-                    bot_rows!(
-                        "with chosen as (
+                    after,
+                    &labels,
+                    condition,
+                    state,
+                    one_more,
+                )
+                .fetch_all(&pool)
+                .await?
+            } else {
+                bot_rows!(
+                    "with chosen as (
                             select c.id
                             from pools p
                             cross join lateral (
@@ -206,20 +211,20 @@ impl Farm {
                             order by c.id
                             limit $8
                         )",
-                        after,
-                        pools.0,
-                        pools.1,
-                        pools.2,
-                        &labels,
-                        condition,
-                        state,
-                        one_more,
-                    )
-                    .fetch_all(&pool)
-                    .await?
-                };
-                Ok(rows)
-            })?;
+                    after,
+                    pools.0,
+                    pools.1,
+                    pools.2,
+                    &labels,
+                    condition,
+                    state,
+                    one_more,
+                )
+                .fetch_all(&pool)
+                .await?
+            };
+            Ok(rows)
+        })?;
         let bots = rows.into_iter().map(BotRow::bot).collect::<Result<Vec<_>>>()?;
         Ok(Page::of(bots, limit, |bot| Cursor::after_bot(bot.id)))
     }
@@ -228,8 +233,8 @@ impl Farm {
         let labels = changes.labels.as_ref().map(label_texts);
         let sealed = changes.password.as_ref().map(|password| self.keyring.seal(password, id));
         let updated = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"with slot as materialized (
+            Ok(sqlx::query!(
+                r#"with slot as materialized (
                         select s.*, p.project_id, p.env, p.domain
                         from bot_slots s
                         join pools p on p.id = s.pool_id
@@ -292,17 +297,17 @@ impl Farm {
                         (select count(*) from allowed) as "allowed!",
                         (select holder from held) as holder,
                         (select expires_at from held) as expires_at"#,
-                    id.as_uuid(),
-                    changes.need_a_free_bot(),
-                    changes.project.map(|project| project.as_uuid()),
-                    changes.domain.map(Domain::as_str),
-                    labels.as_deref(),
-                    changes.condition.map(Condition::as_str),
-                    sealed.as_deref(),
-                )
-                .fetch_one(&pool)
-                .await?)
-            })?;
+                id.as_uuid(),
+                changes.need_a_free_bot(),
+                changes.project.map(|project| project.as_uuid()),
+                changes.domain.map(Domain::as_str),
+                labels.as_deref(),
+                changes.condition.map(Condition::as_str),
+                sealed.as_deref(),
+            )
+            .fetch_one(&pool)
+            .await?)
+        })?;
         if updated.found == 0 {
             return Err(FarmError::NoSuchBot { id }.into());
         }
@@ -315,8 +320,8 @@ impl Farm {
 
     pub(crate) async fn delete(&self, id: BotId) -> Result<()> {
         let deleted = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"with slot as materialized (
+            Ok(sqlx::query!(
+                r#"with slot as materialized (
                         select *
                         from bot_slots
                         where bot_id = $1
@@ -348,11 +353,11 @@ impl Farm {
                         (select count(*) from deleted) as "deleted!",
                         (select holder from held) as holder,
                         (select expires_at from held) as expires_at"#,
-                    id.as_uuid(),
-                )
-                .fetch_one(&pool)
-                .await?)
-            })?;
+                id.as_uuid(),
+            )
+            .fetch_one(&pool)
+            .await?)
+        })?;
         if deleted.found == 0 {
             return Err(FarmError::NoSuchBot { id }.into());
         }

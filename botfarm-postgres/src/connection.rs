@@ -238,18 +238,25 @@ pub(crate) async fn writable(hosts: &[PgConnectOptions], patience: Duration) -> 
         match tokio::time::timeout(patience, probe).await {
             Ok(Ok(false)) => return Ok(host.clone()),
             Ok(Ok(true)) => {
-                why = Error::Unreachable { detail: "the database is a standby, which takes no writes".into(), source: None };
+                why = Error::Unreachable {
+                    detail: "the database is a standby, which takes no writes".into(),
+                    source: None,
+                };
             }
             Ok(Err(error)) => {
                 why = match Error::from(error) {
-                    error if error.lost_connection() => {
-                        Error::Unreachable { detail: "the database cannot be reached".into(), source: Some(error.into()) }
-                    }
+                    error if error.lost_connection() => Error::Unreachable {
+                        detail: "the database cannot be reached".into(),
+                        source: Some(error.into()),
+                    },
                     error => error,
                 };
             }
             Err(_) => {
-                why = Error::Unreachable { detail: format!("the database did not answer within {patience:?}"), source: None };
+                why = Error::Unreachable {
+                    detail: format!("the database did not answer within {patience:?}"),
+                    source: None,
+                };
             }
         }
     }

@@ -10,8 +10,8 @@ impl Farm {
         let limit = page.checked_limit()?;
         let before = page.cursor.as_ref().map(Cursor::fence).transpose()?.map_or(i64::MAX, |fence| fence.0);
         let rows = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"select
+            Ok(sqlx::query!(
+                r#"select
                         fence as "fence!",
                         holder as "holder!",
                         note,
@@ -39,21 +39,18 @@ impl Farm {
                     )
                     order by 1 desc
                     limit $3"#,
-                    bot.as_uuid(),
-                    before,
-                    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?;
+                bot.as_uuid(),
+                before,
+                i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?;
         let exists = repeat!(self.database, |pool| {
-                Ok(sqlx::query_scalar!(
-                    r#"select exists (select from bots where id = $1) as "exists!""#,
-                    bot.as_uuid()
-                )
+            Ok(sqlx::query_scalar!(r#"select exists (select from bots where id = $1) as "exists!""#, bot.as_uuid())
                 .fetch_one(&pool)
                 .await?)
-            })?;
+        })?;
         if !exists {
             return Err(FarmError::NoSuchBot { id: bot }.into());
         }

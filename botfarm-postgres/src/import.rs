@@ -136,9 +136,10 @@ impl Farm {
             let id = BotId::from(row.id);
             if row.held {
                 let holder = row.holder.unwrap_or_default();
-                for (moves, field) in
-                    [(row.project_id != bot.project.as_uuid(), "project_id"), (row.domain != bot.domain.as_str(), "domain")]
-                {
+                for (moves, field) in [
+                    (row.project_id != bot.project.as_uuid(), "project_id"),
+                    (row.domain != bot.domain.as_str(), "domain"),
+                ] {
                     if moves {
                         let detail = format!("cannot change while the bot is held by {holder}");
                         faults.push((number, Fault::new(format!("/{number}/{field}"), detail)));

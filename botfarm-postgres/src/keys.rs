@@ -1,9 +1,6 @@
 //! The farm's key: found out at start when it is wrong, and replaced while the farm is in use.
 
-use botfarm_core::{
-    BotId, Error as FarmError,
-    KeyError, Keyring,
-};
+use botfarm_core::{BotId, Error as FarmError, KeyError, Keyring};
 use uuid::Uuid;
 
 use crate::connection::repeat;
@@ -19,8 +16,8 @@ const BATCH: i64 = 500;
 /// Refuses a key that is not the farm's, before it seals anything. The first key that a farm sees becomes its own.
 pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<()> {
     let sealed = repeat!(database, |pool| {
-            Ok(sqlx::query_scalar!(
-                r#"with first as (
+        Ok(sqlx::query_scalar!(
+            r#"with first as (
                     insert into key_check (sealed)
                     values ($1)
                     on conflict do nothing
@@ -30,11 +27,11 @@ pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<()> 
                 union all
                 select sealed from key_check
                 limit 1"#,
-                keyring.seal_check(),
-            )
-            .fetch_optional(&pool)
-            .await?)
-        })?;
+            keyring.seal_check(),
+        )
+        .fetch_optional(&pool)
+        .await?)
+    })?;
     // None: another process was first, by a moment.
     let sealed = match sealed {
         Some(sealed) => sealed,
@@ -57,10 +54,10 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
     let mut after = Uuid::nil();
     loop {
         let rows = repeat!(farm.database, |pool| {
-                Ok(sqlx::query!("select id, sealed from bots where id > $1 order by id limit $2", after, BATCH)
-                    .fetch_all(&pool)
-                    .await?)
-            })?;
+            Ok(sqlx::query!("select id, sealed from bots where id > $1 order by id limit $2", after, BATCH)
+                .fetch_all(&pool)
+                .await?)
+        })?;
         let Some(last) = rows.last() else { break };
         after = last.id;
         let (mut ids, mut old, mut new) = (Vec::new(), Vec::new(), Vec::new());
@@ -75,25 +72,25 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
             old.push(row.sealed);
         }
         resealed += repeat!(farm.database, |pool| {
-                Ok(sqlx::query!(
-                    "update bots b
+            Ok(sqlx::query!(
+                "update bots b
                     set sealed = n.new
                     from unnest($1::uuid[], $2::bytea[], $3::bytea[]) n (id, old, new)
                     where b.id = n.id
                         -- Unless the password was changed meanwhile: then it was sealed under the current key.
                         and b.sealed = n.old",
-                    &ids,
-                    &old,
-                    &new,
-                )
-                .execute(&pool)
-                .await?
-                .rows_affected())
-            })?;
+                &ids,
+                &old,
+                &new,
+            )
+            .execute(&pool)
+            .await?
+            .rows_affected())
+        })?;
     }
     repeat!(farm.database, |pool| {
-            sqlx::query!("update key_check set sealed = $1", farm.keyring.seal_check()).execute(&pool).await?;
-            Ok(())
-        })?;
+        sqlx::query!("update key_check set sealed = $1", farm.keyring.seal_check()).execute(&pool).await?;
+        Ok(())
+    })?;
     Ok(resealed)
 }

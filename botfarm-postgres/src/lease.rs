@@ -90,8 +90,8 @@ impl<'a> End<'a> {
 impl Farm {
     pub(crate) async fn status(&self, id: LeaseId) -> Result<LeaseStatus> {
         let rows = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"select
+            Ok(sqlx::query!(
+                r#"select
                         expires_at > clock_timestamp() as "live!",
                         fingerprint,
                         'expired' as "reason!",
@@ -107,11 +107,11 @@ impl Farm {
                     where lease_id = $1
                     order by 1 desc
                     limit 1"#,
-                    id.as_uuid(),
-                )
-                .fetch_optional(&pool)
-                .await?)
-            })?;
+                id.as_uuid(),
+            )
+            .fetch_optional(&pool)
+            .await?)
+        })?;
         let Some(row) = rows else { return Ok(LeaseStatus::Unknown) };
         if row.live {
             return Ok(LeaseStatus::Live { fingerprint: rows::fingerprint(row.fingerprint.as_deref()) });
@@ -136,19 +136,19 @@ impl Farm {
 
     pub(crate) async fn lookup(&self, id: LeaseId) -> Result<Lease> {
         let rows = repeat!(self.database, |pool| {
-                Ok(lease_rows!(
-                    "with changed as (
+            Ok(lease_rows!(
+                "with changed as (
                         select *
                         from bot_slots
                         where lease_id = $1
                             and expires_at > clock_timestamp()
                             and not offered
                     )",
-                    id.as_uuid(),
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?;
+                id.as_uuid(),
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?;
         match rows::lease(id, rows, &self.keyring)? {
             Some(lease) => Ok(lease),
             None => Err(self.ended(id).await?.into()),
@@ -158,8 +158,8 @@ impl Farm {
     pub(crate) async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
         let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?.map(interval);
         let rows = repeat!(self.database, |pool| {
-                Ok(lease_rows!(
-                    "with held as materialized (
+            Ok(lease_rows!(
+                "with held as materialized (
                         select bot_id
                         from bot_slots
                         where lease_id = $1
@@ -179,13 +179,13 @@ impl Farm {
                         where s.bot_id = h.bot_id
                         returning s.*
                     )",
-                    id.as_uuid(),
-                    ttl.clone() as _,
-                    interval(self.policy.cooling),
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?;
+                id.as_uuid(),
+                ttl.clone() as _,
+                interval(self.policy.cooling),
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?;
         match rows::lease(id, rows, &self.keyring)? {
             Some(lease) => Ok(lease),
             None => Err(self.ended(id).await?.into()),
@@ -251,7 +251,7 @@ impl Farm {
     /// The lease that holds a bot, its owner and its holder.
     async fn holding(&self, bot: BotId) -> Result<Option<(LeaseId, Option<String>, Holder)>> {
         let row = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
+            Ok(sqlx::query!(
                     r#"select lease_id, owner, holder, coalesce(expires_at > clock_timestamp() and not offered, false) as "held!"
                     from bot_slots
                     where bot_id = $1"#,
@@ -259,7 +259,7 @@ impl Farm {
                 )
                 .fetch_optional(&pool)
                 .await?)
-            })?;
+        })?;
         let Some(row) = row else { return Err(FarmError::NoSuchBot { id: bot }.into()) };
         match (row.held, row.lease_id, row.holder) {
             (true, Some(id), Some(holder)) => Ok(Some((id.into(), row.owner, rows::text(&holder)?))),
@@ -270,8 +270,8 @@ impl Farm {
     /// Ends a lease in force; false when it is not.
     async fn end(&self, id: LeaseId, end: &End<'_>) -> Result<bool> {
         let row = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"with held as materialized (
+            Ok(sqlx::query!(
+                r#"with held as materialized (
                         select *
                         from bot_slots
                         where lease_id = $1
@@ -301,17 +301,17 @@ impl Farm {
                     select
                         (select count(*) from freed) as "freed!",
                         exists (select from waiters where not granted) as "waiters!""#,
-                    id.as_uuid(),
-                    interval(end.rest),
-                    end.condition(),
-                    end.reason.as_str(),
-                    end.outcome.map(Outcome::as_str),
-                    end.by.map(|by| by.as_str()),
-                    end.note,
-                )
-                .fetch_one(&pool)
-                .await?)
-            })?;
+                id.as_uuid(),
+                interval(end.rest),
+                end.condition(),
+                end.reason.as_str(),
+                end.outcome.map(Outcome::as_str),
+                end.by.map(|by| by.as_str()),
+                end.note,
+            )
+            .fetch_one(&pool)
+            .await?)
+        })?;
         if row.freed > 0 && row.waiters {
             self.queue.want_pass();
         }
@@ -322,8 +322,8 @@ impl Farm {
         let limit = page.checked_limit()?;
         let after = page.cursor.as_ref().map(Cursor::bot).transpose()?.map(|bot| bot.as_uuid());
         let mut rows = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"with live as (
+            Ok(sqlx::query!(
+                r#"with live as (
                         select
                             lease_id,
                             -- The least of its bots: uuids have no min().
@@ -362,14 +362,14 @@ impl Farm {
                     join bots b on b.id = s.bot_id
                     join pools p on p.id = b.pool_id
                     order by g.first_bot, s.ord"#,
-                    after,
-                    i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?
-            .into_iter()
-            .peekable();
+                after,
+                i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?
+        .into_iter()
+        .peekable();
         let mut leases: Vec<(Uuid, ActiveLease)> = Vec::new();
         while let Some(row) = rows.next() {
             let bot = BotRow {
@@ -409,4 +409,3 @@ impl Farm {
         Ok(page.map(|(_, lease)| lease))
     }
 }
-

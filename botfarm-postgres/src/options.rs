@@ -116,7 +116,9 @@ impl PostgresOptions {
 
 /// The options of each host of a URL that may name several.
 fn hosts(url: &str) -> Result<Vec<PgConnectOptions>> {
-    let bad = |detail: &str| Error::invalid("/farm", format!("{detail}; a farm on Postgres is postgres://user@host/database"));
+    let bad = |detail: &str| {
+        Error::invalid("/farm", format!("{detail}; a farm on Postgres is postgres://user@host/database"))
+    };
     let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("is not a URL"))?;
     if !matches!(scheme, "postgres" | "postgresql") {
         return Err(bad("is not a postgres:// URL"));

@@ -16,9 +16,7 @@ use std::{
 
 use botfarm_core::LeaseId;
 use parking_lot::Mutex;
-use sqlx::{
-        postgres::{PgListener, PgPoolOptions},
-};
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use tokio::{
     sync::{Notify, futures::Notified, watch},
     time::{Instant, sleep, timeout},
@@ -262,7 +260,10 @@ async fn listen(weak: &Weak<Farm>, hosts: &[sqlx::postgres::PgConnectOptions], c
                     }
                     if !heard {
                         // Half-open: what is sent does not come.
-                        return Err(Error::Unreachable { detail: "the listener does not hear itself".into(), source: None });
+                        return Err(Error::Unreachable {
+                            detail: "the listener does not hear itself".into(),
+                            source: None,
+                        });
                     }
                     heard = false;
                     farm.notify(&[farm.process]).await?;
@@ -281,14 +282,14 @@ impl Farm {
     /// One pass over the queue.
     async fn serve_queue(&self) -> Result<()> {
         let granted = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"select granted_lease as "lease!", granted_process as "process!" from botfarm_match($1, $2)"#,
-                    interval(OFFER),
-                    MOST,
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?;
+            Ok(sqlx::query!(
+                r#"select granted_lease as "lease!", granted_process as "process!" from botfarm_match($1, $2)"#,
+                interval(OFFER),
+                MOST,
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?;
         if granted.len() >= usize::try_from(MOST).unwrap_or(usize::MAX) {
             self.queue.poke.notify_one();
         }
@@ -310,20 +311,20 @@ impl Farm {
     async fn notify(&self, processes: &[Uuid]) -> Result<()> {
         let channels: Vec<String> = processes.iter().map(|process| channel(*process)).collect();
         repeat!(self.database, |pool| {
-                // Never within a transaction that frees a bot: the commit of a notification locks the whole server.
-                sqlx::query!("select pg_notify(channel, '') from unnest($1::text[]) channel", &channels)
-                    .fetch_all(&pool)
-                    .await?;
-                Ok(())
-            })
+            // Never within a transaction that frees a bot: the commit of a notification locks the whole server.
+            sqlx::query!("select pg_notify(channel, '') from unnest($1::text[]) channel", &channels)
+                .fetch_all(&pool)
+                .await?;
+            Ok(())
+        })
     }
 
     async fn wake_granted(&self) -> Result<()> {
         let granted = repeat!(self.database, |pool| {
-                Ok(sqlx::query_scalar!("select lease_id from waiters where process = $1 and granted", self.process)
-                    .fetch_all(&pool)
-                    .await?)
-            })?;
+            Ok(sqlx::query_scalar!("select lease_id from waiters where process = $1 and granted", self.process)
+                .fetch_all(&pool)
+                .await?)
+        })?;
         for id in granted {
             self.queue.wake(id.into());
         }
@@ -333,8 +334,8 @@ impl Farm {
     /// Keeps the waiters of this process alive. Wakes those whose row has gone: they look what became of it.
     async fn heartbeat(&self, waiting: &[Uuid]) -> Result<()> {
         let alive: HashSet<Uuid> = repeat!(self.database, |pool| {
-                Ok(sqlx::query_scalar!(
-                    "with mine as materialized (
+            Ok(sqlx::query_scalar!(
+                "with mine as materialized (
                         select lease_id
                         from waiters
                         where lease_id = any($1)
@@ -351,16 +352,16 @@ impl Farm {
                     from mine m
                     where w.lease_id = m.lease_id
                     returning w.lease_id",
-                    waiting,
-                    self.process,
-                    interval(ALIVE),
-                    interval(self.policy.place_kept),
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?
-            .into_iter()
-            .collect();
+                waiting,
+                self.process,
+                interval(ALIVE),
+                interval(self.policy.place_kept),
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?
+        .into_iter()
+        .collect();
         for id in waiting {
             if !alive.contains(id) {
                 self.queue.wake((*id).into());
@@ -372,8 +373,8 @@ impl Farm {
     /// Registers this life of the server, so that its expired leases may be taken over after the grace.
     pub(crate) async fn notice_epoch(&self) -> Result<()> {
         repeat!(self.database, |pool| {
-                sqlx::query!(
-                    "insert into epochs (timeline, started_at, takeover_after)
+            sqlx::query!(
+                "insert into epochs (timeline, started_at, takeover_after)
                     select botfarm_timeline(), pg_postmaster_start_time(), now() + $1
                     where not exists (
                         select from epochs
@@ -381,11 +382,11 @@ impl Farm {
                             and started_at = pg_postmaster_start_time()
                     )
                     on conflict do nothing",
-                    interval(self.takeover_grace),
-                )
-                .execute(&pool)
-                .await?;
-                Ok(())
-            })
+                interval(self.takeover_grace),
+            )
+            .execute(&pool)
+            .await?;
+            Ok(())
+        })
     }
 }

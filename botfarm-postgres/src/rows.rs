@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use botfarm_core::{
-    Bot, EndReason, Fence, Fingerprint, Holding, Labels, Lease, LeaseId, LeasedBot,
-    Outcome, Timestamp, Keyring,
+    Bot, EndReason, Fence, Fingerprint, Holding, Keyring, Labels, Lease, LeaseId, LeasedBot, Outcome, Timestamp,
 };
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;

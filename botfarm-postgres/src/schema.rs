@@ -35,9 +35,9 @@ pub(crate) async fn migrate(options: &PostgresOptions) -> Result<usize> {
 /// Refuses a schema that lacks migrations.
 pub(crate) async fn check(database: &Database) -> Result<()> {
     let pending = repeat!(database, |pool| {
-            let mut connection = pool.acquire().await?;
-            pending(&mut connection).await
-        })?;
+        let mut connection = pool.acquire().await?;
+        pending(&mut connection).await
+    })?;
     if pending.is_empty() {
         return Ok(());
     }

@@ -8,8 +8,8 @@ use crate::{error::Result, farm::Farm, rows};
 impl Farm {
     pub(crate) async fn stats(&self) -> Result<Stats> {
         let rows = repeat!(self.database, |pool| {
-                Ok(sqlx::query!(
-                    r#"with counts as (
+            Ok(sqlx::query!(
+                r#"with counts as (
                         select
                             pool_id,
                             count(*) as total,
@@ -33,17 +33,17 @@ impl Farm {
                         c.broken as "broken!"
                     from counts c
                     join pools p on p.id = c.pool_id"#
-                )
-                .fetch_all(&pool)
-                .await?)
-            })?;
+            )
+            .fetch_all(&pool)
+            .await?)
+        })?;
         let waiting = repeat!(self.database, |pool| {
-                Ok(sqlx::query_scalar!(
-                    r#"select count(*) as "waiting!" from waiters where parked and not granted and alive_until > now()"#
-                )
-                .fetch_one(&pool)
-                .await?)
-            })?;
+            Ok(sqlx::query_scalar!(
+                r#"select count(*) as "waiting!" from waiters where parked and not granted and alive_until > now()"#
+            )
+            .fetch_one(&pool)
+            .await?)
+        })?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
         let mut pools = Vec::with_capacity(rows.len());
         for row in rows {
