@@ -237,7 +237,7 @@ impl Farm {
             let mut ids = selector.id.map(|id| vec![id.as_uuid()]);
             if selector.names_a_bot() {
                 let (id, login) =
-                    (selector.id.map(|id| id.as_uuid()), selector.login.as_ref().map(|login| login.folded()));
+                    (selector.id.map(|id| id.as_uuid()), selector.login.as_ref().map(botfarm_core::Login::folded));
                 let named = repeat!(self.database, |pool| {
                     Ok(sqlx::query_scalar!(
                         "select b.id

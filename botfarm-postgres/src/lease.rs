@@ -128,9 +128,8 @@ impl Farm {
     async fn ended(&self, id: LeaseId) -> Result<FarmError> {
         Ok(match self.status(id).await? {
             LeaseStatus::Lost(lost) => FarmError::LeaseLost(lost),
-            LeaseStatus::Unknown => FarmError::NoSuchLease,
-            // It was granted a moment ago, after the statement that did not find it.
-            LeaseStatus::Live { .. } => FarmError::NoSuchLease,
+            // A live one was granted a moment ago, after the statement that did not find it.
+            LeaseStatus::Unknown | LeaseStatus::Live { .. } => FarmError::NoSuchLease,
         })
     }
 
@@ -204,12 +203,11 @@ impl Farm {
 
     pub(crate) async fn release_bot(&self, bot: BotId, release: &BotRelease) -> Result<()> {
         loop {
-            let (id, owner, holder) = match self.holding(bot).await? {
-                Some(holding) => holding,
-                None => match release.lease {
-                    Some(lease) => return Err(self.not_current(lease).await?.into()),
-                    None => return Ok(()),
-                },
+            let Some((id, owner, holder)) = self.holding(bot).await? else {
+                return match release.lease {
+                    Some(lease) => Err(self.not_current(lease).await?.into()),
+                    None => Ok(()),
+                };
             };
             if let Some(lease) = release.lease.filter(|lease| *lease != id) {
                 return Err(self.not_current(lease).await?.into());
@@ -306,7 +304,7 @@ impl Farm {
                 end.condition(),
                 end.reason.as_str(),
                 end.outcome.map(Outcome::as_str),
-                end.by.map(|by| by.as_str()),
+                end.by.map(Holder::as_str),
                 end.note,
             )
             .fetch_one(&pool)
@@ -321,7 +319,7 @@ impl Farm {
     pub(crate) async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
         let limit = page.checked_limit()?;
         let after = page.cursor.as_ref().map(Cursor::bot).transpose()?.map(|bot| bot.as_uuid());
-        let mut rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |pool| {
             Ok(sqlx::query!(
                 r#"with live as (
                         select
@@ -371,7 +369,7 @@ impl Farm {
         .into_iter()
         .peekable();
         let mut leases: Vec<(Uuid, ActiveLease)> = Vec::new();
-        while let Some(row) = rows.next() {
+        for row in rows {
             let bot = BotRow {
                 id: row.id,
                 login: row.login,

@@ -71,7 +71,7 @@ async fn dump_has_the_logins_and_no_password() {
     let text = String::from_utf8_lossy(&dump.stdout).to_lowercase();
     assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
     assert!(text.contains("bot-2@farm.test"), "the bots are in it");
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
     assert!(!text.contains("hunter2") && !text.contains(&hex(b"hunter2")), "a password is in it");
     assert!(!text.contains(&key.expose_base64().to_lowercase()), "the key is in it");
 }

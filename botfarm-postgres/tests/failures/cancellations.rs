@@ -5,7 +5,7 @@ use std::time::Duration;
 use botfarm_core::{BotFarm, Ending, LeaseRequest, Selector};
 use tokio::{task::JoinSet, time::timeout};
 
-use crate::ground::{Ground, chance, holder, in_time, rounds, until};
+use crate::ground::{Ground, LONG, chance, holder, in_time, rounds, until};
 
 const SESSIONS: &str = "select count(*) from pg_stat_activity \
                         where datname = current_database() and application_name = 'botfarm'";
@@ -54,7 +54,9 @@ async fn wait_that_ends_as_the_grant_comes_leaves_no_idle_bot() {
     for round in 0..rounds(60) {
         let lease =
             in_time("it is free", farm.acquire(ground.ask("holder").wait(Duration::from_secs(5)))).await.unwrap();
-        let by = Duration::from_micros(4_000 + chance(20_000));
+        // The release comes a little before the wait ends.
+        let release = Duration::from_micros(chance(20_000));
+        let by = release + Duration::from_micros(chance(4_000));
         let waiter = {
             let (other, request) = (other.clone(), ground.ask("waiter"));
             tokio::spawn(async move {
@@ -63,11 +65,11 @@ async fn wait_that_ends_as_the_grant_comes_leaves_no_idle_bot() {
                     other.acquire(request.wait(by)).await.ok()
                 } else {
                     // The caller ends it.
-                    timeout(by, other.acquire(request.wait(Duration::from_secs(60)))).await.ok().and_then(Result::ok)
+                    timeout(by, other.acquire(request.wait(LONG))).await.ok().and_then(Result::ok)
                 }
             })
         };
-        tokio::time::sleep(by - Duration::from_micros(chance(4_000))).await;
+        tokio::time::sleep(release).await;
         farm.release(lease.id, Ending::clean()).await.unwrap();
         match in_time("the waiter is answered", waiter).await.unwrap() {
             Some(lease) => {

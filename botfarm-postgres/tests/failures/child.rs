@@ -43,7 +43,7 @@ impl Child {
     }
 
     /// What the helper says next after this word.
-    pub(crate) async fn says(&mut self, word: &str) -> String {
+    pub(crate) fn says(&mut self, word: &str) -> String {
         tokio::task::block_in_place(|| {
             loop {
                 let line = self.output.next().expect("the helper ended early").unwrap();

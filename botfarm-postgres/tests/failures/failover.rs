@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     ground::{Ground, LONG, hand_outs, holder, in_time, labels, refusal, until},
-    restarts::{HEALED, options, work},
+    restarts::{HEALED, hasty, work},
 };
 
 /// Two seconds behind, as an asynchronous replica may be: some leases are lost with the primary. Whoever gets such a bot
@@ -28,7 +28,7 @@ async fn promoted_replica_is_found_and_its_fences_are_larger() {
     let database = ground.database.name();
     let (one, other) = (primary.address(), standby.address());
     let url = format!("postgres://postgres@{one},{other}/{database}?target_session_attrs=read-write&sslmode=disable");
-    let farms = [ground.open(options(&ground, &url)).await, ground.open(options(&ground, &url)).await];
+    let farms = [ground.open(hasty(&url)).await, ground.open(hasty(&url)).await];
     let bots = ground.bots(&farms[0], 2).await;
     // More than are in use at a time: one whose release the replica has not heard of stays held there until it expires.
     let work_bots = labels("for", "work");
@@ -111,7 +111,7 @@ async fn expired_leases_are_left_alone_for_a_while_after_a_promotion() {
     let standby = Cluster::standby_of(primary.address(), &[("wal_receiver_status_interval", "1s")]).await;
     let (one, other, database) = (primary.address(), standby.address(), ground.database.name());
     let url = format!("postgres://postgres@{one},{other}/{database}?sslmode=disable");
-    let farm = ground.open(options(&ground, &url).takeover_grace(GRACE)).await;
+    let farm = ground.open(hasty(&url).takeover_grace(GRACE)).await;
     let bot = ground.bot(&farm).await;
     let expired = farm.acquire(ground.ask("holder").ttl(Duration::from_secs(1))).await.unwrap();
     let replica = standby.server().url(database);
@@ -135,4 +135,37 @@ async fn expired_leases_are_left_alone_for_a_while_after_a_promotion() {
     .await;
     assert!(promoted.elapsed() >= GRACE, "{:?}", promoted.elapsed());
     assert!(next.bot().fence > expired.bot().fence);
+}
+
+/// A replica that the primary waits for has every lease that anybody was told of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn synchronous_replica_has_every_lease() {
+    let primary = Cluster::start(&[]).await;
+    let ground = Ground::on(primary.server()).await;
+    let standby = Cluster::standby_of(primary.address(), &[]).await;
+    ground.run("alter system set synchronous_standby_names = 'any 1 (*)'").await;
+    ground.run("select pg_reload_conf()").await;
+    until("the primary waits for the replica", async || {
+        ground.value::<i64>("select count(*) from pg_stat_replication where sync_state = 'quorum'").await == 1
+    })
+    .await;
+    let (one, other, database) = (primary.address(), standby.address(), ground.database.name());
+    let url = format!("postgres://postgres@{one},{other}/{database}?target_session_attrs=read-write&sslmode=disable");
+    let farms = [ground.open(hasty(&url)).await, ground.open(hasty(&url)).await];
+    ground.bots(&farms[0], 40).await;
+    let mut leases = Vec::new();
+    for index in 0..40 {
+        leases.push(farms[index % 2].acquire(ground.ask("holder")).await.unwrap());
+    }
+    for lease in leases.drain(..10) {
+        farms[0].release(lease.id, Ending::clean()).await.unwrap();
+    }
+    primary.kill().await;
+    standby.promote().await;
+    until("the farm has found it", async || farms[0].check().await.is_ok()).await;
+    for lease in &leases {
+        assert_eq!(hand_outs(&farms[0].renew(lease.id, None).await.unwrap()), hand_outs(lease));
+    }
+    let free = farms[1].stats().await.unwrap().pools.iter().map(|pool| pool.free).sum::<u64>();
+    assert_eq!(free, 10, "what was given back is free");
 }

@@ -17,7 +17,7 @@ use botfarm_postgres::{
 use sqlx::{AssertSqlSafe, Connection, Decode, PgConnection, Postgres, Type};
 
 /// No test waits so long, unless what it waits for does not come.
-pub(crate) const FOREVER: Duration = Duration::from_secs(60);
+pub(crate) const FOREVER: Duration = Duration::from_mins(1);
 
 /// How long waiters are ready to wait: longer than the tests.
 pub(crate) const LONG: Duration = Duration::from_mins(2);
@@ -49,16 +49,6 @@ impl Ground {
         Self { database, key: MasterKey::generate(), project: ProjectId::new() }
     }
 
-    /// For a machine that is busy with other things, and a few connections for each of many farms.
-    pub(crate) fn options(&self, url: &str) -> PostgresOptions {
-        PostgresOptions::new(url)
-            .unwrap()
-            .policy(conformance::policy())
-            .max_connections(4)
-            .connect_timeout(Duration::from_secs(30))
-            .statement_timeout(Duration::from_secs(30))
-    }
-
     /// Another process of the farm.
     pub(crate) async fn farm(&self) -> PostgresFarm {
         self.farm_at(&self.database.url()).await
@@ -66,11 +56,11 @@ impl Ground {
 
     /// Another process, which reaches the database by this URL.
     pub(crate) async fn farm_at(&self, url: &str) -> PostgresFarm {
-        self.open(self.options(url)).await
+        self.open(options(url)).await
     }
 
     pub(crate) async fn farm_with(&self, policy: LeasePolicy) -> PostgresFarm {
-        self.open(self.options(&self.database.url()).policy(policy)).await
+        self.open(options(&self.database.url()).policy(policy)).await
     }
 
     pub(crate) async fn open(&self, options: PostgresOptions) -> PostgresFarm {
@@ -167,6 +157,16 @@ impl Ground {
             .await;
         assert_eq!(faults, 0, "hand-outs overlap");
     }
+}
+
+/// For a machine that is busy with other things, and a few connections for each of many farms.
+pub(crate) fn options(url: &str) -> PostgresOptions {
+    PostgresOptions::new(url)
+        .unwrap()
+        .policy(conformance::policy())
+        .max_connections(4)
+        .connect_timeout(Duration::from_secs(30))
+        .statement_timeout(Duration::from_secs(30))
 }
 
 pub(crate) fn holder(name: &str) -> Holder {

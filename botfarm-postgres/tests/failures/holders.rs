@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use botfarm_core::{BotFarm, EndReason, Ending, LeaseRequest, conformance};
+use botfarm_core::{BotFarm, EndReason, Ending, LeaseRequest, PageRequest, conformance};
 use rustix::process::Signal;
 
 use crate::{
@@ -18,7 +18,7 @@ async fn killed_holder_loses_the_bot_at_its_ttl_and_a_waiter_gets_it() {
     let farm = ground.farm().await;
     let bot = ground.bot(&farm).await;
     let mut child = Child::start("holders::helper_keeps_a_lease", &ground);
-    let fence: i64 = child.says("held").await.parse().unwrap();
+    let fence: i64 = child.says("held").parse().unwrap();
     // It lives for longer than a TTL, since it is renewed.
     let mut last = None;
     until("it is renewed", async || {
@@ -32,7 +32,7 @@ async fn killed_holder_loses_the_bot_at_its_ttl_and_a_waiter_gets_it() {
     let lease = in_time("a waiter gets it", farm.acquire(ground.ask("waiter").wait(LONG))).await.unwrap();
     assert_eq!(lease.bot().fence.0, fence + 1);
 
-    let history = farm.history(bot.id, &Default::default()).await.unwrap().items;
+    let history = farm.history(bot.id, &PageRequest::default()).await.unwrap().items;
     let dead = &history[1];
     let end = dead.end.as_ref().unwrap();
     assert_eq!((dead.holder.as_str(), end.reason, end.outcome), ("child", EndReason::Expired, None));
@@ -47,14 +47,14 @@ async fn stalled_holder_finds_its_lease_lost_and_disturbs_nobody() {
     let farm = ground.farm().await;
     ground.bot(&farm).await;
     let mut child = Child::start("holders::helper_holds_a_lease", &ground);
-    let fence: i64 = child.says("held").await.parse().unwrap();
+    let fence: i64 = child.says("held").parse().unwrap();
     child.signal(Signal::STOP);
     let lease = in_time("a waiter gets it", farm.acquire(ground.ask("waiter").wait(LONG))).await.unwrap();
     assert!(lease.bot().fence.0 > fence, "who compares fences refuses the old holder");
     child.signal(Signal::CONT);
     child.tell("go on");
-    assert_eq!(child.says("renewal").await, "expired");
-    assert_eq!(child.says("release").await, "expired");
+    assert_eq!(child.says("renewal"), "expired");
+    assert_eq!(child.says("release"), "expired");
     let untouched = farm.lookup(lease.id).await.unwrap();
     assert_eq!((untouched.bot().fence, untouched.expires_at), (lease.bot().fence, lease.expires_at));
     ground.assert_sound().await;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use botfarm_core::{BotFarm, Ending};
 use botfarm_postgres::testing::{Direction, Proxy};
 
-use crate::ground::{Ground, LONG, in_time, until};
+use crate::ground::{Ground, LONG, in_time, options, until};
 
 const LISTENERS: &str = "select coalesce(array_agg(pid order by pid), '{}') from pg_stat_activity \
                          where datname = current_database() and query ilike 'listen %'";
@@ -49,8 +49,8 @@ async fn half_open_listener_is_replaced_and_its_waiters_are_served_meanwhile() {
     let farm = ground.farm().await;
     ground.bot(&farm).await;
     let proxy = Proxy::to(&ground.database.url()).await;
-    let options = ground.options(&ground.database.url()).listen_url(&proxy.url()).unwrap();
-    let other = ground.open(options).await;
+    let reach = options(&ground.database.url()).listen_url(&proxy.url()).unwrap();
+    let other = ground.open(reach).await;
     until("both listen", async || listeners(&ground).await.len() == 2).await;
     let before = listeners(&ground).await;
     let lease = farm.acquire(ground.ask("holder")).await.unwrap();

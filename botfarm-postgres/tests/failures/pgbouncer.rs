@@ -16,11 +16,13 @@ use botfarm_postgres::{
 };
 use tokio::sync::Mutex;
 
-use crate::ground::{Ground, LONG, in_time, until};
+use crate::ground::{Ground, LONG, in_time, options, until};
 
 /// Two farms behind one pgbouncer, without notifications: one that listens nowhere looks often.
 #[derive(Clone)]
-struct Farms(Arc<(Vec<PostgresFarm>, Option<Pgbouncer>, Database)>);
+struct Farms(Arc<Shared>);
+
+type Shared = (Vec<PostgresFarm>, Option<Pgbouncer>, Database);
 
 impl Fixture for Farms {
     fn handles(&self) -> Vec<Arc<dyn BotFarm>> {
@@ -29,7 +31,7 @@ impl Fixture for Farms {
 }
 
 async fn pooled() -> Farms {
-    static SHARED: Mutex<Weak<(Vec<PostgresFarm>, Option<Pgbouncer>, Database)>> = Mutex::const_new(Weak::new());
+    static SHARED: Mutex<Weak<Shared>> = Mutex::const_new(Weak::new());
     let mut shared = SHARED.lock().await;
     if let Some(farms) = shared.upgrade() {
         return Farms(farms);
@@ -73,8 +75,8 @@ async fn notifications_come_past_the_pooler() {
         Err(missing) => return eprintln!("not tested: {missing}"),
     };
     let pooled = bouncer.url(ground.database.name());
-    let options = ground.options(&pooled).listen_url(&ground.database.url()).unwrap();
-    let [farm, other] = [ground.open(options.clone()).await, ground.open(options).await];
+    let reach = options(&pooled).listen_url(&ground.database.url()).unwrap();
+    let [farm, other] = [ground.open(reach.clone()).await, ground.open(reach).await];
     until("both listen", async || {
         ground
             .value::<i64>(

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     child::{Child, inside, told},
-    ground::{Ground, LONG, holder, in_time, labels, refusal, rounds},
+    ground::{Ground, LONG, holder, in_time, labels, options, refusal, rounds},
 };
 
 /// Waiters of many processes are served in the order of their tickets, whoever else asks meanwhile.
@@ -25,7 +25,7 @@ async fn waiters_of_eight_processes_are_served_in_order_and_nobody_barges_in() {
     let ground = Ground::new().await;
     let mut farms = Vec::new();
     for _ in 0..8 {
-        farms.push(ground.open(ground.options(&ground.database.url()).max_connections(2)).await);
+        farms.push(ground.open(options(&ground.database.url()).max_connections(2)).await);
     }
     let bot = ground.bot(&farms[0]).await;
     let first = farms[0].acquire(ground.ask("holder")).await.unwrap();
@@ -45,8 +45,8 @@ async fn waiters_of_eight_processes_are_served_in_order_and_nobody_barges_in() {
     }
     let done = Arc::new(AtomicBool::new(false));
     let mut barging = JoinSet::new();
-    for index in 0..4 {
-        let (farm, done, selector) = (farms[index].clone(), done.clone(), ground.any());
+    for farm in &farms[..4] {
+        let (farm, done, selector) = (farm.clone(), done.clone(), ground.any());
         barging.spawn(async move {
             while !done.load(Ordering::Relaxed) {
                 match farm.acquire(LeaseRequest::new(holder("barging"), selector.clone())).await {
@@ -82,11 +82,11 @@ async fn those_who_cannot_be_served_hold_up_nobody() {
     ground.bots(&farm, 1).await;
     let held = farm.acquire(ground.ask("holder")).await.unwrap();
 
-    let head = LeaseRequest::new(holder("head"), ground.any().labels(rare)).wait(Duration::from_secs(6));
+    let request = LeaseRequest::new(holder("head"), ground.any().labels(rare)).wait(Duration::from_secs(6));
     let since = Instant::now();
-    let head = tokio::spawn({
+    let first = tokio::spawn({
         let farm = farm.clone();
-        async move { farm.acquire(head).await }
+        async move { farm.acquire(request).await }
     });
     ground.until_waiting(1).await;
     let copied = ground
@@ -117,7 +117,7 @@ async fn those_who_cannot_be_served_hold_up_nobody() {
         plan.iter().find_map(|line| line.strip_prefix("Execution Time: ")?.strip_suffix(" ms")?.parse().ok()).unwrap();
     assert!(took < 200.0, "{plan:#?}");
 
-    assert_eq!(refusal(in_time("the head's wait ends", head).await.unwrap()), "exhausted");
+    assert_eq!(refusal(in_time("its wait ends", first).await.unwrap()), "exhausted");
     assert!(since.elapsed() >= Duration::from_secs(6));
 }
 
@@ -130,7 +130,7 @@ async fn dead_process_with_many_waiters_blocks_nobody_and_a_retry_keeps_its_tick
     ground.bot(&farm).await;
     let held = farm.acquire(ground.ask("holder")).await.unwrap();
     let mut child = Child::start("queue::helper_waits", &ground);
-    let id = LeaseId::from(child.says("first").await.parse::<Uuid>().unwrap());
+    let id = LeaseId::from(child.says("first").parse::<Uuid>().unwrap());
     ground.until_waiting(1).await;
     child.tell(&waiting.to_string());
     ground.until_waiting(1 + waiting).await;

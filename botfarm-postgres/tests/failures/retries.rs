@@ -1,6 +1,6 @@
 //! Answers that are lost, and requests that come twice.
 
-use botfarm_core::{BotFarm, EndReason, Ending, LeaseRequest, Selector};
+use botfarm_core::{BotFarm, BotFilter, EndReason, Ending, LeaseRequest, PageRequest, Selector};
 use botfarm_postgres::testing::{Point, Proxy};
 
 use crate::ground::{Ground, LONG, hand_outs, holder, in_time, loss, refusal, statement};
@@ -14,7 +14,7 @@ async fn acquire_whose_answer_is_lost_has_one_bot() {
     for (name, lost, by_id) in
         [("claim", statement::CLAIM, false), ("enqueue", statement::ENQUEUE, true), ("offer", statement::TAKE_UP, true)]
     {
-        let bot = farm.list(&Default::default(), &Default::default()).await.unwrap().items.remove(0);
+        let bot = farm.list(&BotFilter::default(), &PageRequest::default()).await.unwrap().items.remove(0);
         let selector = if by_id { Selector::bot(bot.id) } else { ground.any() };
         let stop = proxy.cut_at(Point::Reply, lost);
         let request = LeaseRequest::new(holder(name), selector);
@@ -138,7 +138,7 @@ async fn renewal_and_release_whose_answers_are_lost_succeed() {
     let stop = proxy.cut_at(Point::Reply, statement::END);
     in_time("it is asked again", farm.release(lease.id, Ending::dirty())).await.unwrap();
     in_time("the answer was lost", stop.reached()).await;
-    let history = farm.history(bot.id, &Default::default()).await.unwrap().items;
+    let history = farm.history(bot.id, &PageRequest::default()).await.unwrap().items;
     let ends: Vec<_> = history.iter().map(|record| record.end.as_ref().map(|end| end.reason)).collect();
     assert_eq!(ends, [Some(EndReason::Released)]);
     assert_eq!(farm.get(bot.id).await.unwrap().condition, botfarm_core::Condition::Dirty);

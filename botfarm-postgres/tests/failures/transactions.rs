@@ -5,7 +5,7 @@ use std::time::Duration;
 use botfarm_core::{BotFarm, BotFilter, Ending, LeaseRequest, PageRequest, Selector};
 use botfarm_postgres::testing::{Direction, Point, Proxy};
 
-use crate::ground::{Ground, LONG, holder, in_time, refusal};
+use crate::ground::{Ground, LONG, holder, in_time, options, refusal};
 
 /// An import that stands still after it has locked the rows of a bot, on a connection that nobody closes. The others pass
 /// the bot by; the server ends the transaction.
@@ -15,7 +15,7 @@ async fn transaction_whose_client_has_gone_frees_its_bots_in_the_end() {
     let farm = ground.farm().await;
     let [locked, free] = <[_; 2]>::try_from(ground.bots(&farm, 2).await).unwrap();
     let proxy = Proxy::to(&ground.database.url()).await;
-    let dying = ground.open(ground.options(&proxy.url()).statement_timeout(Duration::from_secs(2))).await;
+    let dying = ground.open(options(&proxy.url()).statement_timeout(Duration::from_secs(2))).await;
 
     let stop = proxy.stop_at(Point::Request, "insert into pools");
     let import = tokio::spawn({
@@ -45,7 +45,7 @@ async fn transaction_whose_client_has_gone_frees_its_bots_in_the_end() {
 async fn connections_have_timeouts() {
     let ground = Ground::new().await;
     let proxy = Proxy::to(&ground.database.url()).await;
-    let farm = ground.open(ground.options(&proxy.url()).statement_timeout(Duration::from_millis(7_000))).await;
+    let farm = ground.open(options(&proxy.url()).statement_timeout(Duration::from_secs(7))).await;
     farm.check().await.unwrap();
     let settings: Vec<_> = proxy.statements().into_iter().filter(|it| it.starts_with("set ")).collect();
     assert_eq!(

@@ -81,7 +81,7 @@ async fn history_is_sound_whatever_happens_to_the_clients() {
         Selector::bot(*bot).condition(condition)
     }))
     .await;
-    let all = LeaseRequest::many("the end".parse().unwrap(), selectors).wait(Duration::from_secs(60));
+    let all = LeaseRequest::many("the end".parse().unwrap(), selectors).wait(Duration::from_mins(1));
     let last = farm.acquire(all).await.expect("all bots can be had");
     assert_eq!(last.bots.len(), BOTS);
 
