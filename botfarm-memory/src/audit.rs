@@ -57,8 +57,7 @@ impl State {
     fn audit_leases(&self, slots: &[Slot]) {
         let mut timers = BTreeSet::new();
         let mut held = BTreeSet::new();
-        for (key, lease) in self.leases.after(None) {
-            assert_eq!(lease.bots.iter().map(|(_, id)| *id).min(), Some(key));
+        for lease in self.leases.live.values() {
             timers.insert(lease.ends);
             for &(slot, id) in &lease.bots {
                 assert_eq!(self.bots[slot].bot.id, id);

@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, ImportReport, Lease, LeaseId,
-    LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats,
+    LeasePolicy, LeaseRecord, LeaseRequest, Login, NewBot, Page, PageRequest, Result, Revocation, Stats,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::{operators::Staff, place::Place, queue::Answer, state::State};
+use crate::{bots::Slot, operators::Staff, place::Place, queue::Answer, state::State};
 
 /// A farm that keeps everything in memory, and nothing across restarts.
 ///
@@ -54,6 +54,23 @@ impl MemoryFarm {
         let farm = Self::new();
         farm.0.turn(|state| state.import(bots.into_iter().collect(), false))?;
         Ok(farm)
+    }
+
+    /// A page of what is shown of the bots in their order, or of those with a login. Many are looked at in many turns.
+    async fn page<T: Send>(
+        &self,
+        page: &PageRequest,
+        login: Option<&Login>,
+        show: impl Fn(&State, Slot) -> Option<T> + Send + Sync,
+    ) -> Result<Page<T>> {
+        let limit = page.checked_limit()?;
+        let mut after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
+        let mut items = Vec::new();
+        while let Some(id) = self.0.turn(|state| state.list(login, after, limit, &mut items, &show)) {
+            after = Some(id);
+            tokio::task::yield_now().await;
+        }
+        Ok(Page::of(items, limit, |(id, _)| Cursor::after_bot(*id)).map(|(_, item)| item))
     }
 }
 
@@ -109,14 +126,7 @@ impl BotFarm for MemoryFarm {
     }
 
     async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>> {
-        let limit = page.checked_limit()?;
-        let mut after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
-        let mut items = Vec::new();
-        while let Some(id) = self.0.turn(|state| state.list(filter, after, limit, &mut items)) {
-            after = Some(id);
-            tokio::task::yield_now().await;
-        }
-        Ok(Page::of(items, limit, |bot| Cursor::after_bot(bot.id)))
+        self.page(page, filter.login.as_ref(), |state, slot| state.filtered(filter, slot)).await
     }
 
     async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
@@ -157,7 +167,7 @@ impl BotFarm for MemoryFarm {
     }
 
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
-        self.0.turn(|state| state.leases(page))
+        self.page(page, None, State::active_lease).await
     }
 
     async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {

@@ -1,11 +1,6 @@
 //! The leases in force, and those that have ended.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    ops::Bound,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use botfarm_core::{
     Bot, BotId, EndReason, Error, Fence, Fingerprint, Holder, Holding, JobUrl, Lease, LeaseEnd, LeaseId, LeaseRecord,
@@ -67,11 +62,6 @@ impl Held {
             remaining: clock.now.until(self.ends.at),
             bots,
         }
-    }
-
-    /// What it is listed by: the least id of its bots.
-    fn key(&self) -> Option<BotId> {
-        self.bots.iter().map(|(_, id)| *id).min()
     }
 }
 
@@ -140,9 +130,7 @@ impl Past {
 /// The leases in force, and the latest of those that have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
-    live: HashMap<LeaseId, Box<Held>>,
-    /// Those in force, by the least id of their bots.
-    listed: BTreeMap<BotId, LeaseId>,
+    pub(crate) live: HashMap<LeaseId, Box<Held>>,
     ended: HashMap<LeaseId, Ended>,
     /// Those that have ended, oldest first.
     order: VecDeque<LeaseId>,
@@ -165,20 +153,12 @@ impl Leases {
 
     /// Keeps a new lease.
     pub(crate) fn insert(&mut self, held: Held) {
-        let id = held.request.id;
-        if let Some(key) = held.key() {
-            self.listed.insert(key, id);
-        }
-        self.live.insert(id, Box::new(held));
+        self.live.insert(held.request.id, Box::new(held));
     }
 
     /// Takes a lease out of those in force.
     pub(crate) fn take(&mut self, id: LeaseId) -> Option<Box<Held>> {
-        let held = self.live.remove(&id)?;
-        if let Some(key) = held.key() {
-            self.listed.remove(&key);
-        }
-        Some(held)
+        self.live.remove(&id)
     }
 
     /// Remembers how a lease ended.
@@ -190,12 +170,6 @@ impl Leases {
         }
         self.order.push_back(id);
         self.ended.insert(id, end);
-    }
-
-    /// The leases in force after this one, by the least id of their bots.
-    pub(crate) fn after(&self, key: Option<BotId>) -> impl Iterator<Item = (BotId, &Held)> {
-        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
-        self.listed.range((start, Bound::Unbounded)).filter_map(|(key, id)| Some((*key, self.live(*id)?)))
     }
 
     /// How many are in force.

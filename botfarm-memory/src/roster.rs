@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use botfarm_core::{Bot, BotChanges, BotFilter, BotId, Error, Fault, ImportReport, NewBot, Result, Selector};
+use botfarm_core::{Bot, BotChanges, BotFilter, BotId, Error, Fault, ImportReport, Login, NewBot, Result, Selector};
 
 use crate::{
     bots::{Entry, Slot, Status},
@@ -91,35 +91,48 @@ impl State {
         self.slot(id).map(|slot| self.seen(slot))
     }
 
-    /// Goes on with a page of a list after a bot: adds what matches to `items`, until they are one more than `limit`.
-    /// Gives the bot to go on after in another turn, if it must.
-    pub(crate) fn list(
+    /// Goes on with a list of all bots, or of those with a login, after a bot: adds what is shown of each, until `items`
+    /// are one more than `limit`. Gives the bot to go on after in another turn, unless that was all.
+    pub(crate) fn list<T>(
         &self,
-        filter: &BotFilter,
+        login: Option<&Login>,
         after: Option<BotId>,
         limit: usize,
-        items: &mut Vec<Bot>,
+        items: &mut Vec<(BotId, T)>,
+        show: impl Fn(&Self, Slot) -> Option<T>,
     ) -> Option<BotId> {
-        if let Some(login) = &filter.login {
-            let named = self.bots.named(&Selector::any().login(login.clone()));
-            let mut ids: Vec<_> = named.into_iter().map(|slot| (self.bots[slot].bot.id, slot)).collect();
-            ids.sort_unstable();
-            let ids = ids.into_iter().filter(|(id, _)| after.is_none_or(|after| *id > after));
-            items.extend(ids.filter(|(_, slot)| passes(filter, &self.bots[*slot])).map(|(_, slot)| self.seen(slot)));
+        if let Some(login) = login {
+            let slots = self.bots.named(&Selector::any().login(login.clone()));
+            let mut bots: Vec<_> = slots.into_iter().map(|slot| (self.bots[slot].bot.id, slot)).collect();
+            bots.sort_unstable();
+            bots.retain(|(id, _)| after.is_none_or(|after| *id > after));
+            items.extend(bots.into_iter().filter_map(|(id, slot)| Some((id, show(self, slot)?))));
             return None;
         }
         for (count, (id, slot)) in self.bots.after(after).enumerate() {
             if items.len() > limit {
-                break;
+                return None;
             }
-            if passes(filter, &self.bots[slot]) {
-                items.push(self.seen(slot));
-            }
+            items.extend(show(self, slot).map(|item| (id, item)));
             if count == STRIDE {
                 return Some(id);
             }
         }
         None
+    }
+
+    /// The bot as everybody may see it, if a list with this filter holds it, whatever its login.
+    pub(crate) fn filtered(&self, filter: &BotFilter, slot: Slot) -> Option<Bot> {
+        let BotFilter { project, env, domain, login: _, condition, state, labels } = filter;
+        let entry = &self.bots[slot];
+        let bot = &entry.bot;
+        let passes = project.is_none_or(|project| project == bot.project)
+            && env.is_none_or(|env| env == bot.env)
+            && domain.is_none_or(|domain| domain == bot.domain)
+            && condition.is_none_or(|condition| condition == bot.condition)
+            && state.is_none_or(|state| state == entry.state())
+            && bot.labels.contain(labels);
+        passes.then(|| self.seen(slot))
     }
 
     pub(crate) fn update(&mut self, id: BotId, changes: BotChanges) -> Result<Bot> {
@@ -162,16 +175,4 @@ impl State {
             expires_at: self.clock.shown(held.ends.at),
         })
     }
-}
-
-/// Whether a list with this filter holds the bot.
-fn passes(filter: &BotFilter, entry: &Entry) -> bool {
-    let BotFilter { project, env, domain, login: _, condition, state, labels } = filter;
-    let bot = &entry.bot;
-    project.is_none_or(|project| project == bot.project)
-        && env.is_none_or(|env| env == bot.env)
-        && domain.is_none_or(|domain| domain == bot.domain)
-        && condition.is_none_or(|condition| condition == bot.condition)
-        && state.is_none_or(|state| state == entry.state())
-        && bot.labels.contain(labels)
 }

@@ -196,17 +196,16 @@ impl State {
         Bot { holding, cooling_until, ..entry.bot.clone() }
     }
 
-    pub(crate) fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
-        let limit = page.checked_limit()?;
-        let after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
-        let active = |held: &Held| {
-            let Holding { holder, note, url, since, expires_at } = held.holding(&self.clock);
-            let bots = held.bots.iter().zip(&held.request.selectors);
-            let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
-            ActiveLease { holder, note, url, acquired_at: since, expires_at, bots }
-        };
-        let items = self.leases.after(after).take(limit + 1).map(|(key, held)| (key, active(held))).collect();
-        Ok(Page::of(items, limit, |(key, _)| Cursor::after_bot(*key)).map(|(_, lease)| lease))
+    /// The lease that holds a bot, as everybody may see it, if the bot is the one it is listed by: that with the least id.
+    pub(crate) fn active_lease(&self, slot: Slot) -> Option<ActiveLease> {
+        let held = self.holder_of(slot)?;
+        if held.bots.iter().any(|(_, id)| *id < self.bots[slot].bot.id) {
+            return None;
+        }
+        let Holding { holder, note, url, since, expires_at } = held.holding(&self.clock);
+        let bots = held.bots.iter().zip(&held.request.selectors);
+        let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
+        Some(ActiveLease { holder, note, url, acquired_at: since, expires_at, bots })
     }
 
     pub(crate) fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
