@@ -81,18 +81,16 @@ impl Watch {
 
     fn answered(mut self, response: &Response) {
         self.answered = true;
-        let (status, latency_ms) = (response.status().as_u16(), self.latency_ms());
-        self.span.record("status", status).record("latency_ms", latency_ms);
-        self.span.in_scope(|| tracing::info!(status, latency_ms, "answered"));
+        self.span.record("status", response.status().as_u16()).record("latency_ms", self.latency_ms());
+        self.span.in_scope(|| tracing::info!("answered"));
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
         if !self.answered {
-            let latency_ms = self.latency_ms();
-            self.span.record("latency_ms", latency_ms);
-            self.span.in_scope(|| tracing::info!(latency_ms, "the caller hung up"));
+            self.span.record("latency_ms", self.latency_ms());
+            self.span.in_scope(|| tracing::info!("the caller hung up"));
         }
     }
 }

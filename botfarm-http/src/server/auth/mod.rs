@@ -1,6 +1,6 @@
 //! Who is calling, and what they may do.
 //!
-//! A handler names the least role that it is for by the extractor it takes: [`Viewer`], [`Tester`] or [`Admin`]. Each
+//! A handler names the least role that it is for by the extractor it takes: `Viewer`, `Tester` or `Admin`. Each
 //! gives the caller, and the service as the caller may see it, whose farm ends where the caller's scope does.
 
 mod address;
