@@ -93,7 +93,7 @@ async fn history_is_sound_whatever_happens_to_the_clients() {
     );
     assert!(report.faults.is_empty(), "{:#?}", report.faults);
     assert!(torn <= started, "a kill tears one line at most");
-    assert!(report.grants > 3 * usize::try_from(seconds).unwrap(), "too little happened: {report}");
+    assert!(report.grants > usize::try_from(seconds).unwrap(), "too little happened: {report}");
     for (what, count) in [
         ("releases", report.released),
         ("expiries", report.expired),
