@@ -515,7 +515,8 @@ impl Farm {
                         (
                             select count(*)
                             from waiters w
-                            where not w.granted
+                            where w.parked
+                                and not w.granted
                                 and w.alive_until > now()
                                 and w.lease_id <> $9
                                 and exists (select from jsonb_array_elements(w.wants) o where botfarm_overlap(o.value, $10))
