@@ -112,13 +112,15 @@ pub(crate) fn withheld() -> Vec<OsString> {
 }
 
 fn is_withheld(name: &OsStr) -> bool {
-    const STARTS: [&str; 7] = [
+    const STARTS: [&str; 9] = [
         "BOTFARM_TOKEN",
         "BOTFARM_KEY",
         "BOTFARM_OLD_KEY",
         "BOTFARM_ADMIN_",
+        "BOTFARM_OPERATOR_",
         // That of a database may hold its password.
         "BOTFARM_URL",
+        "BOTFARM_LISTEN_URL",
         PREFIX,
         "BOTFARM_LEASE_ID",
     ];
@@ -243,6 +245,9 @@ mod tests {
             "BOTFARM_ADMIN_LOGIN",
             "BOTFARM_ADMIN_PASSWORD",
             "BOTFARM_ADMIN_PASSWORD_FILE",
+            "BOTFARM_OPERATOR_PASSWORD",
+            "BOTFARM_OPERATOR_PASSWORD_FILE",
+            "BOTFARM_LISTEN_URL",
             "BOTFARM_URL",
             "BOTFARM_URL_FILE",
             "BOTFARM_USER_LOGIN",
