@@ -13,8 +13,8 @@ use std::{
 };
 
 use botfarm::{
-    BotFarm, Ending, Env, Holder, Keyring, LeaseId, LeaseRequest, MasterKey, NewBot, PostgresFarm, PostgresOptions,
-    ProjectId, Secret, Selector,
+    BotFarm, Domain, Ending, Env, Holder, Keyring, LeaseId, LeaseRequest, MasterKey, NewBot, PostgresFarm,
+    PostgresOptions, ProjectId, Secret, Selector,
 };
 use botfarm_postgres::testing::{Cluster, Database};
 use sqlx::{Connection, PgConnection};
@@ -91,7 +91,7 @@ fn holder() -> Holder {
 }
 
 fn ask(project: ProjectId) -> LeaseRequest {
-    LeaseRequest::new(holder(), Selector::any().project(project).env(Env::Stage).domain(Default::default()))
+    LeaseRequest::new(holder(), Selector::any().project(project).env(Env::Stage).domain(Domain::default()))
 }
 
 async fn fill(farm: &PostgresFarm, project: ProjectId, pool: usize) -> Result<()> {
