@@ -56,6 +56,9 @@ impl Farm {
             let mut woken = std::pin::pin!(parked.woken());
             woken.as_mut().enable();
             self.check_match(request, &wants).await?;
+            if answer.is_closed() {
+                return Err(Error::Unanswered);
+            }
             self.enqueue(request, &wants, ttl).await?;
             self.queue.passed(self.queue.want_pass()).await?;
             loop {
