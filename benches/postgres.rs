@@ -1,8 +1,9 @@
 //! Pairs of acquire and release through [`PostgresFarm`], next to pgbench running the same statements on the same
 //! server; and how long a released bot takes to reach a waiter in another process.
 //!
-//! Run with `cargo bench --bench postgres`. It takes about four minutes. pgbench takes its statements from the
-//! `.sqlx` folder of the backend, so the two cannot drift apart.
+//! Run with `cargo bench --bench postgres`, or one part of it with `-- pairs`, `-- statements` or `-- handover`. It takes
+//! about four minutes. pgbench takes its statements from the `.sqlx` folder of the backend, so the two cannot drift
+//! apart.
 
 use std::{
     env, fs,
@@ -45,36 +46,49 @@ async fn main() -> Result<()> {
     let key = MasterKey::generate();
     let text = key.expose_base64().to_string();
     let farm = open(&database.url(), &text).await?;
+    let part = env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| part.as_deref().is_none_or(|part| part == name);
+    if wanted("statements") {
+        for waiters in [1, 100, 1_000] {
+            statements(&farm, &database.url(), waiters).await?;
+        }
+    }
+    if wanted("handover") {
+        hand_over(&farm, &database.url(), &text).await?;
+    }
+    if wanted("pairs") {
+        for pool in POOLS {
+            next_to_pgbench(&farm, &database.url(), pool).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn next_to_pgbench(farm: &PostgresFarm, url: &str, pool: usize) -> Result<()> {
+    let project = ProjectId::new();
+    fill(farm, project, pool).await?;
     println!("pool        held  clients   farm pairs/s   pgbench pairs/s   ratio");
     let mut free: Vec<f64> = Vec::new();
-    for pool in POOLS {
-        let project = ProjectId::new();
-        fill(&farm, project, pool).await?;
-        for held in HELD {
-            hold(&database.url(), project, pool * held / 100).await?;
-            for (index, clients) in CLIENTS.into_iter().enumerate() {
-                // Both counted by the history, which has a row for each pair that was one: with more clients than free
-                // bots, not every try is.
-                let before = ended(&database.url()).await?;
-                let time = pgbench(&database.url(), project, clients)?;
-                let between = ended(&database.url()).await?;
-                let theirs = (between - before) / time;
-                let time = pairs(&farm, project, clients).await?;
-                let ours = (ended(&database.url()).await? - between) / time;
-                println!("{pool:>9}  {held:>3} %  {clients:>7}  {ours:>13.0}  {theirs:>16.0}  {:>6.2}", ours / theirs);
-                if held == 0 {
-                    free.truncate(index);
-                    free.push(ours);
-                } else {
-                    println!("{:>26} held/free: {:.2}", "", free[index] / ours);
-                }
+    for held in HELD {
+        hold(url, project, pool * held / 100).await?;
+        for (index, clients) in CLIENTS.into_iter().enumerate() {
+            // Both counted by the history, which has a row for each pair that was one: with more clients than free
+            // bots, not every try is.
+            let before = ended(url).await?;
+            let time = pgbench(url, project, clients)?;
+            let between = ended(url).await?;
+            let theirs = (between - before) / time;
+            let time = pairs(farm, project, clients).await?;
+            let ours = (ended(url).await? - between) / time;
+            println!("{pool:>9}  {held:>3} %  {clients:>7}  {ours:>13.0}  {theirs:>16.0}  {:>6.2}", ours / theirs);
+            if held == 0 {
+                free.push(ours);
+            } else {
+                println!("{:>26} held/free: {:.2}", "", free[index] / ours);
             }
         }
     }
-    for waiters in [1, 100, 1_000] {
-        statements(&farm, &database.url(), waiters).await?;
-    }
-    hand_over(&farm, &database.url(), &text).await
+    Ok(())
 }
 
 async fn open(url: &str, key: &str) -> Result<PostgresFarm> {
@@ -107,7 +121,9 @@ async fn fill(farm: &PostgresFarm, project: ProjectId, pool: usize) -> Result<()
         farm.import(bots, false).await?;
         made += count;
     }
-    println!("imported {pool} bots in {:.1?}", started.elapsed());
+    if pool > 1 {
+        println!("imported {pool} bots in {:.1?}", started.elapsed());
+    }
     Ok(())
 }
 
@@ -233,6 +249,16 @@ fn pgbench(url: &str, project: ProjectId, clients: usize) -> Result<f64> {
     Ok(TIME.as_secs_f64())
 }
 
+/// Returns when so many stand in the queue.
+async fn parked(connection: &mut PgConnection, count: usize) -> Result<()> {
+    let count = i64::try_from(count)?;
+    let waiting = "select count(*) from waiters where parked and not granted";
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&mut *connection).await? < count {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
 /// Statements per release while so many wait for the same bot.
 async fn statements(farm: &PostgresFarm, url: &str, waiters: usize) -> Result<()> {
     const RELEASES: usize = 200;
@@ -252,9 +278,7 @@ async fn statements(farm: &PostgresFarm, url: &str, waiters: usize) -> Result<()
         });
         // As many as shall wait throughout are there from the start; each release takes one.
     }
-    while farm.stats().await?.waiting < u64::try_from(waiters + RELEASES)? {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    parked(&mut connection, waiters + RELEASES).await?;
     sqlx::query("select pg_stat_statements_reset()").execute(&mut connection).await?;
     let started = Instant::now();
     let mut id = first;
@@ -313,6 +337,7 @@ async fn hand_over(farm: &PostgresFarm, url: &str, key: &str) -> Result<()> {
     const ROUNDS: usize = 300;
     let project = ProjectId::new();
     fill(farm, project, 1).await?;
+    let mut connection = PgConnection::connect(url).await?;
     let mut waiter = Command::new(env::current_exe()?)
         .env(WAITER, url)
         .env("BOTFARM_KEY", key)
@@ -325,14 +350,13 @@ async fn hand_over(farm: &PostgresFarm, url: &str, key: &str) -> Result<()> {
     for _ in 0..ROUNDS {
         let lease = farm.acquire(ask(project).wait(Duration::from_secs(10))).await?;
         writeln!(orders, "{project}")?;
-        while farm.stats().await?.waiting == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        parked(&mut connection, 1).await?;
         let released = now()?;
         farm.release(lease.id, Ending::clean()).await?;
         let came: u128 = answers.next().ok_or("the waiter has gone")??.parse()?;
         took.push(came.saturating_sub(released));
     }
+    connection.close().await?;
     drop(orders);
     waiter.wait()?;
     took.sort_unstable();

@@ -50,7 +50,7 @@ impl Farm {
         let id = BotId::new();
         let labels = label_texts(&bot.labels);
         let sealed = self.keyring.seal(&bot.password, id);
-        let created = once!(self.database, |pool| {
+        let created = once!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                 r#"with made as (
                         insert into pools (project_id, env, domain)
@@ -87,7 +87,7 @@ impl Farm {
                 sealed,
                 &labels,
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         });
         match created {
@@ -104,9 +104,9 @@ impl Farm {
 
     /// A change may have brought what somebody waits for.
     pub(crate) async fn serve_after_change(&self) {
-        let waiters = repeat!(self.database, |pool| {
+        let waiters = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(r#"select exists (select from waiters where not granted) as "waiters!""#)
-                .fetch_one(&pool)
+                .fetch_one(&mut *connection)
                 .await?)
         });
         // When it cannot be told, the waiters' own processes look once a second.
@@ -116,8 +116,8 @@ impl Farm {
     }
 
     pub(crate) async fn get(&self, id: BotId) -> Result<Bot> {
-        let row = repeat!(self.database, |pool| {
-            Ok(bot_rows!("with chosen as (select $1::uuid as id)", id.as_uuid()).fetch_optional(&pool).await?)
+        let row = repeat!(self.database, |connection| {
+            Ok(bot_rows!("with chosen as (select $1::uuid as id)", id.as_uuid()).fetch_optional(&mut *connection).await?)
         })?;
         row.ok_or_else(|| Error::from(FarmError::NoSuchBot { id }))?.bot()
     }
@@ -134,7 +134,7 @@ impl Farm {
             filter.env.map(Env::as_str),
             filter.domain.map(Domain::as_str),
         );
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             // Three ways to the same list, each along an index that is in its order or short.
             let rows = if let Some(login) = &filter.login {
                 bot_rows!(
@@ -165,7 +165,7 @@ impl Farm {
                     state,
                     one_more,
                 )
-                .fetch_all(&pool)
+                .fetch_all(&mut *connection)
                 .await?
             } else if pools == (None, None, None) {
                 bot_rows!(
@@ -186,7 +186,7 @@ impl Farm {
                     state,
                     one_more,
                 )
-                .fetch_all(&pool)
+                .fetch_all(&mut *connection)
                 .await?
             } else {
                 bot_rows!(
@@ -220,7 +220,7 @@ impl Farm {
                     state,
                     one_more,
                 )
-                .fetch_all(&pool)
+                .fetch_all(&mut *connection)
                 .await?
             };
             Ok(rows)
@@ -232,7 +232,7 @@ impl Farm {
     pub(crate) async fn update(&self, id: BotId, changes: &BotChanges) -> Result<Bot> {
         let labels = changes.labels.as_ref().map(label_texts);
         let sealed = changes.password.as_ref().map(|password| self.keyring.seal(password, id));
-        let updated = repeat!(self.database, |pool| {
+        let updated = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"with slot as materialized (
                         select s.*, p.project_id, p.env, p.domain
@@ -305,7 +305,7 @@ impl Farm {
                 changes.condition.map(Condition::as_str),
                 sealed.as_deref(),
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
         if updated.found == 0 {
@@ -319,7 +319,7 @@ impl Farm {
     }
 
     pub(crate) async fn delete(&self, id: BotId) -> Result<()> {
-        let deleted = repeat!(self.database, |pool| {
+        let deleted = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"with slot as materialized (
                         select *
@@ -355,7 +355,7 @@ impl Farm {
                         (select expires_at from held) as expires_at"#,
                 id.as_uuid(),
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
         if deleted.found == 0 {

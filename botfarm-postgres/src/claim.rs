@@ -96,7 +96,7 @@ impl Farm {
     async fn claim(&self, request: &LeaseRequest, selector: &Selector, ttl: Duration) -> Result<Option<Lease>> {
         let avoid: Vec<Uuid> = request.avoid.iter().map(BotId::as_uuid).collect();
         let labels = label_texts(&selector.labels);
-        let claimed = repeat!(self.database, |pool| {
+        let claimed = repeat!(self.database, |connection| {
             let rows = lease_rows!(
                     "with oldest as materialized (
                         select f.*
@@ -172,7 +172,7 @@ impl Farm {
                     request.fingerprint.as_ref().map(|fingerprint| fingerprint.0.as_slice()),
                     interval(self.policy.cooling),
                 )
-                .fetch_all(&pool)
+                .fetch_all(&mut *connection)
                 .await?;
             Ok(rows)
         });
@@ -200,7 +200,7 @@ impl Farm {
 
     /// Receives a lease that was granted: an offer becomes a lease of its full TTL, and the waiter leaves the queue.
     async fn take_up(&self, request: &LeaseRequest) -> Result<Option<Lease>> {
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(lease_rows!(
                 "with held as materialized (
                         select bot_id
@@ -227,7 +227,7 @@ impl Farm {
                 request.id.as_uuid(),
                 interval(self.policy.cooling),
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
         rows::lease(request.id, rows, &self.keyring)
@@ -241,7 +241,7 @@ impl Farm {
             if selector.names_a_bot() {
                 let (id, login) =
                     (selector.id.map(|id| id.as_uuid()), selector.login.as_ref().map(botfarm_core::Login::folded));
-                let named = repeat!(self.database, |pool| {
+                let named = repeat!(self.database, |connection| {
                     Ok(sqlx::query_scalar!(
                         "select b.id
                             from bots b
@@ -256,7 +256,7 @@ impl Farm {
                         id,
                         login,
                     )
-                    .fetch_all(&pool)
+                    .fetch_all(&mut *connection)
                     .await?)
                 })?;
                 ids = Some(named.into_iter().flatten().collect());
@@ -278,24 +278,24 @@ impl Farm {
     async fn check_match(&self, request: &LeaseRequest, wants: &[Want]) -> Result<()> {
         let avoid: Vec<Uuid> = request.avoid.iter().map(BotId::as_uuid).collect();
         let json = serde_json::to_value(wants).map_err(Error::corrupt)?;
-        let assigned = repeat!(self.database, |pool| {
+        let assigned = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                 r#"select botfarm_assign($1, $2, null, null, null) as "assigned!: Vec<Option<Uuid>>""#,
                 json,
                 &avoid,
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
         let Some(selector) = assigned.iter().position(Option::is_none) else { return Ok(()) };
-        let there_are = repeat!(self.database, |pool| {
+        let there_are = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                 r#"select count(*) as "count!" from botfarm_existing($1, $2, $3)"#,
                 json[selector],
                 &avoid,
                 i32::try_from(wants.len()).unwrap_or(i32::MAX),
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
         let wanted = &request.selectors[selector];
@@ -315,7 +315,7 @@ impl Farm {
         let json = serde_json::to_value(wants).map_err(Error::corrupt)?;
         let shapeless: Vec<Want> = wants.iter().cloned().map(|want| Want { role: None, ..want }).collect();
         let shape = serde_json::to_string(&(shapeless, &avoid)).map_err(Error::corrupt)?;
-        let queued = repeat!(self.database, |pool| {
+        let queued = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                     "with lapsed as (
                         -- An offer that was not taken up in time: there is no lease of this id.
@@ -361,7 +361,7 @@ impl Farm {
                     interval(ttl),
                     request.fingerprint.as_ref().map(|fingerprint| fingerprint.0.as_slice()),
                 )
-                .fetch_optional(&pool)
+                .fetch_optional(&mut *connection)
                 .await?)
         })?;
         let theirs = queued.flatten();
@@ -374,7 +374,7 @@ impl Farm {
 
     /// Waits for real: from now on nobody passes. False when the request does not stand in the queue any more.
     async fn stay(&self, id: LeaseId) -> Result<bool> {
-        repeat!(self.database, |pool| {
+        repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 "update waiters
                 set parked = true
@@ -383,7 +383,7 @@ impl Farm {
                     and alive_until > '-infinity'",
                 id.as_uuid(),
             )
-            .execute(&pool)
+            .execute(&mut *connection)
             .await?
             .rows_affected()
                 > 0)
@@ -406,7 +406,7 @@ impl Farm {
     /// Steps out of the queue, and keeps the place for a while. A grant is left alone.
     pub(crate) async fn leave(&self, id: LeaseId, keep: bool) -> Result<()> {
         let kept = if keep { self.policy.place_kept } else { Duration::ZERO };
-        repeat!(self.database, |pool| {
+        repeat!(self.database, |connection| {
             sqlx::query!(
                 "update waiters
                     set alive_until = '-infinity',
@@ -416,7 +416,7 @@ impl Farm {
                 id.as_uuid(),
                 interval(kept),
             )
-            .execute(&pool)
+            .execute(&mut *connection)
             .await?;
             Ok(())
         })
@@ -424,7 +424,7 @@ impl Farm {
 
     /// Undoes a grant that nobody received: `answers` of this call's own, and no twin's.
     pub(crate) async fn undo(&self, id: LeaseId, answers: i16) -> Result<()> {
-        let undone = repeat!(self.database, |pool| {
+        let undone = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 "with undone as materialized (
                         select bot_id
@@ -445,7 +445,7 @@ impl Farm {
                 id.as_uuid(),
                 answers,
             )
-            .execute(&pool)
+            .execute(&mut *connection)
             .await?
             .rows_affected())
         })?;
@@ -486,7 +486,7 @@ impl Farm {
     ) -> Result<(Shortage, u64, Option<Busy>)> {
         let avoid: Vec<Uuid> = request.avoid.iter().map(BotId::as_uuid).collect();
         let json = serde_json::to_value(want).map_err(Error::corrupt)?;
-        let row = repeat!(self.database, |pool| {
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                     r#"with matching as materialized (
                         select
@@ -543,7 +543,7 @@ impl Farm {
                     request.id.as_uuid(),
                     json,
                 )
-                .fetch_one(&pool)
+                .fetch_one(&mut *connection)
                 .await?)
         })?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);

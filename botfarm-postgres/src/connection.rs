@@ -6,14 +6,12 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use sqlx::{
-    Connection, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection, PgConnection, postgres::PgConnectOptions};
 
 use crate::{
     error::{Error, Result},
     options::PostgresOptions,
+    pool::{Loan, Pool, pool},
 };
 
 /// A pool that is replaced when its connections have been lost: by a restart of the server, or by its failover to
@@ -21,12 +19,13 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Database {
     hosts: Vec<PgConnectOptions>,
-    pool_options: PgPoolOptions,
+    settings: String,
+    max_connections: u32,
     connect_timeout: Duration,
     /// For how long a statement may go unanswered. The server gives up long statements itself, and says so: when nothing
     /// comes for longer, the server or the way to it has gone without a word.
     patience: Duration,
-    pool: RwLock<PgPool>,
+    pool: RwLock<Pool>,
     /// Counts the pools, so that of many who lost a connection of one pool, only the first replaces it.
     generation: AtomicU64,
     /// Whether no host took writes when last tried. Then the pool is not even asked: it would wait in vain.
@@ -43,24 +42,12 @@ impl Database {
             "set statement_timeout = {statement_timeout}; set lock_timeout = {lock_timeout}; \
              set idle_in_transaction_session_timeout = {statement_timeout}"
         );
-        let pool_options = PgPoolOptions::new()
-            .max_connections(options.max_connections)
-            .acquire_timeout(options.connect_timeout)
-            // A dead connection is found out by the statement itself, which may be repeated; a ping before every
-            // statement would double the round trips.
-            .test_before_acquire(false)
-            .after_connect(move |connection, _| {
-                let settings = settings.clone();
-                Box::pin(async move {
-                    sqlx::raw_sql(sqlx::AssertSqlSafe(settings)).execute(connection).await?;
-                    Ok(())
-                })
-            });
         let host = writable(&options.hosts, options.connect_timeout).await?;
-        let pool = pool_options.clone().connect_lazy_with(host);
+        let pool = pool(host, settings.clone(), options.max_connections);
         Ok(Self {
             hosts: options.hosts.clone(),
-            pool_options,
+            settings,
+            max_connections: options.max_connections,
             connect_timeout: options.connect_timeout,
             patience: options.connect_timeout + options.statement_timeout + Duration::from_secs(1),
             pool: RwLock::new(pool),
@@ -68,11 +55,6 @@ impl Database {
             down: AtomicBool::new(false),
             replacing: tokio::sync::Mutex::new(None),
         })
-    }
-
-    /// The pool of the moment.
-    pub(crate) fn pool(&self) -> PgPool {
-        self.pool.read().clone()
     }
 
     /// The hosts in the order in which to try them.
@@ -117,17 +99,18 @@ impl Database {
         *last_try = None;
         let was_down = self.down.swap(false, Ordering::AcqRel);
         let same = {
-            let current = self.pool().connect_options();
+            let pool = self.pool.read();
+            let current = pool.manager().host();
             current.get_host() == host.get_host() && current.get_port() == host.get_port()
         };
         if crowded && same && !was_down {
             return Ok(false);
         }
-        let pool = self.pool_options.clone().connect_lazy_with(host);
+        let pool = pool(host, self.settings.clone(), self.max_connections);
         let old = std::mem::replace(&mut *self.pool.write(), pool);
         self.generation.fetch_add(1, Ordering::Release);
         tracing::info!("connected to the database anew");
-        tokio::spawn(async move { old.close().await });
+        old.close();
         Ok(true)
     }
 }
@@ -143,14 +126,19 @@ pub(crate) struct Retry<'a> {
 }
 
 impl Retry<'_> {
-    /// The pool for the next try.
-    pub(crate) async fn pool(&mut self) -> Result<PgPool> {
+    /// Makes ready for the next try. Fails when the server was gone, and still is.
+    pub(crate) async fn prepare(&mut self) -> Result<()> {
         self.generation = self.database.generation.load(Ordering::Acquire);
         if self.database.down.load(Ordering::Acquire) {
             self.database.replace(self.generation, false).await?;
             self.generation = self.database.generation.load(Ordering::Acquire);
         }
-        Ok(self.database.pool())
+        Ok(())
+    }
+
+    pub(crate) async fn loan(&self) -> Result<Loan> {
+        let pool = self.database.pool.read().clone();
+        Loan::from(&pool, self.database.connect_timeout).await
     }
 
     /// Carries out a try, as long as the server may be at work on it.
@@ -188,32 +176,39 @@ impl Retry<'_> {
 /// Carries out a statement that may be repeated: on another connection when its own was lost, and a few times when it
 /// gave way to another statement. A macro, since a closure of futures that borrow is more than `Send` can be proved for.
 macro_rules! repeat {
-    ($database:expr, |$pool:ident| $statement:expr) => {
-        $crate::connection::tries!($database.retry(), |$pool| $statement)
+    ($database:expr, |$connection:ident| $statement:expr) => {
+        $crate::connection::tries!($database.retry(), |$connection| $statement)
     };
 }
 
 /// Carries out a transaction that takes longer than a statement may, and may be repeated.
 macro_rules! repeat_long {
-    ($database:expr, |$pool:ident| $statement:expr) => {
-        $crate::connection::tries!($database.patient_retry(), |$pool| $statement)
+    ($database:expr, |$connection:ident| $statement:expr) => {
+        $crate::connection::tries!($database.patient_retry(), |$connection| $statement)
     };
 }
 
 /// Carries out a statement that must not be repeated.
 macro_rules! once {
-    ($database:expr, |$pool:ident| $statement:expr) => {
-        $crate::connection::tries!($database.only_try(), |$pool| $statement)
+    ($database:expr, |$connection:ident| $statement:expr) => {
+        $crate::connection::tries!($database.only_try(), |$connection| $statement)
     };
 }
 
 macro_rules! tries {
-    ($retry:expr, |$pool:ident| $statement:expr) => {
+    ($retry:expr, |$connection:ident| $statement:expr) => {
         async {
             let mut retry = $retry;
             loop {
-                let $pool = retry.pool().await?;
-                let done: $crate::error::Result<_> = retry.answer(async { $statement }).await;
+                retry.prepare().await?;
+                let done: $crate::error::Result<_> = async {
+                    let mut loan = retry.loan().await?;
+                    let $connection = loan.connection();
+                    let done = retry.answer(async { $statement }).await;
+                    loan.end_after(&done);
+                    done
+                }
+                .await;
                 if let Some(done) = retry.settle(done).await {
                     break done;
                 }

@@ -9,7 +9,7 @@ impl Farm {
     pub(crate) async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
         let limit = page.checked_limit()?;
         let before = page.cursor.as_ref().map(Cursor::fence).transpose()?.map_or(i64::MAX, |fence| fence.0);
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"select
                         fence as "fence!",
@@ -43,12 +43,12 @@ impl Farm {
                 before,
                 i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
-        let exists = repeat!(self.database, |pool| {
+        let exists = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(r#"select exists (select from bots where id = $1) as "exists!""#, bot.as_uuid())
-                .fetch_one(&pool)
+                .fetch_one(&mut *connection)
                 .await?)
         })?;
         if !exists {

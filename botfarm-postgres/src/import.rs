@@ -6,7 +6,7 @@ use std::{
 };
 
 use botfarm_core::{BotId, Error as FarmError, Fault, ImportReport, NewBot};
-use sqlx::{PgPool, PgTransaction};
+use sqlx::{Connection as _, PgConnection, PgTransaction};
 use uuid::Uuid;
 
 use crate::connection::repeat_long;
@@ -40,11 +40,11 @@ impl Farm {
     /// is never cancelled.
     pub(crate) async fn import(&self, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
         refuse_twins(bots)?;
-        let report = repeat_long!(self.database, |pool| {
+        let report = repeat_long!(self.database, |connection| {
             let mut tries = 0;
             loop {
                 tries += 1;
-                match self.try_import(&pool, bots, dry_run).await {
+                match self.try_import(&mut *connection, bots, dry_run).await {
                     // Somebody has just created one of them: look again.
                     Err(error) if error.constraint() == Some("bots_login") && tries < TRIES => {}
                     done => break done,
@@ -57,14 +57,34 @@ impl Farm {
         Ok(report)
     }
 
-    async fn try_import(&self, pool: &PgPool, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
-        let mut transaction = pool.begin().await?;
-        sqlx::query!("set local statement_timeout = '60s'").execute(&mut *transaction).await?;
+    async fn try_import(
+        &self,
+        connection: &mut PgConnection,
+        bots: &[NewBot],
+        dry_run: bool,
+    ) -> Result<ImportReport> {
+        let mut transaction = connection.begin().await?;
+        let done = self.write(&mut transaction, bots, dry_run).await;
+        if done.is_ok() && !dry_run {
+            transaction.commit().await?;
+        } else {
+            transaction.rollback().await?;
+        }
+        done
+    }
+
+    async fn write(
+        &self,
+        transaction: &mut PgTransaction<'_>,
+        bots: &[NewBot],
+        dry_run: bool,
+    ) -> Result<ImportReport> {
+        sqlx::query!("set local statement_timeout = '60s'").execute(&mut **transaction).await?;
         // One import at a time: two that overlap would wait for each other's rows.
-        sqlx::query!("select pg_advisory_xact_lock(7238462)").fetch_one(&mut *transaction).await?;
+        sqlx::query!("select pg_advisory_xact_lock(7238462)").fetch_one(&mut **transaction).await?;
         let (mut existing, mut faults) = (Vec::new(), Vec::new());
         for (start, batch) in batches(bots) {
-            self.compare(&mut transaction, start, batch, &mut existing, &mut faults).await?;
+            self.compare(transaction, start, batch, &mut existing, &mut faults).await?;
         }
         if !faults.is_empty() {
             faults.sort_by_key(|(row, _)| *row);
@@ -78,22 +98,20 @@ impl Farm {
             unchanged: number(unchanged),
         };
         if dry_run {
-            transaction.rollback().await?;
             return Ok(report);
         }
-        make_pools(&mut transaction, bots).await?;
+        make_pools(transaction, bots).await?;
         let known: HashMap<usize, &Existing> = existing.iter().map(|existing| (existing.row, existing)).collect();
         for (start, batch) in batches(bots) {
             let rows = || (start..).zip(batch);
             let new = rows().filter(|(row, _)| !known.contains_key(row)).map(|(_, bot)| (BotId::new(), bot));
-            self.insert(&mut transaction, &new.collect::<Vec<_>>()).await?;
+            self.insert(transaction, &new.collect::<Vec<_>>()).await?;
             let changed = rows().filter_map(|(row, bot)| match known.get(&row) {
                 Some(existing) if !existing.same => Some((existing.id, bot)),
                 _ => None,
             });
-            self.overwrite(&mut transaction, &changed.collect::<Vec<_>>()).await?;
+            self.overwrite(transaction, &changed.collect::<Vec<_>>()).await?;
         }
-        transaction.commit().await?;
         Ok(report)
     }
 

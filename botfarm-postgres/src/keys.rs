@@ -15,7 +15,7 @@ const BATCH: i64 = 500;
 
 /// Refuses a key that is not the farm's, before it seals anything. The first key that a farm sees becomes its own.
 pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<()> {
-    let sealed = repeat!(database, |pool| {
+    let sealed = repeat!(database, |connection| {
         Ok(sqlx::query_scalar!(
             r#"with first as (
                     insert into key_check (sealed)
@@ -29,7 +29,7 @@ pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<()> 
                 limit 1"#,
             keyring.seal_check(),
         )
-        .fetch_optional(&pool)
+        .fetch_optional(&mut *connection)
         .await?)
     })?;
     // None: another process was first, by a moment.
@@ -41,7 +41,7 @@ pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<()> 
 }
 
 async fn stored(database: &Database) -> Result<Vec<u8>> {
-    repeat!(database, |pool| Ok(sqlx::query_scalar!("select sealed from key_check").fetch_one(&pool).await?))
+    repeat!(database, |connection| Ok(sqlx::query_scalar!("select sealed from key_check").fetch_one(&mut *connection).await?))
 }
 
 fn wrong_key(error: &KeyError) -> Error {
@@ -53,9 +53,9 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
     let mut resealed = 0;
     let mut after = Uuid::nil();
     loop {
-        let rows = repeat!(farm.database, |pool| {
+        let rows = repeat!(farm.database, |connection| {
             Ok(sqlx::query!("select id, sealed from bots where id > $1 order by id limit $2", after, BATCH)
-                .fetch_all(&pool)
+                .fetch_all(&mut *connection)
                 .await?)
         })?;
         let Some(last) = rows.last() else { break };
@@ -71,7 +71,7 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
             new.push(farm.keyring.seal(&password, bot));
             old.push(row.sealed);
         }
-        resealed += repeat!(farm.database, |pool| {
+        resealed += repeat!(farm.database, |connection| {
             Ok(sqlx::query!(
                 "update bots b
                     set sealed = n.new
@@ -83,13 +83,13 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
                 &old,
                 &new,
             )
-            .execute(&pool)
+            .execute(&mut *connection)
             .await?
             .rows_affected())
         })?;
     }
-    repeat!(farm.database, |pool| {
-        sqlx::query!("update key_check set sealed = $1", farm.keyring.seal_check()).execute(&pool).await?;
+    repeat!(farm.database, |connection| {
+        sqlx::query!("update key_check set sealed = $1", farm.keyring.seal_check()).execute(&mut *connection).await?;
         Ok(())
     })?;
     Ok(resealed)

@@ -89,7 +89,7 @@ impl<'a> End<'a> {
 
 impl Farm {
     pub(crate) async fn status(&self, id: LeaseId) -> Result<LeaseStatus> {
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"select
                         expires_at > clock_timestamp() as "live!",
@@ -109,7 +109,7 @@ impl Farm {
                     limit 1"#,
                 id.as_uuid(),
             )
-            .fetch_optional(&pool)
+            .fetch_optional(&mut *connection)
             .await?)
         })?;
         let Some(row) = rows else { return Ok(LeaseStatus::Unknown) };
@@ -134,7 +134,7 @@ impl Farm {
     }
 
     pub(crate) async fn lookup(&self, id: LeaseId) -> Result<Lease> {
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(lease_rows!(
                 "with changed as (
                         select *
@@ -145,7 +145,7 @@ impl Farm {
                     )",
                 id.as_uuid(),
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
         match rows::lease(id, rows, &self.keyring)? {
@@ -156,7 +156,7 @@ impl Farm {
 
     pub(crate) async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
         let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?.map(interval);
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(lease_rows!(
                 "with held as materialized (
                         select bot_id
@@ -182,7 +182,7 @@ impl Farm {
                 ttl.clone() as _,
                 interval(self.policy.cooling),
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
         match rows::lease(id, rows, &self.keyring)? {
@@ -248,14 +248,14 @@ impl Farm {
 
     /// The lease that holds a bot, its owner and its holder.
     async fn holding(&self, bot: BotId) -> Result<Option<(LeaseId, Option<String>, Holder)>> {
-        let row = repeat!(self.database, |pool| {
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                     r#"select lease_id, owner, holder, coalesce(expires_at > clock_timestamp() and not offered, false) as "held!"
                     from bot_slots
                     where bot_id = $1"#,
                     bot.as_uuid(),
                 )
-                .fetch_optional(&pool)
+                .fetch_optional(&mut *connection)
                 .await?)
         })?;
         let Some(row) = row else { return Err(FarmError::NoSuchBot { id: bot }.into()) };
@@ -267,7 +267,7 @@ impl Farm {
 
     /// Ends a lease in force; false when it is not.
     async fn end(&self, id: LeaseId, end: &End<'_>) -> Result<bool> {
-        let row = repeat!(self.database, |pool| {
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"with held as materialized (
                         select *
@@ -307,7 +307,7 @@ impl Farm {
                 end.by.map(Holder::as_str),
                 end.note,
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
         if row.freed > 0 && row.waiters {
@@ -319,7 +319,7 @@ impl Farm {
     pub(crate) async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
         let limit = page.checked_limit()?;
         let after = page.cursor.as_ref().map(Cursor::bot).transpose()?.map(|bot| bot.as_uuid());
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"with live as (
                         select
@@ -363,7 +363,7 @@ impl Farm {
                 after,
                 i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?
         .into_iter()

@@ -64,7 +64,7 @@ impl TokenRow {
 
 impl Farm {
     async fn add_operator(&self, login: &Login, password: &PasswordHash, role: Role) -> Result<Operator> {
-        let added = once!(self.database, |pool| {
+        let added = once!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 OperatorRow,
                 "insert into operators (id, login, login_key, password_hash, role)
@@ -76,7 +76,7 @@ impl Farm {
                 password.expose(),
                 role.as_str(),
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         });
         match added {
@@ -88,28 +88,28 @@ impl Farm {
     }
 
     async fn operators(&self) -> Result<Vec<Operator>> {
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 OperatorRow,
                 r#"select id, login, role, created_at
                 from operators
                 order by login_key collate "C""#
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
         rows.into_iter().map(OperatorRow::operator).collect()
     }
 
     async fn operator(&self, login: &Login) -> Result<Option<(Operator, PasswordHash)>> {
-        let row = repeat!(self.database, |pool| {
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 "select id, login, role, created_at, password_hash
                 from operators
                 where login_key = $1",
                 login.folded(),
             )
-            .fetch_optional(&pool)
+            .fetch_optional(&mut *connection)
             .await?)
         })?;
         let Some(row) = row else { return Ok(None) };
@@ -118,9 +118,9 @@ impl Farm {
     }
 
     async fn set_password(&self, id: OperatorId, password: &PasswordHash) -> Result<bool> {
-        let updated = repeat!(self.database, |pool| {
+        let updated = repeat!(self.database, |connection| {
             Ok(sqlx::query!("update operators set password_hash = $2 where id = $1", id.0, password.expose())
-                .execute(&pool)
+                .execute(&mut *connection)
                 .await?
                 .rows_affected())
         })?;
@@ -128,7 +128,7 @@ impl Farm {
     }
 
     async fn remove_operator(&self, id: OperatorId) -> Result<bool> {
-        let done = once!(self.database, |pool| {
+        let done = once!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"with admins as materialized (
                     -- Locked, all of them in one order: of two who remove each other, the second sees the first's work.
@@ -155,7 +155,7 @@ impl Farm {
                     exists (select from last_admin) as "last_admin!""#,
                 id.0,
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
         if done.last_admin {
@@ -167,7 +167,7 @@ impl Farm {
 
     async fn add_token(&self, token: &NewToken) -> Result<Token> {
         let NewToken { name, role, scope, expires_at, digest } = token;
-        let added = once!(self.database, |pool| {
+        let added = once!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 TokenRow,
                 "insert into tokens (id, name, role, project_id, env, digest, expires_at)
@@ -181,7 +181,7 @@ impl Farm {
                 digest.0.as_slice(),
                 *expires_at,
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         });
         match added {
@@ -193,21 +193,21 @@ impl Farm {
     }
 
     async fn tokens(&self) -> Result<Vec<Token>> {
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 TokenRow,
                 r#"select id, name, role, project_id, env, created_at, expires_at, last_used_at
                 from tokens
                 order by name collate "C""#
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
         rows.into_iter().map(TokenRow::token).collect()
     }
 
     async fn token(&self, digest: TokenDigest) -> Result<Option<Token>> {
-        let row = repeat!(self.database, |pool| {
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 TokenRow,
                 "with used as (
@@ -233,21 +233,21 @@ impl Farm {
                     and (expires_at is null or expires_at > now())",
                 digest.0.as_slice(),
             )
-            .fetch_optional(&pool)
+            .fetch_optional(&mut *connection)
             .await?)
         })?;
         row.map(TokenRow::token).transpose()
     }
 
     async fn remove_token(&self, id: TokenId) -> Result<bool> {
-        let removed = once!(self.database, |pool| {
-            Ok(sqlx::query!("delete from tokens where id = $1", id.0).execute(&pool).await?.rows_affected())
+        let removed = once!(self.database, |connection| {
+            Ok(sqlx::query!("delete from tokens where id = $1", id.0).execute(&mut *connection).await?.rows_affected())
         })?;
         Ok(removed == 1)
     }
 
     async fn session(&self, session: SessionId, operator: OperatorId) -> Result<Option<Operator>> {
-        let row = repeat!(self.database, |pool| {
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 OperatorRow,
                 "select id, login, role, created_at
@@ -257,14 +257,14 @@ impl Farm {
                 session.0,
                 operator.0,
             )
-            .fetch_optional(&pool)
+            .fetch_optional(&mut *connection)
             .await?)
         })?;
         row.map(OperatorRow::operator).transpose()
     }
 
     async fn end_session(&self, session: SessionId, until: Timestamp) -> Result<()> {
-        repeat!(self.database, |pool| {
+        repeat!(self.database, |connection| {
             sqlx::query!(
                 "with swept as (
                     delete from ended_sessions
@@ -284,7 +284,7 @@ impl Farm {
                 session.0,
                 until,
             )
-            .execute(&pool)
+            .execute(&mut *connection)
             .await?;
             Ok(())
         })

@@ -281,13 +281,13 @@ fn channel(process: Uuid) -> String {
 impl Farm {
     /// One pass over the queue.
     async fn serve_queue(&self) -> Result<()> {
-        let granted = repeat!(self.database, |pool| {
+        let granted = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"select granted_lease as "lease!", granted_process as "process!" from botfarm_match($1, $2)"#,
                 interval(OFFER),
                 MOST,
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
         if granted.len() >= usize::try_from(MOST).unwrap_or(usize::MAX) {
@@ -310,19 +310,19 @@ impl Farm {
 
     async fn notify(&self, processes: &[Uuid]) -> Result<()> {
         let channels: Vec<String> = processes.iter().map(|process| channel(*process)).collect();
-        repeat!(self.database, |pool| {
+        repeat!(self.database, |connection| {
             // Never within a transaction that frees a bot: the commit of a notification locks the whole server.
             sqlx::query!("select pg_notify(channel, '') from unnest($1::text[]) channel", &channels)
-                .fetch_all(&pool)
+                .fetch_all(&mut *connection)
                 .await?;
             Ok(())
         })
     }
 
     async fn wake_granted(&self) -> Result<()> {
-        let granted = repeat!(self.database, |pool| {
+        let granted = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!("select lease_id from waiters where process = $1 and granted", self.process)
-                .fetch_all(&pool)
+                .fetch_all(&mut *connection)
                 .await?)
         })?;
         for id in granted {
@@ -333,7 +333,7 @@ impl Farm {
 
     /// Keeps the waiters of this process alive. Wakes those whose row has gone: they look what became of it.
     async fn heartbeat(&self, waiting: &[Uuid]) -> Result<()> {
-        let alive: HashSet<Uuid> = repeat!(self.database, |pool| {
+        let alive: HashSet<Uuid> = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                 "with mine as materialized (
                         select lease_id
@@ -357,7 +357,7 @@ impl Farm {
                 interval(ALIVE),
                 interval(self.policy.place_kept),
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?
         .into_iter()
@@ -372,7 +372,7 @@ impl Farm {
 
     /// Registers this life of the server, so that its expired leases may be taken over after the grace.
     pub(crate) async fn notice_epoch(&self) -> Result<()> {
-        repeat!(self.database, |pool| {
+        repeat!(self.database, |connection| {
             sqlx::query!(
                 "insert into epochs (timeline, started_at, takeover_after)
                     select botfarm_timeline(), pg_postmaster_start_time(), now() + $1
@@ -384,7 +384,7 @@ impl Farm {
                     on conflict do nothing",
                 interval(self.takeover_grace),
             )
-            .execute(&pool)
+            .execute(&mut *connection)
             .await?;
             Ok(())
         })

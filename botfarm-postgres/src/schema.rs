@@ -34,10 +34,7 @@ pub(crate) async fn migrate(options: &PostgresOptions) -> Result<usize> {
 
 /// Refuses a schema that lacks migrations.
 pub(crate) async fn check(database: &Database) -> Result<()> {
-    let pending = repeat!(database, |pool| {
-        let mut connection = pool.acquire().await?;
-        pending(&mut connection).await
-    })?;
+    let pending = repeat!(database, |connection| pending(&mut *connection).await)?;
     if pending.is_empty() {
         return Ok(());
     }

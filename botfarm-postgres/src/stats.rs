@@ -7,7 +7,7 @@ use crate::{error::Result, farm::Farm, rows};
 
 impl Farm {
     pub(crate) async fn stats(&self) -> Result<Stats> {
-        let rows = repeat!(self.database, |pool| {
+        let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"with counts as (
                         select
@@ -34,14 +34,14 @@ impl Farm {
                     from counts c
                     join pools p on p.id = c.pool_id"#
             )
-            .fetch_all(&pool)
+            .fetch_all(&mut *connection)
             .await?)
         })?;
-        let waiting = repeat!(self.database, |pool| {
+        let waiting = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                 r#"select count(*) as "waiting!" from waiters where parked and not granted and alive_until > now()"#
             )
-            .fetch_one(&pool)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
