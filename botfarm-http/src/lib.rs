@@ -34,4 +34,4 @@ pub mod wire;
 #[cfg(feature = "client")]
 pub use client::{HttpFarm, HttpFarmBuilder};
 #[cfg(feature = "server")]
-pub use server::{Options, ReplaySecret, auth, router, serve};
+pub use server::{NoOrigin, Options, Origin, ReplaySecret, auth, router, serve, serve_with_notice};

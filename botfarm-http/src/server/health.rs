@@ -13,7 +13,7 @@ use super::{
 use crate::wire::{Health, Stats};
 
 /// How long the farm may take to say that it is well.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the farm's store can be reached.
 pub(super) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {

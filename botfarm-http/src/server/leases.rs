@@ -12,11 +12,12 @@ use botfarm_core::{Ending, Fault, LeaseId, LeaseRequest, Selector, input::Fields
 use serde_json::Value;
 
 use super::{
-    BASE, NO_STORE, Options,
+    App, BASE, NO_STORE, Options,
     auth::{Caller, Tester, Viewer},
     drain::Drain,
     input::{Id, Json as JsonBody, OptionalJson, Query},
     list,
+    prefer::Prefer,
     refusal::Refusal,
     replay,
 };
@@ -25,13 +26,25 @@ use crate::wire::{ActiveLease, Lease, Seconds};
 pub(super) async fn acquire(
     Tester(app, caller): Tester,
     headers: HeaderMap,
+    prefer: Prefer,
     drain: Drain,
-    JsonBody(body): JsonBody,
-) -> Result<impl IntoResponse, Refusal> {
+    JsonBody(mut body): JsonBody,
+) -> Response {
+    let applied = prefer.fill(&mut body, app.options.max_wait);
+    applied.acknowledge(grant(&app, &caller, &headers, &drain, body).await)
+}
+
+async fn grant(
+    app: &App,
+    caller: &Caller,
+    headers: &HeaderMap,
+    drain: &Drain,
+    body: Value,
+) -> Result<impl IntoResponse + use<>, Refusal> {
     let mut fields = Fields::of(body, "");
     let selectors = selectors(&mut fields);
     let id: Option<LeaseId> = fields.optional("id");
-    let key = idempotency_key(&headers, &mut fields);
+    let key = idempotency_key(headers, &mut fields);
     if id.is_some() && key.is_some() {
         fields.fault("id", "must not go with the header Idempotency-Key: either names the lease");
     }
@@ -43,13 +56,13 @@ pub(super) async fn acquire(
     let request = LeaseRequest {
         sticky: fields.optional("sticky"),
         avoid: fields.optional("avoid").unwrap_or_default(),
-        ..request(&mut fields, id, selectors, &app.options, &caller)
+        ..request(&mut fields, id, selectors, &app.options, caller)
     };
     let mut request = fields.finish(request)?;
     if key.is_some() {
         request.fingerprint = Some(replay::fingerprint(&request)?);
     }
-    let lease = Lease::from(app.acquire(request, &drain).await?);
+    let lease = Lease::from(app.acquire(request, drain).await?);
     let location = (header::LOCATION, format!("{BASE}/leases/{}", lease.id.as_uuid()));
     Ok((StatusCode::CREATED, AppendHeaders([NO_STORE]), AppendHeaders([location]), Json(lease)))
 }

@@ -2,16 +2,18 @@
 
 use axum::{
     Json,
-    response::{AppendHeaders, IntoResponse},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 use botfarm_core::{BotId, BotRelease, Ending, Error, LeaseId, Revocation, Selector, input::Fields};
+use serde_json::Value;
 
 use super::{
-    NO_STORE,
-    auth::{Admin, Tester},
+    App, NO_STORE,
+    auth::{Admin, Caller, Tester},
     drain::Drain,
     input::{Id, Json as JsonBody, OptionalJson, QueryOrJson},
     leases,
+    prefer::Prefer,
     refusal::Refusal,
 };
 use crate::wire::{Locked, Message};
@@ -19,12 +21,24 @@ use crate::wire::{Locked, Message};
 pub(super) async fn acquire(
     Tester(app, caller): Tester,
     Id(id): Id<BotId>,
+    prefer: Prefer,
     drain: Drain,
-    OptionalJson(body): OptionalJson,
-) -> Result<impl IntoResponse, Refusal> {
+    OptionalJson(mut body): OptionalJson,
+) -> Response {
+    let applied = prefer.fill(&mut body, app.options.max_wait);
+    applied.acknowledge(grant(&app, &caller, id, &drain, body).await)
+}
+
+async fn grant(
+    app: &App,
+    caller: &Caller,
+    id: BotId,
+    drain: &Drain,
+    body: Value,
+) -> Result<impl IntoResponse + use<>, Refusal> {
     let mut fields = Fields::of(body, "");
-    let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.options, &caller);
-    let lease = app.acquire(fields.finish(request)?, &drain).await.map_err(|error| match error {
+    let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.options, caller);
+    let lease = app.acquire(fields.finish(request)?, drain).await.map_err(|error| match error {
         // What could never match is a bot that is not there.
         Error::NoMatch { .. } => Error::NoSuchBot { id },
         error => error,

@@ -1,14 +1,21 @@
 //! The service: a router over any farm.
 
 pub mod auth;
+mod compression;
+mod cors;
 mod drain;
+mod headers;
 mod health;
 mod input;
 mod leases;
+mod ledger;
 mod list;
 mod locks;
+mod metered;
+mod metrics;
 mod observe;
 mod options;
+mod prefer;
 mod refusal;
 mod replay;
 mod serve;
@@ -20,7 +27,7 @@ use axum::{
     Router,
     extract::Request,
     http::{HeaderName, HeaderValue, header, uri::PathAndQuery},
-    middleware::from_fn,
+    middleware::from_fn_with_state,
     routing::{delete, get, post},
 };
 use botfarm_core::{BotFarm, Error, Lease, LeaseRequest, Result};
@@ -28,9 +35,16 @@ use tower::ServiceExt as _;
 
 use self::{
     auth::{Caller, Gate},
-    drain::Drain,
+    drain::{Drain, Stage},
+    metered::Metered,
+    metrics::Metrics,
 };
-pub use self::{options::Options, replay::ReplaySecret, serve::serve};
+pub use self::{
+    cors::{NoOrigin, Origin},
+    options::Options,
+    replay::ReplaySecret,
+    serve::{serve, serve_with_notice},
+};
 
 /// Where the API begins.
 const BASE: &str = "/api/v1";
@@ -44,12 +58,17 @@ struct App {
     farm: Arc<dyn BotFarm>,
     options: Arc<Options>,
     gate: Arc<Gate>,
+    metrics: Metrics,
+    /// The whole farm.
+    metered: Arc<Metered>,
 }
 
 impl App {
     fn new(farm: Arc<dyn BotFarm>, options: Options) -> Self {
         let gate = Arc::new(Gate::new(&options.auth));
-        Self { farm, options: Arc::new(options), gate }
+        let metrics = Metrics::new();
+        let metered = Arc::new(Metered::new(farm, metrics.clone()));
+        Self { farm: metered.clone(), options: Arc::new(options), gate, metrics, metered }
     }
 
     /// The same, with the farm as the caller may see it.
@@ -57,35 +76,39 @@ impl App {
         Self { farm: caller.view(&self.farm), ..self.clone() }
     }
 
-    /// Leases bots, unless the service is about to stop; then whoever waits is sent away.
+    /// Leases bots. When the service is about to stop, whoever waits is sent away, to wait elsewhere.
     async fn acquire(&self, request: LeaseRequest, drain: &Drain) -> Result<Lease> {
         let draining = || Error::Unavailable {
             detail: "the service is about to stop".to_owned(),
             retry_after: Duration::from_secs(1),
             source: None,
         };
-        if drain.has_started() {
-            return Err(draining());
-        }
         if request.wait.is_zero() {
             return self.farm.acquire(request).await;
+        }
+        if drain.has_started() {
+            return match self.farm.acquire(request.wait(Duration::ZERO)).await {
+                Err(Error::Exhausted(_) | Error::Busy(_)) => Err(draining()),
+                answer => answer,
+            };
         }
         tokio::select! {
             // A grant first: what is granted is not taken back.
             biased;
             granted = self.farm.acquire(request) => granted,
-            () = drain.started() => Err(draining()),
+            () = drain.reaches(Stage::Draining) => Err(draining()),
         }
     }
 }
 
-/// The service as a function of its farm: everything under `/api/v1`, and `/health`, `/livez`, `/readyz`.
+/// The service as a function of its farm: everything under `/api/v1`, and `/health`, `/livez`, `/readyz`, `/metrics`.
 ///
 /// [`serve`] runs it; a test may call it as the `tower::Service` that it is.
 pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
     // Not nested: a nested router rewrites the URL of each request.
     let at = |path: &str| format!("{BASE}{path}");
-    let service = Router::new()
+    let app = App::new(farm, options);
+    let mut service = Router::new()
         .route(&at("/users"), get(users::list).post(users::create))
         .route(&at("/users/import"), post(users::import))
         .route(&at("/users/{id}"), get(users::get).patch(users::update).delete(users::delete))
@@ -109,10 +132,14 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
         .route("/health", get(health::health))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics::metrics))
         .fallback(refusal::no_such_route)
         .method_not_allowed_fallback(refusal::method_not_allowed)
-        .layer(from_fn(observe::observe))
-        .with_state(App::new(farm, options));
+        .layer(compression::layer());
+    if !app.options.cors_origins.is_empty() {
+        service = service.layer(cors::layer(&app.options.cors_origins));
+    }
+    let service = service.layer(from_fn_with_state(app.metrics.clone(), observe::observe)).with_state(app);
     // What matches no route has a second try, without the slash.
     service.clone().fallback_service(service.map_request(without_trailing_slash))
 }
@@ -151,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_service_that_drains_leases_nothing_more_but_takes_back() {
+    async fn a_service_that_drains_keeps_nobody_waiting() {
         let bot =
             |login: &str| NewBot::new(login.parse().unwrap(), "x".try_into().unwrap(), ProjectId::new(), Env::Stage);
         let farm = Arc::new(MemoryFarm::with_bots([bot("ada"), bot("bob")]).unwrap());
@@ -161,10 +188,12 @@ mod tests {
         let renew = format!("{BASE}/leases/{}/renew", lease.id.as_uuid());
         assert_eq!(status(&router, "GET", "/readyz", "").await, StatusCode::OK);
 
-        start.send_replace(true);
-        let wanted = r#"{"users": [{}]}"#;
+        start.send_replace(Stage::Draining);
+        let (at_once, patiently) = (r#"{"users": [{}]}"#, r#"{"users": [{}], "wait_seconds": 300}"#);
         assert_eq!(status(&router, "GET", "/readyz", "").await, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(status(&router, "POST", "/api/v1/leases", wanted).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&router, "POST", "/api/v1/leases", patiently).await, StatusCode::CREATED);
+        assert_eq!(status(&router, "POST", "/api/v1/leases", patiently).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(status(&router, "POST", "/api/v1/leases", at_once).await, StatusCode::CONFLICT);
         assert_eq!(status(&router, "GET", "/health", "").await, StatusCode::OK);
         assert_eq!(status(&router, "POST", &renew, "").await, StatusCode::OK);
         let release = format!("{BASE}/leases/{}", lease.id.as_uuid());

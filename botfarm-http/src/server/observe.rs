@@ -1,4 +1,4 @@
-//! One span and one line in the log for each request, and an id to find them by.
+//! One span, one line in the log and one count for each request, and an id to find them by.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -10,8 +10,8 @@ use std::{
 };
 
 use axum::{
-    extract::{MatchedPath, Request},
-    http::{HeaderMap, HeaderName, HeaderValue},
+    extract::{MatchedPath, Request, State},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,29 +19,29 @@ use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
-use super::refusal::Refusal;
+use super::{headers, metrics::Metrics, refusal::Refusal};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers with a request id, keeps panics from ending the connection, and logs. Of the URL the log has the route
-/// alone: paths hold lease ids.
-pub(super) async fn observe(request: Request, next: Next) -> Response {
+/// Answers with a request id, keeps panics from ending the connection, logs and counts. Of the URL the log has the
+/// route alone: paths hold lease ids.
+pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
-    let span = {
-        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
-        tracing::info_span!(
-            "request",
-            method = %request.method(),
-            route,
-            request_id = id.to_str().unwrap_or_default(),
-            status = field::Empty,
-            latency_ms = field::Empty,
-        )
-    };
-    let watch = Watch { span: span.clone(), started: Instant::now(), answered: false };
-    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(span).await;
+    let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
+    let mut watch = Watch { metrics, method, route, span: Span::none(), started: Instant::now(), answered: None };
+    watch.span = tracing::info_span!(
+        "request",
+        method = %watch.method,
+        route = watch.route(),
+        request_id = id.to_str().unwrap_or_default(),
+        status = field::Empty,
+        latency_ms = field::Empty,
+    );
+    let answered = AssertUnwindSafe(next.run(request)).catch_unwind().instrument(watch.span.clone()).await;
     let mut response = answered.unwrap_or_else(|_| Refusal::panicked().into_response());
-    watch.answered(&response);
+    watch.answered = Some(response.status());
+    drop(watch);
+    headers::harden(response.headers_mut());
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -69,35 +69,36 @@ fn new_id() -> HeaderValue {
 
 /// Sees a request to its end, also when its future is dropped.
 struct Watch {
+    metrics: Metrics,
+    method: Method,
+    route: Option<MatchedPath>,
     span: Span,
     started: Instant,
-    answered: bool,
+    answered: Option<StatusCode>,
 }
 
 impl Watch {
-    fn latency_ms(&self) -> f64 {
-        self.started.elapsed().as_secs_f64() * 1_000.0
-    }
-
-    fn answered(mut self, response: &Response) {
-        self.answered = true;
-        self.span.record("status", response.status().as_u16()).record("latency_ms", self.latency_ms());
-        self.span.in_scope(|| tracing::info!("answered"));
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("none", MatchedPath::as_str)
     }
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if !self.answered {
-            self.span.record("latency_ms", self.latency_ms());
-            self.span.in_scope(|| tracing::info!("the caller hung up"));
+        let took = self.started.elapsed();
+        self.metrics.answered(&self.method, self.route(), self.answered, took);
+        if let Some(status) = self.answered {
+            self.span.record("status", status.as_u16());
         }
+        self.span.record("latency_ms", took.as_secs_f64() * 1_000.0);
+        let outcome = if self.answered.is_some() { "answered" } else { "the caller hung up" };
+        self.span.in_scope(|| tracing::info!("{outcome}"));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, http::header, middleware::from_fn, routing::get};
+    use axum::{Router, body::Body, http::header, middleware::from_fn_with_state, routing::get};
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 
@@ -108,7 +109,7 @@ mod tests {
         async fn panic() {
             panic!("hunter2");
         }
-        let router = Router::new().route("/", get(panic)).layer(from_fn(observe));
+        let router = Router::new().route("/", get(panic)).layer(from_fn_with_state(Metrics::new(), observe));
         let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{auth::Auth, replay::ReplaySecret};
+use super::{auth::Auth, cors::Origin, replay::ReplaySecret};
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -18,6 +18,9 @@ pub struct Options {
     pub replay_secret: ReplaySecret,
     /// Who may call. Everybody.
     pub auth: Auth,
+    /// The sites whose pages may call from a browser, with a token. None: the service says nothing of other sites, and
+    /// browsers then keep their pages away.
+    pub cors_origins: Vec<Origin>,
 }
 
 impl Default for Options {
@@ -28,6 +31,7 @@ impl Default for Options {
             import_limit: 64 << 20,
             replay_secret: ReplaySecret::random(),
             auth: Auth::Off,
+            cors_origins: Vec::new(),
         }
     }
 }

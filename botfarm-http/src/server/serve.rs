@@ -1,6 +1,15 @@
 //! Runs the router on a listener, until it is told to stop.
 
-use std::{io, net::IpAddr, pin::pin, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, http::Request};
 use hyper_util::{
@@ -8,6 +17,7 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -15,13 +25,26 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use super::{auth::Peer, drain::Drain};
+use super::{
+    auth::Peer,
+    drain::{Drain, Stage},
+};
 
 /// How long requests in flight may take after the shutdown. CI systems and Kubernetes kill after 10 to 30 s.
 const GRACE: Duration = Duration::from_secs(8);
 
 /// How long a client may take to send the head of a request. Also ends connections that idle.
 const HEAD: Duration = Duration::from_secs(90);
+
+/// The longest head of a request, in bytes; the longest that this API has use for is some 8 KiB. Over HTTP/1, hyper
+/// takes at most 100 headers, too.
+const HEAD_LIMIT: u16 = 32 << 10;
+
+/// How long a connection may be silent before the system asks the peer whether it is still there, how long it gives
+/// it for an answer, and how often it asks: after a minute, a waiter who has vanished leaves the queue.
+const SILENCE: Duration = Duration::from_secs(30);
+const PROBE: Duration = Duration::from_secs(10);
+const PROBES: u32 = 3;
 
 /// How often an HTTP/2 peer is asked whether it is still there, so that a waiter who has vanished leaves the queue.
 const PING: Duration = Duration::from_secs(20);
@@ -41,9 +64,30 @@ pub async fn serve<S>(listener: TcpListener, router: Router, shutdown: S) -> io:
 where
     S: Future<Output = ()> + Send + 'static,
 {
-    let (start, drain) = Drain::channel();
+    serve_with_notice(listener, router, async {
+        shutdown.await;
+        Duration::ZERO
+    })
+    .await
+}
+
+/// The same as [`serve`], but that it goes on accepting for as long as `shutdown` says when it resolves. Meanwhile
+/// `/readyz` answers 503, so that whatever sends requests here finds another replica, and nobody waits in the queue:
+/// those who do are sent away at once, and those who come and want to wait get what is free or are sent away.
+///
+/// # Errors
+/// None at present, as with [`serve`].
+pub async fn serve_with_notice<S>(listener: TcpListener, router: Router, shutdown: S) -> io::Result<()>
+where
+    S: Future<Output = Duration> + Send + 'static,
+{
+    let (reach, drain) = Drain::channel();
     let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
+    let mut shutdown = pin!(async {
+        let notice = shutdown.await;
+        reach.send_replace(Stage::Draining);
+        time::sleep(notice).await;
+    });
     loop {
         tokio::select! {
             () = &mut shutdown => break,
@@ -62,7 +106,7 @@ where
         }
     }
     drop(listener);
-    start.send_replace(true);
+    reach.send_replace(Stage::Stopping);
     let finished = async { while connections.join_next().await.is_some() {} };
     if time::timeout(GRACE, finished).await.is_err() {
         tracing::warn!(cut = connections.len(), "some requests took too long to finish, and are cut");
@@ -73,21 +117,31 @@ where
 
 /// Answers the requests of one connection.
 async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain) {
-    // Answers are small, and somebody waits for each.
-    let _ = stream.set_nodelay(true);
+    prepare(&stream);
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_LIMIT.into());
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).max_header_list_size(HEAD_LIMIT.into());
     let told = drain.clone();
+    let asked = Arc::new(AtomicBool::new(false));
+    let speaks = asked.clone();
     let router = router.map_request(move |mut request: Request<_>| {
+        speaks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(told.clone());
         request
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    // Before it is known which HTTP the peer speaks, and in HTTP/2 before the first request, hyper has no limit.
+    let mute = async {
+        time::sleep(HEAD).await;
+        if asked.load(Ordering::Relaxed) {
+            std::future::pending().await
+        }
+    };
     let ended = tokio::select! {
         ended = &mut connection => ended,
-        () = drain.started() => {
+        () = mute => return,
+        () = drain.reaches(Stage::Stopping) => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }
@@ -98,8 +152,34 @@ async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain)
     }
 }
 
+/// Makes the system send answers at once, since they are small and somebody waits for each, and notice peers that have
+/// vanished. Without either, the connection works all the same.
+fn prepare(stream: &TcpStream) {
+    let _ = stream.set_nodelay(true);
+    let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE).with_retries(PROBES);
+    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+}
+
 /// Whether an accept failed for the peer's fault, so that the next may succeed.
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn peers_that_have_vanished_are_noticed() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let _peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        prepare(&stream);
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap() && socket.tcp_nodelay().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE);
+        assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+    }
 }

@@ -3,13 +3,16 @@
 mod access;
 mod failures;
 mod hang_up;
+mod headers;
 mod health;
 mod imports;
 mod leases;
+mod limits;
 mod lists;
 mod locks;
 mod logins;
 mod logs;
+mod metrics;
 mod operators;
 mod scopes;
 mod service;

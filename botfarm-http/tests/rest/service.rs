@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use botfarm_core::{BotFarm, Env, Labels, NewBot, ProjectId, Timestamp};
-use botfarm_http::{HttpFarm, Options, router, serve};
+use botfarm_http::{HttpFarm, Options, router, serve_with_notice};
 use botfarm_memory::MemoryFarm;
 use chrono::SecondsFormat;
 use http_body_util::BodyExt as _;
@@ -120,10 +120,19 @@ pub(crate) struct Served {
 
 impl Served {
     pub(crate) async fn start(router: Router) -> Self {
+        Self::with_notice(router, Duration::ZERO).await
+    }
+
+    /// One that goes on for `notice` when it is told to stop.
+    pub(crate) async fn with_notice(router: Router, notice: Duration) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
-        let ended = tokio::spawn(serve(listener, router, async { drop(stopped.await) }));
+        let told = async move {
+            drop(stopped.await);
+            notice
+        };
+        let ended = tokio::spawn(serve_with_notice(listener, router, told));
         Self { address, stop: Some(stop), ended }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::http::Method;
-use botfarm_core::{BotFarm, Error, LeaseRequest, Selector};
+use botfarm_core::{BotFarm, Ending, Error, LeaseRequest, Selector};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -63,6 +63,40 @@ async fn waits_end_at_once_requests_in_flight_finish_and_leases_stay() {
     served.ended.await.unwrap().unwrap();
     assert_eq!(rest.farm.lookup(lease.id).await.unwrap().expires_at, lease.expires_at);
     assert_eq!(rest.farm.stats().await.unwrap().waiting, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_it_stops_it_says_so_and_answers_whoever_still_comes() {
+    let rest = Rest::empty();
+    rest.farm.create(bot("ada")).await.unwrap();
+    let notice = Duration::from_secs(3);
+    let mut served = Served::with_notice(rest.router.clone(), notice).await;
+    let request = || LeaseRequest::new("me".parse().unwrap(), Selector::any());
+    let lease = rest.farm.acquire(request()).await.unwrap();
+    let farm = served.farm();
+    let waiter = tokio::spawn(async move { farm.acquire(request().wait(Duration::from_mins(5))).await });
+    until(|| async { rest.farm.stats().await.unwrap().waiting == 1 }).await;
+
+    let told = Instant::now();
+    served.stop.take().unwrap().send(()).unwrap();
+    let error = waiter.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Unavailable { .. }), "{error:?}");
+    let ask = async |method: Method, path: &str, body: Value| {
+        let mut raw = Raw::connect(&served).await;
+        raw.send(method, path, &body).await;
+        raw.answer().await
+    };
+    assert_eq!(ask(Method::GET, "/readyz", Value::Null).await, (503, json!({"status": "draining"})));
+    assert_eq!(ask(Method::GET, "/livez", Value::Null).await.0, 200);
+    let wanted = json!({"users": [{}], "wait_seconds": 300});
+    assert_eq!(ask(Method::POST, "/api/v1/leases", wanted.clone()).await.0, 503, "nobody waits any more");
+    rest.farm.release(lease.id, Ending::clean()).await.unwrap();
+    assert_eq!(ask(Method::POST, "/api/v1/leases", wanted).await.0, 201, "what is free is leased");
+    assert!(told.elapsed() < notice, "{:?}", told.elapsed());
+
+    served.ended.await.unwrap().unwrap();
+    assert!(told.elapsed() >= notice, "{:?}", told.elapsed());
+    assert!(TcpStream::connect(served.address).await.is_err());
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,6 +79,11 @@ impl Caller {
         if self.scope.is_everything() { farm.clone() } else { Arc::new(Confined::new(farm.clone(), self.scope)) }
     }
 
+    /// Whether there is a part of the farm that it does not see.
+    pub(crate) fn is_confined(&self) -> bool {
+        !self.scope.is_everything()
+    }
+
     pub(super) fn scope(&self) -> Scope {
         self.scope
     }
