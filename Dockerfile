@@ -1,0 +1,27 @@
+# syntax=docker/dockerfile:1
+
+FROM rust:1.95.0-slim-bookworm AS build
+WORKDIR /src
+COPY . .
+# What has been compiled is kept in the builder's caches, and left out of the image.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    cargo build --release --locked --package botfarm-cli \
+    && cp target/release/botfarm /botfarm
+
+# The C library, certificates, and no shell. Debian's release is that of the build.
+FROM gcr.io/distroless/cc-debian12:nonroot
+LABEL org.opencontainers.image.title="botfarm" \
+      org.opencontainers.image.source="https://github.com/botfarm/botfarm" \
+      org.opencontainers.image.licenses="MIT"
+COPY --from=build --chmod=0555 /botfarm /usr/local/bin/botfarm
+# By number, so that Kubernetes sees that it is not root.
+USER 65532:65532
+WORKDIR /home/nonroot
+# Open to others than the container: it starts with BOTFARM_AUTH alone.
+ENV BOTFARM_LISTEN=0.0.0.0:8000
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --start-interval=1s --retries=3 \
+    CMD ["/usr/local/bin/botfarm", "healthcheck"]
+ENTRYPOINT ["/usr/local/bin/botfarm"]
+CMD ["serve"]
