@@ -107,7 +107,9 @@ impl Farm {
                             where s.pool_id = p.id
                                 and s.condition = $5
                                 and s.free_at <= now()
-                                and s.labels @> $6
+                                -- s.labels @> $6, but the planner takes the operator to be far choosier than it is,
+                                -- and would plan every claim anew.
+                                and arraycontains(s.labels, $6)
                                 and s.bot_id <> all($7)
                                 and (s.lease_id is null or (select botfarm_may_take_over()))
                             order by s.free_at
