@@ -60,6 +60,9 @@ pub(crate) struct File {
     pub(crate) plain_http: Option<bool>,
     /// `serve --behind-proxy`
     pub(crate) behind_proxy: Option<bool>,
+    /// `serve --max-wait`
+    #[serde(default, deserialize_with = "time")]
+    pub(crate) max_wait: Option<Duration>,
     /// `run --env`
     pub(crate) env: Option<Env>,
     /// `run --domain`

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    time::Duration,
 };
 
 use botfarm::{BotFarm, ImportReport};
@@ -47,6 +48,9 @@ pub(crate) struct Serve {
     /// Take the callers' addresses from X-Forwarded-For: every request comes through a proxy that adds to it
     #[arg(long, env = "BOTFARM_BEHIND_PROXY", value_parser = FalseyValueParser::new())]
     behind_proxy: bool,
+    /// The longest that a request may wait in the queue; one that asks for more waits this long [default: 5m]
+    #[arg(long, value_name = "TIME", env = "BOTFARM_MAX_WAIT", value_parser = humantime::parse_duration)]
+    max_wait: Option<Duration>,
     #[command(flatten)]
     reach: Reach,
 }
@@ -64,9 +68,13 @@ impl Serve {
         let bots = self.bots.or(config.file.bots);
         let plain_http = self.plain_http || config.file.plain_http.unwrap_or_default();
         let behind_proxy = self.behind_proxy || config.file.behind_proxy.unwrap_or_default();
+        let max_wait = self.max_wait.or(config.file.max_wait);
         let opened = async {
             let store = open(&url, &self.reach, bots.as_deref()).await?;
             let mut options = options(&store);
+            if let Some(max_wait) = max_wait {
+                options.max_wait = max_wait;
+            }
             if auth_required {
                 let required = admission::required(&address, &store).await?;
                 options.auth = auth::Auth::Required(auth::Required { plain_http, behind_proxy, ..required });

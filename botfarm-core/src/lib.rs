@@ -14,7 +14,8 @@
 //! `id`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` is what can go wrong.
 //! `bot`, `selector`, `lease`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
 //! contract. `guard` keeps a lease alive. `matching` and `input` are shared by the farms. `keyring` (a feature) seals the
-//! passwords of farms that store them. `conformance` (a feature) proves a farm.
+//! passwords of farms that store them. `schema` (a feature) describes values to those who describe an API. `conformance`
+//! (a feature) proves a farm.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod background;
@@ -34,6 +35,8 @@ pub mod matching;
 pub mod operators;
 mod page;
 mod policy;
+#[cfg(feature = "schema")]
+mod schema;
 mod secret;
 mod selector;
 mod stats;

@@ -10,7 +10,7 @@ use super::{
     drain::Drain,
     refusal::{Refusal, explained},
 };
-use crate::wire::{Health, Stats};
+use crate::wire::{Health, HealthStatus, Stats};
 
 /// How long the farm may take to say that it is well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
@@ -18,23 +18,23 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 /// Whether the farm's store can be reached.
 pub(super) async fn health(State(app): State<App>) -> (StatusCode, Json<Health>) {
     let status = match tokio::time::timeout(PATIENCE, app.farm.check()).await {
-        Ok(Ok(())) => return (StatusCode::OK, Json(Health { status: "healthy" })),
+        Ok(Ok(())) => return (StatusCode::OK, Json(Health { status: HealthStatus::Healthy })),
         Ok(Err(error)) => explained(&error),
         Err(_) => "no answer in time".to_owned(),
     };
     tracing::warn!(cause = status, "the farm is not well");
-    (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "unhealthy" }))
+    (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: HealthStatus::Unhealthy }))
 }
 
 /// Whether the process answers at all: no reason to restart it when its store is gone.
 pub(super) async fn livez() -> Json<Health> {
-    Json(Health { status: "healthy" })
+    Json(Health { status: HealthStatus::Healthy })
 }
 
 /// Whether to send requests here.
 pub(super) async fn readyz(app: State<App>, drain: Drain) -> (StatusCode, Json<Health>) {
     if drain.has_started() {
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: "draining" }));
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(Health { status: HealthStatus::Draining }));
     }
     health(app).await
 }

@@ -3,6 +3,7 @@
 pub mod auth;
 mod compression;
 mod cors;
+mod docs;
 mod drain;
 mod headers;
 mod health;
@@ -14,10 +15,13 @@ mod locks;
 mod metered;
 mod metrics;
 mod observe;
+mod once;
+mod openapi;
 mod options;
 mod prefer;
 mod refusal;
 mod replay;
+mod routes;
 mod serve;
 mod users;
 
@@ -28,7 +32,6 @@ use axum::{
     extract::Request,
     http::{HeaderName, HeaderValue, header, uri::PathAndQuery},
     middleware::from_fn_with_state,
-    routing::{delete, get, post},
 };
 use botfarm_core::{BotFarm, Error, Lease, LeaseRequest, Result};
 use tower::ServiceExt as _;
@@ -105,41 +108,19 @@ impl App {
 ///
 /// [`serve`] runs it; a test may call it as the `tower::Service` that it is.
 pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
-    // Not nested: a nested router rewrites the URL of each request.
-    let at = |path: &str| format!("{BASE}{path}");
     let app = App::new(farm, options);
-    let mut service = Router::new()
-        .route(&at("/users"), get(users::list).post(users::create))
-        .route(&at("/users/import"), post(users::import))
-        .route(&at("/users/{id}"), get(users::get).patch(users::update).delete(users::delete))
-        .route(&at("/users/{id}/history"), get(users::history))
-        .route(&at("/users/{id}/acquire"), post(locks::acquire))
-        .route(&at("/users/{id}/acquire_lock"), post(locks::acquire))
-        .route(&at("/users/{id}/lock"), post(locks::acquire).delete(locks::release))
-        .route(&at("/users/{id}/release"), post(locks::release))
-        .route(&at("/users/{id}/release_lock"), post(locks::release))
-        .route(&at("/users/{id}/revoke"), post(locks::revoke))
-        .route(&at("/leases"), get(leases::list).post(leases::acquire))
-        .route(&at("/leases/{id}"), get(leases::lookup).delete(leases::release))
-        .route(&at("/leases/{id}/renew"), post(leases::renew))
-        .route(&at("/stats"), get(health::stats))
-        .route(&at("/login"), post(auth::login))
-        .route(&at("/logout"), post(auth::logout))
-        .route(&at("/operators"), get(auth::list_operators).post(auth::add_operator))
-        .route(&at("/operators/{id}"), delete(auth::remove_operator))
-        .route(&at("/tokens"), get(auth::list_tokens).post(auth::add_token))
-        .route(&at("/tokens/{id}"), delete(auth::remove_token))
-        .route("/health", get(health::health))
-        .route("/livez", get(health::livez))
-        .route("/readyz", get(health::readyz))
-        .route("/metrics", get(metrics::metrics))
+    let (routes, document) = routes::routes();
+    let mut service = routes
+        .merge(docs::router(&document))
         .fallback(refusal::no_such_route)
         .method_not_allowed_fallback(refusal::method_not_allowed)
+        .layer(from_fn_with_state(once::Once::new(app.clone()), once::once))
         .layer(compression::layer());
     if !app.options.cors_origins.is_empty() {
         service = service.layer(cors::layer(&app.options.cors_origins));
     }
-    let service = service.layer(from_fn_with_state(app.metrics.clone(), observe::observe)).with_state(app);
+    let service =
+        service.layer(from_fn_with_state(app.metrics.clone(), observe::observe)).with_state(app);
     // What matches no route has a second try, without the slash.
     service.clone().fallback_service(service.map_request(without_trailing_slash))
 }

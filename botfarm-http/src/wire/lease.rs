@@ -15,6 +15,7 @@ use super::{
 
 /// A lease as its holder sees it. Whoever has its id may renew and release it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Lease {
     /// Its id: a secret.
     pub id: LeaseId,
@@ -40,6 +41,7 @@ pub struct Lease {
 
 /// A user within a lease, with its password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LeaseUser {
     /// The user.
     #[serde(flatten)]
@@ -102,6 +104,7 @@ impl From<LeaseUser> for LeasedBot {
 
 /// What a lock by id gives: the lease, and a sentence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Locked {
     /// What was done, for people to read.
     pub message: String,
@@ -112,6 +115,7 @@ pub struct Locked {
 
 /// A lease in force, as everybody may see it: without its id and without passwords.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ActiveLease {
     /// Who holds it.
     pub holder: Holder,
@@ -129,6 +133,7 @@ pub struct ActiveLease {
 
 /// A user within a lease, without its password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ActiveUser {
     /// The user.
     #[serde(flatten)]
@@ -156,6 +161,7 @@ impl From<ActiveLease> for botfarm_core::ActiveLease {
 
 /// One hand-out of a user, past or present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct HistoryRow {
     /// The user.
     pub user_id: BotId,
@@ -216,6 +222,8 @@ impl From<HistoryRow> for LeaseRecord {
 
 /// Which user is wanted: whatever is given must match.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Selector {
     /// What the user is for within the lease.
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
@@ -237,9 +245,11 @@ pub struct Selector {
     pub domain: Option<Domain>,
     /// A user with all of these labels.
     #[serde(skip_serializing_if = "Labels::is_empty")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<Labels>))]
     pub labels: Labels,
     /// A user in this condition. `ready` unless given.
     #[serde(skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<Condition>))]
     pub condition: Condition,
 }
 
@@ -252,17 +262,22 @@ impl From<&botfarm_core::Selector> for Selector {
 
 /// What to lease, for whom, and for how long: the body of `POST /leases`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct LeaseRequest {
     /// One for each user wanted, 1 to 32; granted all together or not at all.
+    #[cfg_attr(feature = "server", schema(min_items = 1, max_items = 32))]
     pub users: Vec<Selector>,
     /// The id of the lease to come, random and secret. The server makes one unless it is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<LeaseId>,
     /// How long the lease lives unless it is renewed. The server has a default and limits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>, minimum = 5, maximum = 86400))]
     pub ttl_seconds: Option<Seconds>,
     /// How long to stand in the queue when nothing fits. 0 unless given: try once.
     #[serde(skip_serializing_if = "is_zero")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<Seconds>))]
     pub wait_seconds: Seconds,
     /// Who asks. The caller's name unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -278,6 +293,7 @@ pub struct LeaseRequest {
     pub sticky: Option<StickyKey>,
     /// Users not to take, at most 1,000.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<Vec<BotId>>, max_items = 1000))]
     pub avoid: Vec<BotId>,
 }
 
@@ -299,9 +315,12 @@ impl From<&botfarm_core::LeaseRequest> for LeaseRequest {
 
 /// How to lock one user: the body of `POST /users/{id}/acquire`, all of it optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct LockRequest {
     /// How long the lease lives unless it is renewed. The server has a default and limits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>, minimum = 5, maximum = 86400))]
     pub ttl_seconds: Option<Seconds>,
     /// How long to stand in the queue when somebody holds the user. 0 unless given: try once.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -319,16 +338,22 @@ pub struct LockRequest {
 
 /// How to renew a lease: the body of `POST /leases/{id}/renew`, all of it optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Renewal {
     /// How long the lease lives from now on. As long as before unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<f64>, minimum = 5, maximum = 86400))]
     pub ttl_seconds: Option<Seconds>,
 }
 
 /// How to end whatever lease holds a user: the body of `POST /users/{id}/release`, all of it optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct UserRelease {
     /// In what state the users of the lease are left. `clean` unless given.
+    #[cfg_attr(feature = "server", schema(value_type = Option<Outcome>))]
     pub outcome: Outcome,
     /// A remark for the history.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -347,6 +372,8 @@ impl From<BotRelease> for UserRelease {
 
 /// Why a lease is taken away: the body of `POST /users/{id}/revoke`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct RevokeRequest {
     /// Why: the holder is told, and it stays in the history.
     pub reason: Note,

@@ -10,6 +10,8 @@ use super::value::{Password, Time};
 
 /// How to log in: the body of `POST /login`, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct Credentials {
     /// The operator's login.
     pub login: Login,
@@ -17,12 +19,15 @@ pub struct Credentials {
     pub password: Password,
 }
 
-/// What a login gives: to be sent as `Authorization: Bearer …`. Redacted in `Debug`.
+/// What a login gives: to be sent as `Authorization: Bearer …`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct AccessToken {
     /// The token itself.
+    #[cfg_attr(feature = "server", schema(value_type = String, format = Password))]
     pub access_token: Password,
     /// `bearer`.
+    #[cfg_attr(feature = "server", schema(pattern = "^bearer$", example = "bearer"))]
     pub token_type: String,
     /// How long it is taken, in seconds.
     pub expires_in: u64,
@@ -30,6 +35,7 @@ pub struct AccessToken {
 
 /// Somebody who logs in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Operator {
     /// Its id.
     pub id: OperatorId,
@@ -50,6 +56,8 @@ impl From<operators::Operator> for Operator {
 
 /// An operator to be: the body of `POST /operators`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct NewOperator {
     /// The name it logs in with.
     pub login: Login,
@@ -61,6 +69,7 @@ pub struct NewOperator {
 
 /// The credential of a program, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Token {
     /// Its id. Not a secret.
     pub id: TokenId,
@@ -99,10 +108,13 @@ impl From<operators::Token> for Token {
 
 /// A token to be: the body of `POST /tokens`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct NewToken {
     /// What it is for; unique. Leases that it acquires are held by this name unless another is given.
     pub name: Holder,
     /// What it may do. `tester` unless given.
+    #[cfg_attr(feature = "server", schema(value_type = Option<Role>))]
     pub role: Role,
     /// Confines it to a project.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,13 +127,15 @@ pub struct NewToken {
     pub expires_at: Option<Time>,
 }
 
-/// A new token, with its secret, which is shown this once. Redacted in `Debug`.
+/// A new token, with its secret, which is shown this once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct IssuedToken {
     /// The token.
     #[serde(flatten)]
     pub token: Token,
     /// Its secret: `bf_…`.
     #[serde(rename = "token")]
+    #[cfg_attr(feature = "server", schema(value_type = String, format = Password))]
     pub secret: Password,
 }

@@ -10,6 +10,7 @@ use super::value::{Seconds, Time};
 
 /// What went wrong: `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `about:blank`: `code` tells more.
     #[serde(rename = "type")]
@@ -42,6 +43,7 @@ impl Problem {
 
 /// Every failure that the service answers with, by its stable code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(tag = "code", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Code {
@@ -164,6 +166,7 @@ pub enum Code {
 
 /// Whoever has held a user for the longest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Oldest {
     /// Who.
     pub holder: Holder,

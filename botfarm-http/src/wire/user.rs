@@ -10,6 +10,7 @@ use super::value::{Password, Time};
 
 /// A test account, as everybody may see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct User {
     /// Its id.
     pub id: BotId,
@@ -37,6 +38,7 @@ pub struct User {
 
 /// What everybody may know of the lease that holds a user: all but its id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct UserLease {
     /// Who holds it.
     pub holder: Holder,
@@ -101,6 +103,8 @@ impl From<UserLease> for Holding {
 
 /// An account to be kept: the body of `POST /users`, and each row of an import.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct NewUser {
     /// The name that it logs in with.
     pub login: Login,
@@ -111,8 +115,10 @@ pub struct NewUser {
     /// The installation it belongs to.
     pub env: Env,
     /// The kind of account it is. `canary` unless given.
+    #[cfg_attr(feature = "server", schema(value_type = Option<Domain>))]
     pub domain: Domain,
     /// What else is known of it. None unless given.
+    #[cfg_attr(feature = "server", schema(value_type = Option<Labels>))]
     pub labels: Labels,
 }
 
@@ -125,6 +131,8 @@ impl From<NewBot> for NewUser {
 
 /// What to change about a user: the body of `PATCH /users/{id}`. What is not given stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
 pub struct UserChanges {
     /// A new password.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,6 +160,7 @@ impl From<BotChanges> for UserChanges {
 
 /// How the farm is doing, all of it: the answer of `GET /stats`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Stats {
     /// Its users, counted by project, env and domain, in that order.
     pub pools: Vec<Pool>,
@@ -161,6 +170,7 @@ pub struct Stats {
 
 /// The users of one project, env and domain. Each is counted once: `total` is the sum of the others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Pool {
     /// The project.
     pub project_id: ProjectId,
@@ -210,6 +220,7 @@ impl From<Pool> for PoolStats {
 
 /// What was done, for people to read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Message {
     /// One sentence.
     pub message: String,
@@ -217,7 +228,21 @@ pub struct Message {
 
 /// Whether the service can serve: the answer of `/health`, `/livez` and `/readyz`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Health {
-    /// `healthy`, or `unhealthy`, or `draining` when the service is about to stop.
-    pub status: &'static str,
+    /// Whether it can.
+    pub status: HealthStatus,
+}
+
+/// Whether the service can serve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum HealthStatus {
+    /// It can.
+    Healthy,
+    /// The farm's store cannot be reached.
+    Unhealthy,
+    /// It is about to stop.
+    Draining,
 }

@@ -93,6 +93,67 @@ impl From<Secret> for Password {
     }
 }
 
+/// As the OpenAPI document has them.
+#[cfg(feature = "server")]
+mod schema {
+    use std::borrow::Cow;
+
+    use utoipa::{
+        PartialSchema, ToSchema,
+        openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
+    };
+
+    use super::{Password, Seconds, Secret, Time};
+
+    impl PartialSchema for Time {
+        fn schema() -> RefOr<Schema> {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+                .examples(["2026-01-02T03:04:05.000000Z"])
+                .description(Some("A point in time: RFC 3339, UTC with `Z`."))
+                .into()
+        }
+    }
+
+    impl PartialSchema for Seconds {
+        fn schema() -> RefOr<Schema> {
+            ObjectBuilder::new()
+                .schema_type(Type::Number)
+                .minimum(Some(0))
+                // What does not fit 64 bits is no duration.
+                .exclusive_maximum(Some(2_f64.powi(64)))
+                .examples([300])
+                .description(Some("A number of seconds. Fractions are allowed."))
+                .into()
+        }
+    }
+
+    impl PartialSchema for Password {
+        fn schema() -> RefOr<Schema> {
+            Secret::schema()
+        }
+    }
+
+    impl ToSchema for Time {
+        fn name() -> Cow<'static, str> {
+            Cow::Borrowed("Time")
+        }
+    }
+
+    impl ToSchema for Seconds {
+        fn name() -> Cow<'static, str> {
+            Cow::Borrowed("Seconds")
+        }
+    }
+
+    impl ToSchema for Password {
+        fn name() -> Cow<'static, str> {
+            Secret::name()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,6 +1,7 @@
 //! The service, path by path.
 
 mod access;
+mod document;
 mod failures;
 mod hang_up;
 mod headers;
@@ -14,6 +15,7 @@ mod logins;
 mod logs;
 mod metrics;
 mod operators;
+mod repeats;
 mod scopes;
 mod service;
 mod shutdown;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
-    body::Body,
+    body::{Body, HttpBody as _},
     http::{HeaderMap, Method, Request, StatusCode, header},
 };
 use botfarm_core::{BotFarm, Env, Labels, NewBot, ProjectId, Timestamp};
@@ -20,6 +20,8 @@ use tokio::{
     task::JoinHandle,
 };
 use tower::ServiceExt as _;
+
+use crate::document::{Asked, Document};
 
 /// What a service answered.
 #[derive(Debug)]
@@ -74,11 +76,13 @@ impl Rest {
     }
 
     pub(crate) async fn request(&self, request: Request<Body>) -> Answer {
+        let (asked, request) = noted(request).await;
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().into();
         let answer = Answer { status: parts.status, headers: parts.headers, body };
         assert!(answer.headers.contains_key("x-request-id"), "{answer:?}");
+        Document::get().await.check(&asked, &answer);
         answer
     }
 
@@ -108,6 +112,17 @@ impl Rest {
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.with_body(Method::PATCH, path, "application/json", body.to_string()).await
     }
+}
+
+/// The same request, and what of it the document is asked about.
+async fn noted(request: Request<Body>) -> (Asked, Request<Body>) {
+    let (parts, body) = request.into_parts();
+    let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+    if body.size_hint().exact().is_none() {
+        return (Asked { method, uri, headers, body: None }, Request::from_parts(parts, body));
+    }
+    let body = body.collect().await.unwrap().to_bytes();
+    (Asked { method, uri, headers, body: Some(body.to_vec()) }, Request::from_parts(parts, Body::from(body)))
 }
 
 /// A router that is served on a port of its own. It is told to stop when this is dropped.
@@ -142,6 +157,11 @@ impl Served {
 
     pub(crate) fn farm(&self) -> HttpFarm {
         HttpFarm::new(&self.url()).unwrap()
+    }
+
+    /// A client that gives up where another would ask again.
+    pub(crate) fn farm_that_asks_once(&self) -> HttpFarm {
+        HttpFarm::builder(&self.url()).retry_for(Duration::ZERO).build().unwrap()
     }
 }
 
@@ -184,9 +204,14 @@ impl Raw {
 
     /// Writes a request, and does not wait for the answer.
     pub(crate) async fn send(&mut self, method: Method, path: &str, body: &Value) {
+        self.send_with(method, path, "", body).await;
+    }
+
+    /// The same, with more headers.
+    pub(crate) async fn send_with(&mut self, method: Method, path: &str, headers: &str, body: &Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n",
             body.len()
         );
         self.0.write_all(format!("{head}{body}").as_bytes()).await.unwrap();

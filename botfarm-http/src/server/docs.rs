@@ -1,0 +1,80 @@
+//! The OpenAPI document, and with the feature `docs` a page to read and try it.
+
+use axum::{Router, body::Bytes, http::header, response::IntoResponse as _, routing::get};
+use serde_json::Value;
+
+use super::App;
+
+/// `/openapi.json`; Swagger UI at `/docs` and `/swagger`.
+pub(super) fn router(document: &Value) -> Router<App> {
+    let document = Bytes::from(document.to_string());
+    let router = Router::new().route(
+        "/openapi.json",
+        get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone()).into_response()),
+    );
+    #[cfg(feature = "docs")]
+    let router = router.merge(swagger::router());
+    router
+}
+
+#[cfg(feature = "docs")]
+mod swagger {
+    use std::sync::{Arc, LazyLock};
+
+    use axum::{
+        Router,
+        extract::Path,
+        http::{HeaderName, HeaderValue, header},
+        response::{IntoResponse as _, Redirect, Response},
+        routing::get,
+    };
+    use utoipa_swagger_ui::Config;
+
+    use super::super::{App, refusal};
+
+    /// The page runs its own scripts alone, and talks to this service alone. Swagger UI sets styles on its elements,
+    /// and has its icons in the style sheet.
+    const POLICY: (HeaderName, HeaderValue) = (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
+        ),
+    );
+
+    /// No validator: it would send the document to another site.
+    static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
+        let config = Config::from("../openapi.json")
+            .validator_url("none")
+            .display_request_duration(true)
+            .default_models_expand_depth(0)
+            .persist_authorization(false);
+        Arc::new(config)
+    });
+
+    pub(super) fn router() -> Router<App> {
+        let mut router = Router::new();
+        for (path, folder) in [("/docs", "docs/"), ("/swagger", "swagger/")] {
+            // Relative, so that it also holds behind a proxy that serves all of this under a path.
+            router = router
+                .route(path, get(async move || Redirect::permanent(folder)))
+                .route(&format!("{path}/"), get(index))
+                .route(&format!("{path}/{{file}}"), get(named));
+        }
+        router
+    }
+
+    async fn index() -> Response {
+        file("index.html").await
+    }
+
+    async fn named(Path(name): Path<String>) -> Response {
+        file(&name).await
+    }
+
+    async fn file(name: &str) -> Response {
+        // Of an error, which is not `Send`, there is nothing to tell.
+        let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).ok().flatten();
+        let Some(file) = file else { return refusal::no_such_route().await.into_response() };
+        ([(header::CONTENT_TYPE, file.content_type)], [POLICY], file.bytes.into_owned()).into_response()
+    }
+}

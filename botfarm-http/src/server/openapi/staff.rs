@@ -1,0 +1,109 @@
+//! Logging in, and who may.
+
+use axum::http::StatusCode;
+use botfarm_core::{
+    Login, Secret,
+    operators::{OperatorId, Role, TokenId},
+};
+use serde_json::{Value, json};
+use utoipa::{ToSchema, openapi::ObjectBuilder};
+
+use super::{
+    examples, failures,
+    operation::{Operation, reference, text},
+};
+use crate::wire::{AccessToken, Credentials, IssuedToken, NewOperator, NewToken, Operator, Token};
+
+pub(in crate::server) fn login() -> Operation {
+    let form = ObjectBuilder::new()
+        .property("grant_type", text().enum_values(Some(["password"])))
+        .property("username", reference::<Login>())
+        .property("password", reference::<Secret>())
+        .property("scope", text().description(Some("Is not looked at.")))
+        .property("client_id", text().description(Some("Is not looked at.")))
+        .property("client_secret", text().description(Some("Is not looked at.")))
+        .required("username")
+        .required("password")
+        .additional_properties(Some(utoipa::openapi::schema::AdditionalProperties::FreeForm(false)))
+        .build();
+    let token = json!({"access_token": "eyJ…", "token_type": "bearer", "expires_in": 28_800});
+    Operation::new("login", "login", "Log in")
+        .about(
+            "Gives an access token for the header `Authorization: Bearer …`, and the same in a cookie for browsers. \
+             As a form it is the password grant of OAuth 2.",
+        )
+        .json::<Credentials>(json!({"login": "grace", "password": "correct horse battery staple"}))
+        .body_of(
+            "application/x-www-form-urlencoded",
+            form,
+            json!({"grant_type": "password", "username": "grace", "password": "correct horse battery staple"}),
+        )
+        .gives::<AccessToken>(StatusCode::OK, "The access token.", token)
+        .with("Cache-Control")
+        .with("Set-Cookie")
+        .fails(&[
+            failures::unauthenticated,
+            failures::forbidden,
+            failures::no_such_route,
+            failures::too_many_requests,
+            failures::unavailable,
+        ])
+}
+
+pub(in crate::server) fn logout() -> Operation {
+    Operation::new("login", "logout", "Log out")
+        .about("The access token that the request carries is refused from then on.")
+        .role(Role::Viewer)
+        .gives_nothing(StatusCode::NO_CONTENT, "It is over.")
+        .with("Set-Cookie")
+        .fails(&[failures::forbidden, failures::no_such_route])
+}
+
+pub(in crate::server) fn list_operators() -> Operation {
+    listing::<Operator>("operators", "list_operators", "List operators", examples::operator())
+}
+
+pub(in crate::server) fn add_operator() -> Operation {
+    let operator = json!({"login": "grace", "password": "correct horse battery staple", "role": "admin"});
+    adding::<NewOperator>("operators", "create_operator", "Add an operator", operator)
+        .gives::<Operator>(StatusCode::CREATED, "The new operator.", examples::operator())
+        .fails(&[failures::too_many_requests])
+}
+
+pub(in crate::server) fn remove_operator() -> Operation {
+    removing::<OperatorId>("operators", "delete_operator", "Remove an operator")
+        .about("Its logins are over at once. The last admin stays.")
+        .fails(&[failures::no_such_operator])
+}
+
+pub(in crate::server) fn list_tokens() -> Operation {
+    listing::<Token>("tokens", "list_tokens", "List API tokens", examples::token())
+}
+
+pub(in crate::server) fn add_token() -> Operation {
+    let token = json!({"name": "checkout pipeline", "role": "tester", "env": "stage"});
+    adding::<NewToken>("tokens", "create_token", "Make an API token", token)
+        .about("Its secret is shown this once.")
+        .gives::<IssuedToken>(StatusCode::CREATED, "The new token, with its secret.", examples::issued_token())
+        .with("Cache-Control")
+}
+
+pub(in crate::server) fn remove_token() -> Operation {
+    removing::<TokenId>("tokens", "delete_token", "Revoke an API token").fails(&[failures::no_such_token])
+}
+
+fn listing<T: ToSchema>(tag: &str, id: &str, summary: &str, example: Value) -> Operation {
+    administering(tag, id, summary).gives_list::<T>("All of them.", example)
+}
+
+fn adding<T: ToSchema>(tag: &str, id: &str, summary: &str, example: Value) -> Operation {
+    administering(tag, id, summary).json::<T>(example)
+}
+
+fn removing<T: ToSchema>(tag: &str, id: &str, summary: &str) -> Operation {
+    administering(tag, id, summary).id::<T>().gives_nothing(StatusCode::NO_CONTENT, "Done.")
+}
+
+fn administering(tag: &str, id: &str, summary: &str) -> Operation {
+    Operation::new(tag, id, summary).role(Role::Admin).fails(&[failures::no_such_route])
+}
