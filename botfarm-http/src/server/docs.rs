@@ -1,16 +1,36 @@
 //! The OpenAPI document, and with the feature `docs` a page to read and try it.
 
-use axum::{Router, body::Bytes, http::header, response::IntoResponse as _, routing::get};
-use serde_json::Value;
+use std::sync::OnceLock;
 
-use super::App;
+use axum::{
+    Router,
+    body::Bytes,
+    http::{Method, header},
+    response::IntoResponse as _,
+    routing::get,
+};
+
+use super::{
+    App,
+    openapi::{Description, Document},
+};
 
 /// `/openapi.json`; Swagger UI at `/docs` and `/swagger`.
-pub(super) fn router(document: &Value) -> Router<App> {
-    let document = Bytes::from(document.to_string());
+pub(super) fn router(described: Vec<(Method, String, Description)>) -> Router<App> {
+    // The same for every service, and of no use to most: made when somebody first asks.
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
     let router = Router::new().route(
         "/openapi.json",
-        get(async move || ([(header::CONTENT_TYPE, "application/json")], document.clone()).into_response()),
+        get(async move || {
+            let document = DOCUMENT.get_or_init(|| {
+                let mut document = Document::default();
+                for (method, path, description) in described {
+                    document.add(&method, &path, description());
+                }
+                document.finish().to_string().into()
+            });
+            ([(header::CONTENT_TYPE, "application/json")], document.clone()).into_response()
+        }),
     );
     #[cfg(feature = "docs")]
     let router = router.merge(swagger::router());

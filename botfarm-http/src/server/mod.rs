@@ -109,9 +109,9 @@ impl App {
 /// [`serve`] runs it; a test may call it as the `tower::Service` that it is.
 pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
     let app = App::new(farm, options);
-    let (routes, document) = routes::routes();
+    let (routes, described) = routes::routes();
     let mut service = routes
-        .merge(docs::router(&document))
+        .merge(docs::router(described))
         .fallback(refusal::no_such_route)
         .method_not_allowed_fallback(refusal::method_not_allowed)
         .layer(from_fn_with_state(once::Once::new(app.clone()), once::once))

@@ -64,6 +64,9 @@ const HEADERS: [(&str, &str); 8] = [
     ("WWW-Authenticate", "`Bearer`."),
 ];
 
+/// Describes a route.
+pub(super) type Description = fn() -> Operation;
+
 /// The document as it grows, route by route.
 #[derive(Default)]
 pub(super) struct Document {
