@@ -47,7 +47,7 @@ const LOOK_OFTEN: Duration = Duration::from_millis(200);
 const MOST: i32 = 256;
 
 /// How far apart notifications are: the first goes at once, the rest of a burst together.
-const BURST: Duration = Duration::from_millis(10);
+const BURST: Duration = Duration::from_millis(2);
 
 /// An idle listener calls itself at this interval, and is rebuilt when it does not hear itself.
 const ECHO: Duration = Duration::from_secs(5);
@@ -70,6 +70,7 @@ pub(crate) struct Parked<'a> {
     queue: &'a Queue,
     id: LeaseId,
     wake: Arc<Notify>,
+    resigned: AtomicBool,
 }
 
 impl Parked<'_> {
@@ -77,21 +78,26 @@ impl Parked<'_> {
         self.wake.notified()
     }
 
-    /// Whether no other call of this process waits under the same id.
-    pub(crate) fn is_last(&self) -> bool {
-        self.queue.parked.lock().get(&self.id).is_none_or(|(calls, _)| *calls <= 1)
+    /// Waits no longer. True when no other call of this process waits under the same id: of twins that go together,
+    /// the last one to say so hears it, and no two of them leave it to each other.
+    pub(crate) fn resign(&self) -> bool {
+        if self.resigned.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let mut parked = self.queue.parked.lock();
+        let Some((calls, _)) = parked.get_mut(&self.id) else { return true };
+        *calls -= 1;
+        let last = *calls == 0;
+        if last {
+            parked.remove(&self.id);
+        }
+        last
     }
 }
 
 impl Drop for Parked<'_> {
     fn drop(&mut self) {
-        let mut parked = self.queue.parked.lock();
-        if let Some((calls, _)) = parked.get_mut(&self.id) {
-            *calls -= 1;
-            if *calls == 0 {
-                parked.remove(&self.id);
-            }
-        }
+        self.resign();
     }
 }
 
@@ -100,7 +106,7 @@ impl Queue {
         let mut parked = self.parked.lock();
         let (calls, wake) = parked.entry(id).or_default();
         *calls += 1;
-        Parked { queue: self, id, wake: wake.clone() }
+        Parked { queue: self, id, wake: wake.clone(), resigned: AtomicBool::new(false) }
     }
 
     /// Asks for a pass that begins after this call.
@@ -311,10 +317,15 @@ impl Farm {
     async fn notify(&self, processes: &[Uuid]) -> Result<()> {
         let channels: Vec<String> = processes.iter().map(|process| channel(*process)).collect();
         repeat!(self.database, |connection| {
-            // Never within a transaction that frees a bot: the commit of a notification locks the whole server.
-            sqlx::query!("select pg_notify(channel, '') from unnest($1::text[]) channel", &channels)
-                .fetch_all(&mut *connection)
-                .await?;
+            // Never within a transaction that frees a bot: the commit of a notification locks the whole server. So it
+            // does not wait for the disk either: a notification is only a hint.
+            sqlx::query!(
+                "select pg_notify(channel, ''), set_config('synchronous_commit', 'off', true)
+                from unnest($1::text[]) channel",
+                &channels,
+            )
+            .fetch_all(&mut *connection)
+            .await?;
             Ok(())
         })
     }
