@@ -34,7 +34,7 @@ pub(crate) struct Address {
 
 impl Address {
     /// Whether only this very machine reaches it.
-    fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         self.resolved.iter().all(|address| address.ip().to_canonical().is_loopback())
     }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use botfarm_core::{Domain, Env, ProjectId};
+use botfarm_http::Origin;
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -63,6 +64,12 @@ pub(crate) struct File {
     /// `serve --max-wait`
     #[serde(default, deserialize_with = "time")]
     pub(crate) max_wait: Option<Duration>,
+    /// `serve --cors-origin`
+    #[serde(default, deserialize_with = "origins")]
+    pub(crate) cors_origins: Vec<Origin>,
+    /// `serve --drain`
+    #[serde(default, deserialize_with = "time")]
+    pub(crate) drain: Option<Duration>,
     /// `run --env`
     pub(crate) env: Option<Env>,
     /// `run --domain`
@@ -81,6 +88,12 @@ pub(crate) struct File {
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// Reads the sites that `serve --cors-origin` names.
+fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Origin>, D::Error> {
+    let texts = Vec::<String>::deserialize(deserializer)?;
+    texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }
 
 impl Config {

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use clap::ValueEnum;
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::failure::Failure;
 
@@ -20,20 +20,26 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// Starts to log: what `RUST_LOG` says, or `info` and above.
+/// Starts to log: what `RUST_LOG` says, or `info` and above. What is logged goes to `also`, too, which has a filter of
+/// its own.
 ///
 /// # Errors
 /// When `RUST_LOG` cannot be read.
-pub(crate) fn start(format: LogFormat) -> Result<(), Failure> {
+pub(crate) fn start<L>(format: LogFormat, also: Option<L>) -> Result<(), Failure>
+where
+    L: Layer<Registry> + Send + Sync,
+{
     let filter = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .from_env()
         .map_err(|error| Failure::usage(format!("RUST_LOG: {error}; give a level, such as debug")))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    match format {
-        LogFormat::Text => subscriber.with_ansi(colours()).with_target(false).init(),
-        LogFormat::Json => subscriber.json().flatten_event(true).init(),
-    }
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = match format {
+        LogFormat::Text => lines.with_ansi(colours()).with_target(false).boxed(),
+        // The span of a request has no other around it.
+        LogFormat::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    tracing_subscriber::registry().with(also).with(lines.with_filter(filter)).init();
     Ok(())
 }
 

@@ -30,6 +30,8 @@ mod serve;
 mod staff;
 mod store;
 mod token;
+#[cfg(feature = "otel")]
+mod traces;
 mod user;
 mod users;
 mod wanted;
@@ -40,6 +42,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use tracing_subscriber::layer::Identity;
 
 use crate::{
     config::{Common, Config},
@@ -125,6 +128,15 @@ fn usage_code() -> ExitCode {
 
 async fn start(common: Common, command: Command) -> Result<ExitCode, Failure> {
     let config = Config::load(common)?;
-    log::start(config.log_format)?;
+    #[cfg(feature = "otel")]
+    if matches!(command, Command::Serve(_))
+        && let Some(traces) = traces::Traces::from_env()?
+    {
+        log::start(config.log_format, Some(traces.layer()))?;
+        let ended = command.run(config).await;
+        traces.end().await;
+        return ended;
+    }
+    log::start(config.log_format, None::<Identity>)?;
     command.run(config).await
 }

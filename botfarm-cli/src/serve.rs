@@ -11,7 +11,7 @@ use std::{
 
 use botfarm::{BotFarm, ImportReport};
 use botfarm_http::{
-    Options, ReplaySecret, auth,
+    Options, Origin, ReplaySecret, auth,
     import::{Format, Rows},
 };
 use clap::{Args, builder::FalseyValueParser};
@@ -27,6 +27,13 @@ use crate::{
     failure::Failure,
     store::{Reach, Store},
 };
+
+/// How long to go on accepting where others reach the service: Kubernetes and load balancers need a moment to hear that
+/// requests are to go elsewhere, and send them here until then.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// The signal of Ctrl-C.
+const INTERRUPT: &str = "SIGINT";
 
 /// Serves a farm over REST, until SIGTERM or Ctrl-C.
 ///
@@ -51,6 +58,12 @@ pub(crate) struct Serve {
     /// The longest that a request may wait in the queue; one that asks for more waits this long [default: 5m]
     #[arg(long, value_name = "TIME", env = "BOTFARM_MAX_WAIT", value_parser = humantime::parse_duration)]
     max_wait: Option<Duration>,
+    /// A site whose pages may call from a browser, with a token: https://host; may be repeated [default: none]
+    #[arg(long = "cors-origin", value_name = "ORIGIN", env = "BOTFARM_CORS_ORIGINS", value_delimiter = ',')]
+    cors_origins: Vec<Origin>,
+    /// How long to go on accepting after SIGTERM while /readyz says no [default: 5s; on a loopback address 0s]
+    #[arg(long, value_name = "TIME", env = "BOTFARM_DRAIN", value_parser = humantime::parse_duration)]
+    drain: Option<Duration>,
     #[command(flatten)]
     reach: Reach,
 }
@@ -69,9 +82,12 @@ impl Serve {
         let plain_http = self.plain_http || config.file.plain_http.unwrap_or_default();
         let behind_proxy = self.behind_proxy || config.file.behind_proxy.unwrap_or_default();
         let max_wait = self.max_wait.or(config.file.max_wait);
+        let cors_origins = if self.cors_origins.is_empty() { config.file.cors_origins } else { self.cors_origins };
+        let loopback = address.is_loopback();
+        let drain = self.drain.or(config.file.drain).unwrap_or(if loopback { Duration::ZERO } else { DRAIN });
         let opened = async {
             let store = open(&url, &self.reach, bots.as_deref()).await?;
-            let mut options = options(&store);
+            let mut options = Options { cors_origins, ..options(&store) };
             if let Some(max_wait) = max_wait {
                 options.max_wait = max_wait;
             }
@@ -93,18 +109,19 @@ impl Serve {
         };
         announce(&listener).map_err(|error| Failure::new(format!("{listen}: {error}")))?;
 
-        let (drain, draining) = tokio::sync::oneshot::channel();
+        let (tell, told) = tokio::sync::oneshot::channel();
         let router = botfarm_http::router(farm, options);
-        let served = botfarm_http::serve(listener, router, async {
-            let _ = draining.await;
-        });
+        #[cfg(feature = "otel")]
+        let router = crate::traces::continued(router);
+        let served = botfarm_http::serve_with_notice(listener, router, async { told.await.unwrap_or_default() });
         let mut served = std::pin::pin!(served);
         let first = tokio::select! {
             ended = &mut served => return done(ended),
             signal = signals.next() => signal,
         };
         info!(signal = first, "stopping: calls in progress are finished, leases stay; once more stops at once");
-        let _ = drain.send(());
+        // Who presses Ctrl-C is looking on; nothing in front of the service is to find another one.
+        let _ = tell.send(if first == INTERRUPT { Duration::ZERO } else { drain });
         tokio::select! {
             ended = &mut served => done(ended),
             signal = signals.next() => {
@@ -211,7 +228,7 @@ impl Signals {
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.interrupt.recv() => INTERRUPT,
         }
     }
 }

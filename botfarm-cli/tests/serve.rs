@@ -66,10 +66,17 @@ impl Service {
 
     /// Sends a request; gives the status and the body.
     async fn call(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let (head, body) = self.ask(method, &format!("/api/v1{path}"), "", body).await;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(&body).unwrap_or(Value::Null))
+    }
+
+    /// Sends a request with more headers; gives the head and the body of the answer.
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: Option<&Value>) -> (String, String) {
         let body = body.map(Value::to_string).unwrap_or_default();
         let head = format!(
-            "{method} /api/v1{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
-             Content-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n{headers}\r\n",
             self.address,
             body.len()
         );
@@ -78,8 +85,7 @@ impl Service {
         let mut answer = String::new();
         timeout(PATIENCE, connection.read_to_string(&mut answer)).await.expect("it answers").unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(Value::Null))
+        (head.to_owned(), body.to_owned())
     }
 
     async fn lease(&self, request: &Value) -> (u16, Value) {
@@ -213,6 +219,61 @@ async fn a_second_signal_does_not_wait_for_calls_in_progress() {
 }
 
 #[tokio::test]
+async fn a_service_that_others_reach_gives_notice_before_it_stops() {
+    let folder = TempDir::new().unwrap();
+    let start = async |drain: &str| {
+        let arguments = ["serve", "--listen", "0.0.0.0:0", "--auth", "none", "--drain", drain];
+        Service::start(botfarm(&folder, &arguments)).await
+    };
+    let ready = async |service: &Service| service.ask("GET", "/readyz", "", None).await.0.contains(" 200 ");
+    let until_draining = async |service: &Service| {
+        let deadline = Instant::now() + PATIENCE;
+        while ready(service).await {
+            assert!(Instant::now() < deadline, "it stays ready");
+        }
+    };
+
+    let service = start("2s").await;
+    assert!(ready(&service).await);
+    let told = Instant::now();
+    service.signal("TERM").await;
+    until_draining(&service).await;
+    assert_eq!(service.bots().await, 0, "it still answers");
+    let (code, said) = service.end().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(told.elapsed() >= Duration::from_secs(2), "{:?}", told.elapsed());
+
+    // Longer than anybody has patience.
+    let service = start("1h").await;
+    service.signal("TERM").await;
+    until_draining(&service).await;
+    service.signal("TERM").await;
+    assert_eq!(service.end().await.0, Some(1), "once more stops at once");
+    let service = start("1h").await;
+    service.signal("INT").await;
+    assert_eq!(service.end().await.0, Some(0), "whoever presses Ctrl-C need not wait");
+}
+
+#[tokio::test]
+async fn pages_of_sites_that_are_named_may_call() {
+    let folder = TempDir::new().unwrap();
+    let allowed = async |service: &Service, origin: &str| {
+        let (head, _) = service.ask("GET", "/livez", &format!("Origin: {origin}\r\n"), None).await;
+        head.contains(&format!("access-control-allow-origin: {origin}"))
+    };
+    fs::write(folder.path().join("botfarm.toml"), "cors-origins = [\"https://file.example\"]\n").unwrap();
+    let service = Service::start(botfarm(&folder, &ANY_PORT)).await;
+    assert!(allowed(&service, "https://file.example").await && !allowed(&service, "https://evil.example").await);
+    let mut command = botfarm(&folder, &ANY_PORT);
+    command.env("BOTFARM_CORS_ORIGINS", "https://one.example,http://two.example:3000");
+    let service = Service::start(command).await;
+    assert!(allowed(&service, "https://one.example").await && allowed(&service, "http://two.example:3000").await);
+    assert!(!allowed(&service, "https://file.example").await);
+    let (code, said) = refused(botfarm(&folder, &[&ANY_PORT[..], &["--cors-origin", "*"]].concat())).await;
+    assert!(code == Some(2) && said.contains("named one by one"), "{said}");
+}
+
+#[tokio::test]
 async fn an_address_that_others_reach_is_refused_unless_it_is_asked_for_by_name() {
     let folder = TempDir::new().unwrap();
     for open in ["0.0.0.0:0", "[::]:0"] {
@@ -220,7 +281,8 @@ async fn an_address_that_others_reach_is_refused_unless_it_is_asked_for_by_name(
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(open) && said.contains("--auth none"), "{said}");
     }
-    let service = Service::start(botfarm(&folder, &["serve", "--listen", "0.0.0.0:0", "--auth", "none"])).await;
+    let open = ["serve", "--listen", "0.0.0.0:0", "--auth", "none", "--drain", "0s"];
+    let service = Service::start(botfarm(&folder, &open)).await;
     let said = service.stop().await;
     assert!(said.contains("0.0.0.0:0 is open"), "{said}");
 }
@@ -327,8 +389,20 @@ async fn logs_in_json_are_one_object_a_line() {
     let folder = TempDir::new().unwrap();
     let file = bots(folder.path(), "bots.csv", 1);
     let arguments = [&ANY_PORT[..], &["--log-format", "json", "--bots", &file]].concat();
-    let said = Service::start(botfarm(&folder, &arguments)).await.stop().await;
+    let service = Service::start(botfarm(&folder, &arguments)).await;
+    let (head, _) = service.ask("GET", "/api/v1/users/nobody", "X-Request-Id: build-7\r\n", None).await;
+    assert!(head.contains("x-request-id: build-7"), "{head}");
+    let said = service.stop().await;
     let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+    let answered: Vec<_> = lines.iter().filter(|line| line["span"]["request_id"] == "build-7").collect();
+    let [answered] = answered[..] else { panic!("a request is one line: {said}") };
+    let span = &answered["span"];
+    assert_eq!(
+        (&answered["message"], &span["method"], &span["route"], &span["status"]),
+        (&json!("answered"), &json!("GET"), &json!("/api/v1/users/{id}"), &json!(400))
+    );
+    assert!(span["latency_ms"].as_f64().is_some_and(|latency| latency > 0.0), "{answered}");
+    assert_eq!(said.matches("build-7").count(), 1, "{said}");
     let loaded = lines.iter().find(|line| line["created"] == 1).expect(&said);
     assert_eq!((&loaded["level"], &loaded["message"]), (&json!("INFO"), &json!("loaded the bots of bots.csv")));
 }

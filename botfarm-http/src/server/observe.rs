@@ -6,7 +6,7 @@ use std::{
         LazyLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -90,7 +90,9 @@ impl Drop for Watch {
         if let Some(status) = self.answered {
             self.span.record("status", status.as_u16());
         }
-        self.span.record("latency_ms", took.as_secs_f64() * 1_000.0);
+        // Whole microseconds: what comes after them is noise.
+        let latency = Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        self.span.record("latency_ms", latency.as_secs_f64() * 1_000.0);
         let outcome = if self.answered.is_some() { "answered" } else { "the caller hung up" };
         self.span.in_scope(|| tracing::info!("{outcome}"));
     }
