@@ -41,10 +41,15 @@ async fn answering(
     (url, latest)
 }
 
+/// A client that asks once.
+fn farm(url: &str) -> HttpFarm {
+    HttpFarm::builder(url).retry_for(Duration::ZERO).build().unwrap()
+}
+
 /// What a farm at a server that answers in this way says of it.
 async fn error(status: u16, headers: &'static [(&'static str, &'static str)], body: &'static str) -> Error {
     let (url, _) = answering(status, headers, body).await;
-    HttpFarm::new(&url).unwrap().stats().await.unwrap_err()
+    farm(&url).stats().await.unwrap_err()
 }
 
 #[tokio::test]
@@ -77,7 +82,7 @@ async fn what_is_no_service_is_said_to_be_none() {
 #[tokio::test]
 async fn an_answer_that_is_none_is_not_repeated() {
     let (url, _) = answering(200, &[], r#"{"id": "hunter2", "users": "hunter2"}"#).await;
-    let farm = HttpFarm::new(&url).unwrap();
+    let farm = farm(&url);
     let id = LeaseId::new();
     for error in [
         farm.lookup(id).await.unwrap_err(),
@@ -92,7 +97,7 @@ async fn an_answer_that_is_none_is_not_repeated() {
 #[tokio::test]
 async fn a_farm_that_cannot_be_reached_says_so_without_the_lease_s_id() {
     // Nothing listens on port 1.
-    let farm = HttpFarm::new("http://127.0.0.1:1").unwrap();
+    let farm = farm("http://127.0.0.1:1");
     let id = LeaseId::new();
     let error = farm.renew(id, None).await.unwrap_err();
     assert!(matches!(error, Error::Unavailable { source: Some(_), .. }), "{error:?}");
@@ -104,7 +109,7 @@ async fn a_farm_that_cannot_be_reached_says_so_without_the_lease_s_id() {
 async fn a_service_that_does_not_answer_is_waited_for_no_longer_than_agreed() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let farm = HttpFarm::builder(&url).timeout(Duration::from_millis(50)).build().unwrap();
+    let farm = HttpFarm::builder(&url).timeout(Duration::from_millis(50)).retry_for(Duration::ZERO).build().unwrap();
     assert!(matches!(farm.stats().await.unwrap_err(), Error::Unavailable { .. }));
 }
 
@@ -122,6 +127,6 @@ async fn a_token_goes_with_every_request_below_the_url_s_path() {
 async fn a_next_page_is_found_among_other_links() {
     let links: &[_] = &[("link", "</x?cursor=no>; rel=\"prev\", </api/v1/users?limit=1&cursor=a%2Fb>; rel=\"next\"")];
     let (url, _) = answering(StatusCode::OK.as_u16(), links, "[]").await;
-    let page = HttpFarm::new(&url).unwrap().list(&BotFilter::default(), &PageRequest::default()).await.unwrap();
+    let page = farm(&url).list(&BotFilter::default(), &PageRequest::default()).await.unwrap();
     assert_eq!(page.next.unwrap().as_str(), "a/b");
 }

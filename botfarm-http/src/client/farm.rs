@@ -1,6 +1,6 @@
 //! The trait, call by call.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use botfarm_core::{
@@ -11,26 +11,20 @@ use botfarm_core::{
 use form_urlencoded::Serializer;
 use http::Method;
 
-use super::{HttpFarm, send::Call};
+use super::{HttpFarm, retry::Repeat, send::Call};
 use crate::wire;
-
-/// The longest that the service lets a request wait; who wants longer asks again.
-const LONGEST_WAIT: Duration = Duration::from_mins(5);
-
-/// The least time between two askings, for a service that lets nobody wait.
-const BREATH: Duration = Duration::from_millis(100);
 
 #[async_trait]
 #[deny(clippy::missing_trait_methods)]
 impl BotFarm for HttpFarm {
     async fn create(&self, bot: NewBot) -> Result<Bot> {
-        let call = Call::new(Method::POST, "/api/v1/users").json(&wire::NewUser::from(bot))?;
+        let call = Call::new(Method::POST, "/api/v1/users").json(&wire::NewUser::from(bot))?.once();
         Ok(self.service.send(call).await?.json::<wire::User>()?.into())
     }
 
     async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
         let users: Vec<_> = bots.into_iter().map(wire::NewUser::from).collect();
-        let call = Call::new(Method::POST, format!("/api/v1/users/import?dry_run={dry_run}")).json(&users)?;
+        let call = Call::new(Method::POST, format!("/api/v1/users/import?dry_run={dry_run}")).json(&users)?.once();
         // A large one takes a while to arrive and to be stored.
         let patience = Duration::from_secs(call.len() as u64 >> 16);
         let report = self.service.send(call.patience(patience)).await;
@@ -47,30 +41,17 @@ impl BotFarm for HttpFarm {
     }
 
     async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
-        let call = Call::new(Method::PATCH, user(id, "")).json(&wire::UserChanges::from(changes))?;
+        let call = Call::new(Method::PATCH, user(id, "")).json(&wire::UserChanges::from(changes))?.once();
         Ok(self.service.send(call).await?.json::<wire::User>()?.into())
     }
 
     async fn delete(&self, id: BotId) -> Result<()> {
-        self.service.send(Call::new(Method::DELETE, user(id, ""))).await.map(drop)
+        self.service.send(Call::new(Method::DELETE, user(id, "")).once()).await.map(drop)
     }
 
     async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
-        let asked = Instant::now();
-        loop {
-            let round = Instant::now();
-            let left = request.wait.saturating_sub(round - asked);
-            let body = wire::LeaseRequest { wait_seconds: left.min(LONGEST_WAIT).into(), ..(&request).into() };
-            let call = Call::new(Method::POST, "/api/v1/leases").json(&body)?.patience(left.min(LONGEST_WAIT));
-            match self.service.send(call).await {
-                // The service let it wait for less than was asked for. Its place in the queue is kept meanwhile.
-                Err(Error::Exhausted(_) | Error::Busy(_)) if asked.elapsed() < request.wait => {
-                    let breath = BREATH.saturating_sub(round.elapsed());
-                    pause(breath.min(request.wait.saturating_sub(asked.elapsed()))).await;
-                }
-                answer => return Ok(answer?.json::<wire::Lease>()?.into()),
-            }
-        }
+        let service = self.service.clone();
+        self.service.run(async move { service.acquire(request).await }).await
     }
 
     async fn lookup(&self, id: LeaseId) -> Result<Lease> {
@@ -89,12 +70,12 @@ impl BotFarm for HttpFarm {
     }
 
     async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()> {
-        let call = Call::new(Method::POST, user(bot, "/release")).json(&wire::UserRelease::from(release))?;
+        let call = Call::new(Method::POST, user(bot, "/release")).json(&wire::UserRelease::from(release))?.once();
         self.service.send(call).await.map(drop)
     }
 
     async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
-        let call = Call::new(Method::POST, user(bot, "/revoke")).json(&wire::RevokeRequest::from(revocation))?;
+        let call = Call::new(Method::POST, user(bot, "/revoke")).json(&wire::RevokeRequest::from(revocation))?.once();
         self.service.send(call).await.map(drop)
     }
 
@@ -113,7 +94,7 @@ impl BotFarm for HttpFarm {
     }
 
     async fn check(&self) -> Result<()> {
-        self.service.send(Call::new(Method::GET, "/health")).await.map(drop)
+        self.service.send(Call::new(Method::GET, "/health").repeat(Repeat::Briefly)).await.map(drop)
     }
 }
 
@@ -172,11 +153,4 @@ fn without_row_numbers(error: Error) -> Error {
         }
     }
     Error::Invalid { faults }
-}
-
-/// Sleeps, on botfarm's own runtime: the caller's may have no clock, or one that is paused.
-async fn pause(time: Duration) {
-    if !time.is_zero() {
-        let _ = botfarm_core::background::handle().spawn(async move { tokio::time::sleep(time).await }).await;
-    }
 }

@@ -6,7 +6,7 @@ use botfarm_core::{
 };
 use http::Method;
 
-use super::{HttpFarm, send::Call};
+use super::{HttpFarm, retry::Repeat, send::Call};
 use crate::wire::{IssuedToken, NewOperator, NewToken, Operator, Token};
 
 /// Operators and tokens of the service. It takes an unconfined admin.
@@ -27,7 +27,10 @@ impl HttpFarm {
     /// # Errors
     /// `Invalid` when there is one of this login, case aside.
     pub async fn add_operator(&self, operator: &NewOperator) -> Result<Operator> {
-        self.service.send(Call::new(Method::POST, "/api/v1/operators").json(operator)?).await?.json()
+        self.service
+            .send(Call::new(Method::POST, "/api/v1/operators").json(operator)?.repeat(Repeat::Unseen))
+            .await?
+            .json()
     }
 
     /// Removes an operator, and ends its sessions.
@@ -35,7 +38,10 @@ impl HttpFarm {
     /// # Errors
     /// `Forbidden` for the last admin; `Backend` when there is no such operator.
     pub async fn remove_operator(&self, id: OperatorId) -> Result<()> {
-        self.service.send(Call::new(Method::DELETE, format!("/api/v1/operators/{id}"))).await.map(drop)
+        self.service
+            .send(Call::new(Method::DELETE, format!("/api/v1/operators/{id}")).repeat(Repeat::Unseen))
+            .await
+            .map(drop)
     }
 
     /// All tokens, by name.
@@ -51,7 +57,7 @@ impl HttpFarm {
     /// # Errors
     /// `Invalid` when there is one of this name.
     pub async fn add_token(&self, token: &NewToken) -> Result<IssuedToken> {
-        self.service.send(Call::new(Method::POST, "/api/v1/tokens").json(token)?).await?.json()
+        self.service.send(Call::new(Method::POST, "/api/v1/tokens").json(token)?.repeat(Repeat::Unseen)).await?.json()
     }
 
     /// Revokes a token.
@@ -59,6 +65,9 @@ impl HttpFarm {
     /// # Errors
     /// `Backend` when there is no such token.
     pub async fn remove_token(&self, id: TokenId) -> Result<()> {
-        self.service.send(Call::new(Method::DELETE, format!("/api/v1/tokens/{id}"))).await.map(drop)
+        self.service
+            .send(Call::new(Method::DELETE, format!("/api/v1/tokens/{id}")).repeat(Repeat::Unseen))
+            .await
+            .map(drop)
     }
 }

@@ -1,14 +1,21 @@
 //! The one place where requests leave and answers arrive.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use botfarm_core::{BoxError, Cursor, Error, Page, Result, background};
 use http::{HeaderMap, Method, StatusCode, header};
 use reqwest::Client;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
-use crate::wire::Problem;
+use super::retry::{Failure, Patience, Repeat, retry_after};
+use crate::wire::{Code, Problem};
 
 /// When to try again what could not be sent.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -21,21 +28,26 @@ pub(super) struct Service {
     pub(super) root: String,
     /// How long an answer may take.
     pub(super) timeout: Duration,
+    /// The longest that one request waits in the queue.
+    pub(super) longest_turn: Duration,
+    pub(super) patience: Patience,
 }
 
-/// One request. It may be sent again.
+/// One request. It may be sent again, unless it says otherwise.
 #[derive(Clone)]
 pub(super) struct Call {
     method: Method,
     path: String,
     body: Option<Vec<u8>>,
     patience: Duration,
+    key: Option<Uuid>,
+    repeat: Repeat,
 }
 
 impl Call {
     /// A request for this path, which begins behind the service's URL.
     pub(super) fn new(method: Method, path: impl Into<String>) -> Self {
-        Self { method, path: path.into(), body: None, patience: Duration::ZERO }
+        Self { method, path: path.into(), body: None, patience: Duration::ZERO, key: None, repeat: Repeat::Freely }
     }
 
     /// The same, with a JSON body.
@@ -46,6 +58,16 @@ impl Call {
     /// The same, with this much more time for the answer.
     pub(super) fn patience(self, patience: Duration) -> Self {
         Self { patience, ..self }
+    }
+
+    /// The same, with a key by which the service knows it again, and does it once however often it comes.
+    pub(super) fn once(self) -> Self {
+        Self { key: Some(Uuid::new_v4()), ..self }
+    }
+
+    /// The same, to be sent again only so far as this says.
+    pub(super) fn repeat(self, repeat: Repeat) -> Self {
+        Self { repeat, ..self }
     }
 
     /// How much is sent, in bytes.
@@ -90,16 +112,26 @@ impl Answer {
 }
 
 impl Service {
-    /// Sends a request, from botfarm's own runtime.
+    /// Sends a request, again if need be.
     ///
-    /// Cancel safety: when the future is dropped, the connection is closed, so that the service notices.
+    /// Cancel safety: see [`run`](Self::run).
     ///
     /// # Errors
     /// The error that the service tells of; `Unavailable` when it cannot be reached.
     pub(super) async fn send(self: &Arc<Self>, call: Call) -> Result<Answer> {
         let service = self.clone();
-        let attempt = background::handle().spawn(async move { service.attempt(call).await });
-        match (&mut AbortOnDrop(attempt).0).await {
+        self.run(async move { service.persist(|| Ok(call.clone())).await }).await
+    }
+
+    /// Runs what sends requests on botfarm's own runtime: the caller's may have no clock, or one that is paused.
+    ///
+    /// Cancel safety: when the future is dropped, the connection is closed, so that the service notices, and nothing
+    /// is sent again.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        match (&mut AbortOnDrop(background::handle().spawn(work)).0).await {
             Ok(answer) => answer,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
@@ -108,25 +140,62 @@ impl Service {
         }
     }
 
-    async fn attempt(&self, call: Call) -> Result<Answer> {
-        let Call { method, path, body, patience } = call;
+    /// Sends a request, and makes and sends another as long as that may help.
+    pub(super) async fn persist(&self, call: impl Fn() -> Result<Call>) -> Result<Answer> {
+        let attempt = || async { self.attempt(call().map_err(Failure::lasting)?).await };
+        self.patience.persist(attempt).await
+    }
+
+    async fn attempt(&self, call: Call) -> Result<Answer, Failure> {
+        let (started, patience, repeat) = (Instant::now(), call.patience, call.repeat);
+        self.exchange(call).await.map_err(|failure| Failure {
+            took: started.elapsed().saturating_sub(patience),
+            repeat,
+            ..failure
+        })
+    }
+
+    async fn exchange(&self, call: Call) -> Result<Answer, Failure> {
+        let Call { method, path, body, patience, key, repeat: _ } = call;
         let mut request =
             self.http.request(method, format!("{}{path}", self.root)).timeout(self.timeout.saturating_add(patience));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key.to_string());
+        }
         if let Some(body) = body {
             request = request.header(header::CONTENT_TYPE, "application/json").body(body);
         }
-        // The URL may hold a lease id.
-        let lost = |error: reqwest::Error| self.unavailable(error.without_url());
-        let response = request.send().await.map_err(lost)?;
+        let response = request.send().await.map_err(|error| self.lost(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
-        let body = response.bytes().await.map_err(lost)?;
+        let body = response.bytes().await.map_err(|error| self.lost(error))?;
         if status.is_success() {
             return Ok(Answer { headers, body: body.into() });
         }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(problem.into()),
-            Err(_) => Err(self.unexplained(status, &headers)),
-        }
+        let (error, refused) = match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => {
+                let refused = matches!(problem.code, Code::TooManyRequests { .. });
+                (Error::from(problem), refused)
+            }
+            Err(_) => (self.unexplained(status, &headers), status == StatusCode::TOO_MANY_REQUESTS),
+        };
+        let passing = matches!(error, Error::Unavailable { .. });
+        Err(Failure { passing, seen: !refused, after: retry_after(&headers), ..Failure::lasting(error) })
+    }
+
+    /// What to make of a request that has got no answer, or half of one.
+    fn lost(&self, error: reqwest::Error) -> Failure {
+        let seen = !error.is_connect();
+        // The URL may hold a lease id.
+        let error = error.without_url();
+        let Some(why) = mistrust(&error) else {
+            return Failure { passing: true, seen, ..Failure::lasting(self.unavailable(error)) };
+        };
+        let detail = format!(
+            "the service at {} proves itself by a certificate that is not trusted here ({why}); if it is the right \
+             service, name a file with its authority in BOTFARM_CA_FILE",
+            self.root
+        );
+        Failure::lasting(Error::Unavailable { detail, retry_after: RETRY_AFTER, source: Some(error.into()) })
     }
 
     fn unavailable(&self, cause: impl Into<BoxError>) -> Error {
@@ -148,13 +217,25 @@ impl Service {
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => {
-                let after = headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
-                let retry_after = after.map_or(RETRY_AFTER, Duration::from_secs);
-                Error::Unavailable { detail, retry_after, source: None }
+                Error::Unavailable { detail, retry_after: retry_after(headers).unwrap_or(RETRY_AFTER), source: None }
             }
             _ => Error::backend(format!("{detail}; is this the URL of a botfarm service?")),
         }
     }
+}
+
+/// What is wrong with the service's certificate, if that is what went wrong.
+fn mistrust(error: &reqwest::Error) -> Option<String> {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
+            return Some(why.to_string());
+        }
+        // What is wrapped in an I/O error is not its source.
+        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
+        cause = wrapped.map(|error| error as _).or_else(|| error.source());
+    }
+    None
 }
 
 /// Ends its task when it is dropped.

@@ -152,7 +152,7 @@ async fn requests_are_counted_by_route_and_no_path_makes_a_series_of_its_own() {
 #[tokio::test]
 async fn a_store_that_is_gone_is_counted_and_the_rest_is_shown_all_the_same() {
     // Nothing listens on port 1.
-    let rest = Rest::over(Arc::new(HttpFarm::new("http://127.0.0.1:1").unwrap()));
+    let rest = Rest::over(Arc::new(HttpFarm::builder("http://127.0.0.1:1").retry_for(Duration::ZERO).build().unwrap()));
     assert_eq!(rest.get("/api/v1/users").await.status, 503);
     let text = scrape(&rest).await;
     assert_eq!(value(&text, "botfarm_store_errors_total"), Some(2.0), "the look at the metrics is one: {text}");

@@ -36,7 +36,7 @@ async fn waits_end_at_once_requests_in_flight_finish_and_leases_stay() {
 
     let mut raw = Raw::connect(&served).await;
     raw.send(Method::POST, "/api/v1/leases", &json!({"users": [{}], "wait_seconds": 300})).await;
-    let farm = served.farm();
+    let farm = served.farm_that_asks_once();
     let client = tokio::spawn(async move { farm.acquire(request().wait(Duration::from_mins(5))).await });
     until(|| async { rest.farm.stats().await.unwrap().waiting == 2 }).await;
     let user = json!({"login": "bob", "password": "x", "project_id": project(), "env": "stage"});
@@ -73,7 +73,7 @@ async fn before_it_stops_it_says_so_and_answers_whoever_still_comes() {
     let mut served = Served::with_notice(rest.router.clone(), notice).await;
     let request = || LeaseRequest::new("me".parse().unwrap(), Selector::any());
     let lease = rest.farm.acquire(request()).await.unwrap();
-    let farm = served.farm();
+    let farm = served.farm_that_asks_once();
     let waiter = tokio::spawn(async move { farm.acquire(request().wait(Duration::from_mins(5))).await });
     until(|| async { rest.farm.stats().await.unwrap().waiting == 1 }).await;
 
