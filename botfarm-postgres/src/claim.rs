@@ -66,16 +66,16 @@ impl Farm {
                     return Ok(lease);
                 }
                 if request.wait.is_zero() {
-                    return self.give_up(request, &wants, parked.is_last()).await;
+                    return self.give_up(request, &wants, parked.resign()).await;
                 }
                 if !self.stay(request.id).await? {
                     break;
                 }
                 tokio::select! {
                     () = woken.as_mut() => {}
-                    () = sleep_until(deadline.into()) => return self.give_up(request, &wants, parked.is_last()).await,
+                    () = sleep_until(deadline.into()) => return self.give_up(request, &wants, parked.resign()).await,
                     () = answer.closed() => {
-                        if parked.is_last() {
+                        if parked.resign() {
                             self.leave(request.id, true).await?;
                             self.undo(request.id, 0).await?;
                         }
