@@ -6,7 +6,7 @@ use std::{ffi::OsString, fs, sync::Arc};
 
 use botfarm_core::{BotFarm, Error, Result};
 #[cfg(feature = "http")]
-use botfarm_http::HttpFarm;
+use botfarm_http::{HttpFarm, HttpFarmBuilder};
 #[cfg(feature = "memory")]
 use botfarm_memory::MemoryFarm;
 #[cfg(feature = "postgres")]
@@ -23,8 +23,8 @@ const URLS: &str = "memory:, postgres://user@host/database or http://host:port";
 /// | `postgres://user@host/database` | the one in this database | `postgres` |
 /// | `http://host:port`, `https://…` | the one that this service serves | `http` |
 ///
-/// How to reach a database comes from the environment, too: see `postgres_options`. And so do secrets: the key of a database from `BOTFARM_KEY`, as `Keyring::from_env` reads it, the
-/// token of a service from `BOTFARM_TOKEN`, or from the file that `BOTFARM_TOKEN_FILE` names.
+/// How to reach a database comes from the environment, too: see `postgres_options`; and how to reach a service: see
+/// `http_options`. And so does the key of a database, from `BOTFARM_KEY`, as `Keyring::from_env` reads it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -86,6 +86,34 @@ fn options(url: &str, vars: Vars<'_>) -> Result<PostgresOptions> {
     Ok(options)
 }
 
+/// How to reach the service at `url`, as the environment has it:
+///
+/// | variable | what | default |
+/// |---|---|---|
+/// | `BOTFARM_TOKEN` (or the file that `BOTFARM_TOKEN_FILE` names) | the token that says who is calling | none |
+/// | `BOTFARM_CA_FILE` | a file with certificate authorities in PEM, to be trusted beside the system's | none |
+///
+/// # Errors
+/// `Malformed` for a variable that makes no sense.
+#[cfg(feature = "http")]
+pub fn http_options(url: &str) -> Result<HttpFarmBuilder> {
+    service(url, &|name| std::env::var_os(name))
+}
+
+#[cfg(feature = "http")]
+fn service(url: &str, vars: Vars<'_>) -> Result<HttpFarmBuilder> {
+    let mut farm = HttpFarm::builder(url);
+    if let Some(token) = read("BOTFARM_TOKEN", vars)? {
+        farm = farm.token(token);
+    }
+    if let Some(path) = vars("BOTFARM_CA_FILE").filter(|path| !path.is_empty()) {
+        let unreadable =
+            |error| malformed(format!("BOTFARM_CA_FILE names {}, which cannot be read: {error}", path.display()));
+        farm = farm.authorities(fs::read(&path).map_err(unreadable)?);
+    }
+    Ok(farm)
+}
+
 /// The value of the variable `name`, or of the file that the variable `name` with `_FILE` after it names; a line break
 /// at the file's end is left out. The usual way for a secret to come into a container.
 ///
@@ -110,13 +138,7 @@ async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
             Ok(Arc::new(PostgresFarm::connect(options, keyring).await?))
         }
         #[cfg(feature = "http")]
-        Some(("http" | "https", _)) => {
-            let mut farm = HttpFarm::builder(url);
-            if let Some(token) = read("BOTFARM_TOKEN", vars)? {
-                farm = farm.token(token);
-            }
-            Ok(Arc::new(farm.build()?))
-        }
+        Some(("http" | "https", _)) => Ok(Arc::new(service(url, vars)?.build()?)),
         #[cfg(not(feature = "memory"))]
         Some(("memory", "")) => Err(feature_off("memory:", "memory")),
         #[cfg(not(feature = "postgres"))]
@@ -182,6 +204,9 @@ mod tests {
     use std::{collections::HashMap, io::Write};
 
     use super::*;
+
+    #[cfg(all(feature = "http", feature = "memory"))]
+    mod https;
 
     /// What [`open_from_env`] says, given these variables.
     async fn refusal(vars: &[(&str, &str)]) -> String {

@@ -5,11 +5,13 @@ mod connect;
 
 pub use botfarm_core::*;
 #[cfg(feature = "http")]
-pub use botfarm_http::HttpFarm;
+pub use botfarm_http::{HttpFarm, HttpFarmBuilder};
 #[cfg(feature = "memory")]
 pub use botfarm_memory::MemoryFarm;
 #[cfg(feature = "postgres")]
 pub use botfarm_postgres::{PostgresFarm, PostgresOptions};
+#[cfg(feature = "http")]
+pub use connect::http_options;
 #[cfg(feature = "postgres")]
 pub use connect::postgres_options;
 pub use connect::{connect, connect_from_env, env_or_file};
