@@ -1,5 +1,10 @@
-//! The conformance suite over the wire, on a database: `HttpFarm` against two services that share one, as replicas do.
+//! The conformance suite over the wire, on a database: `HttpFarm` against two services that share one, as replicas do; on a good
+//! network, and on a bad one.
 #![cfg(all(feature = "http", feature = "postgres"))]
+
+#[path = "../botfarm-http/tests/faults/proxy.rs"]
+#[expect(dead_code, reason = "how often there was a fault is counted for another test")]
+mod proxy;
 
 use std::{
     net::SocketAddr,
@@ -18,9 +23,13 @@ use tokio::{
     sync::{Mutex, oneshot},
 };
 
+use self::proxy::Proxy;
+
 /// A service on a runtime of its own, as if it were another process.
 struct Service {
     address: SocketAddr,
+    /// A bad line to it.
+    proxy: Proxy,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
@@ -40,12 +49,14 @@ impl Service {
                 let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
                 let replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
                 let farm = PostgresFarm::connect(options, keyring).await.unwrap();
-                tell.send(listener.local_addr().unwrap()).unwrap();
+                let address = listener.local_addr().unwrap();
+                tell.send((address, Proxy::start(address, 3).await)).unwrap();
                 let options = Options { replay_secret, ..Options::default() };
                 serve(listener, router(Arc::new(farm), options), async { drop(stopped.await) }).await.unwrap();
             });
         });
-        Self { address: told.await.unwrap(), stop: Some(stop), thread: Some(thread) }
+        let (address, proxy) = told.await.unwrap();
+        Self { address, proxy, stop: Some(stop), thread: Some(thread) }
     }
 }
 
@@ -85,3 +96,27 @@ async fn services() -> Services {
 }
 
 botfarm_core::conformance!(services);
+
+/// The same two services, at the end of bad lines.
+struct FarServices(Services);
+
+impl Fixture for FarServices {
+    fn handles(&self) -> Vec<Arc<dyn BotFarm>> {
+        let [one, other] = &self.0.0.0;
+        let farm = |service: &Service| {
+            let farm = HttpFarm::builder(&format!("http://{}", service.proxy.address));
+            // For a machine that is busy with other things.
+            let farm = farm.timeout(Duration::from_secs(2)).retry_for(Duration::from_secs(30));
+            Arc::new(farm.pauses(Duration::from_millis(2), Duration::from_millis(50)).build().unwrap())
+        };
+        vec![farm(one), farm(other)]
+    }
+}
+
+async fn far_services() -> FarServices {
+    FarServices(services().await)
+}
+
+mod on_a_bad_network {
+    botfarm_core::conformance!(super::far_services);
+}
