@@ -7,7 +7,6 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -40,10 +39,20 @@ def signed_in(account):
     browser.open("/logout", button="")
 
 
+class Chosen:
+    """An account that nobody has leased."""
+
+    def __init__(self, row):
+        self.login, self.password = row["login"], row["password"]
+
+
 if os.environ.get("ACCOUNTS") == "by-chance":
 
     @pytest.fixture
-    def account():
-        """Any account of the file, whoever else has it."""
+    def account(request):
+        """Any account of the file that fits, whoever else has it."""
+        marker = request.node.get_closest_marker("account")
+        labels = marker.kwargs["labels"] if marker else {}
         with BOTS.open(newline="") as file:
-            return SimpleNamespace(**random.choice(list(csv.DictReader(file))))
+            rows = list(csv.DictReader(file))
+        return Chosen(random.choice([row for row in rows if all(row[f"label.{key}"] == labels[key] for key in labels)]))
