@@ -5,7 +5,7 @@
 //     test('checkout', async ({ page, account }) => { … });       // the page is signed in as account.login
 //     test.use({ wanted: { env: 'stage', labels: { role: 'admin' } } });
 //
-// BOTFARM_URL says where the service is, BOTFARM_TOKEN who asks.
+// BOTFARM_URL says where the service is, BOTFARM_TOKEN who asks. Sessions are kept in .auth/: have git ignore it.
 import { test as base, type Page } from '@playwright/test';
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
