@@ -44,7 +44,7 @@ impl State {
                 let (fits, at) = (view.could_fit(&entry.bot), entry.spot());
                 assert_eq!(entry.views.contains(&id), fits, "a bot knows the views that it is in");
                 assert_eq!(
-                    view.shelves[at.shelf.0].get(&at.order) == Some(&slot),
+                    view.shelves[at.shelf.0].iter().any(|of| *of == (at.order, slot)),
                     fits,
                     "a bot stands where it belongs"
                 );
@@ -72,9 +72,9 @@ impl State {
             }
         }
         timers.extend(self.queue.kept.values().map(|(_, timer)| *timer));
-        let known: BTreeSet<Timer> = self.timeline.events.keys().copied().collect();
+        let known: BTreeSet<Timer> = self.timeline.events.iter().map(|(timer, _)| *timer).collect();
         assert_eq!(known, timers, "the timeline has what will happen, and nothing else");
-        for (timer, event) in &self.timeline.events {
+        for (timer, event) in self.timeline.events.iter() {
             assert!(timer.at > self.clock.now, "what was due is settled");
             if let Event::Rested(slot) = *event {
                 assert_eq!(self.bots[slot].spot(), Spot { shelf: Shelf::COOLING, order: timer.order });

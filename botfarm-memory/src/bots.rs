@@ -1,7 +1,7 @@
 //! Every bot, with what the farm is doing with it.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     ops::{Bound, Index, IndexMut},
 };
 
@@ -11,15 +11,12 @@ use smallvec::SmallVec;
 
 use crate::{
     clock::Timer,
-    lease::Past,
+    lease::PastId,
     view::{Shelf, Spot, ViewId},
 };
 
 /// Where a bot is kept. Used again once the bot is deleted.
 pub(crate) type Slot = usize;
-
-/// Of the ended leases of a bot, as many are remembered.
-const HISTORY: usize = 100;
 
 /// What the farm is doing with a bot. The numbers are of the farm's one counter: whatever comes later has a greater one.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +43,8 @@ pub(crate) struct Entry {
     pub(crate) password: Secret,
     /// What its last lease was asked for with.
     pub(crate) sticky: Option<StickyKey>,
-    /// Its hand-outs that have ended, oldest first.
-    pub(crate) history: VecDeque<Past>,
+    /// The last of its hand-outs that have ended.
+    pub(crate) last: Option<PastId>,
 }
 
 impl Entry {
@@ -59,7 +56,7 @@ impl Entry {
             bot,
             password,
             sticky: None,
-            history: VecDeque::new(),
+            last: None,
         }
     }
 
@@ -107,13 +104,6 @@ impl Entry {
         if let Status::Free { since } = self.status {
             self.status = Status::Reserved { since };
         }
-    }
-
-    pub(crate) fn remember(&mut self, past: Past) {
-        if self.history.len() == HISTORY {
-            self.history.pop_front();
-        }
-        self.history.push_back(past);
     }
 
     /// Whether the bot is one of those wanted, in the condition wanted, whoever holds it.

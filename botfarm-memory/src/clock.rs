@@ -1,12 +1,12 @@
 //! What time it is, and what is due.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use botfarm_core::{LeaseId, Timestamp};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::time::Instant;
 
-use crate::bots::Slot;
+use crate::{bots::Slot, line::Line};
 
 /// A point in time: whole microseconds since the farm was made, as exact as the times that the farm shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,7 +86,7 @@ pub(crate) struct Timer {
 /// What will happen by itself, in order.
 #[derive(Debug)]
 pub(crate) struct Timeline {
-    pub(crate) events: BTreeMap<Timer, Event>,
+    pub(crate) events: Line<Timer, Event>,
     /// Until when the timekeeper sleeps; `START` when there is none, so that nothing comes before it.
     alarm: Moment,
     /// Whether something is due before that.
@@ -95,7 +95,7 @@ pub(crate) struct Timeline {
 
 impl Timeline {
     pub(crate) fn new() -> Self {
-        Self { events: BTreeMap::new(), alarm: Moment::START, early: false }
+        Self { events: Line::default(), alarm: Moment::START, early: false }
     }
 
     pub(crate) fn set(&mut self, timer: Timer, event: Event) {
@@ -112,14 +112,14 @@ impl Timeline {
 
     /// Takes out the first event that is due.
     pub(crate) fn due(&mut self, now: Moment) -> Option<(Moment, Event)> {
-        let first = self.events.first_entry().filter(|first| first.key().at <= now)?;
-        let (timer, event) = first.remove_entry();
+        let (timer, event) = *self.events.first().filter(|(timer, _)| timer.at <= now)?;
+        self.events.remove(&timer);
         Some((timer.at, event))
     }
 
     /// Until when the timekeeper may sleep. It will be rung before, should something else come first.
     pub(crate) fn alarm(&mut self) -> Moment {
-        self.alarm = self.events.first_key_value().map_or(Moment::NEVER, |(timer, _)| timer.at);
+        self.alarm = self.events.first().map_or(Moment::NEVER, |(timer, _)| timer.at);
         self.early = false;
         self.alarm
     }

@@ -54,8 +54,7 @@ impl State {
             && current != Some(named)
         {
             let never = || Error::lost(EndReason::Released, self.clock.shown(self.clock.now), None, None);
-            let past = self.bots[slot].history.iter().find(|past| past.lease == named);
-            return Err(past.map_or_else(never, |past| past.end.lost(&self.clock)));
+            return Err(self.leases.ended_of(bot, named).map_or_else(never, |end| end.lost(&self.clock)));
         }
         let Some(id) = current else { return Ok(()) };
         let held = self.live(id)?;
@@ -85,7 +84,6 @@ impl State {
     ) -> Result<()> {
         let Some(held) = self.leases.take(id) else { return self.live(id).map(drop) };
         let end = Ended { at, reason, told: told.map(Arc::new) };
-        self.leases.remember(id, end.clone());
         self.timeline.cancel(held.ends);
         let (condition, rest) = match outcome {
             Some(Outcome::Clean) => (Some(Condition::Ready), self.policy.reuse_delay),
@@ -99,8 +97,10 @@ impl State {
             } else {
                 Status::Cooling { rested: self.timer(at.plus(rest), Event::Rested(slot)) }
             };
+            let past = Past::new(&held, &self.bots[slot], outcome, end.clone());
+            let last = self.leases.remember(past);
             self.change(slot, |entry| {
-                entry.remember(Past::new(&held, entry.fence, outcome, end.clone()));
+                entry.last = Some(last);
                 entry.bot.condition = condition.unwrap_or(entry.bot.condition);
                 entry.sticky.clone_from(&held.request.sticky);
                 entry.status = status;

@@ -17,7 +17,7 @@ use crate::{bots::Slot, operators::Staff, place::Place, queue::Answer, state::St
 /// A clone is another handle to the same farm. It needs no background task and, unless a call has to wait, no runtime;
 /// its clock is tokio's, so that tests may pause it. A call that waits needs a runtime with its timers on.
 ///
-/// It remembers the latest 100,000 leases that have ended, and the latest 100 hand-outs of each bot.
+/// It remembers the latest 100,000 hand-outs that have ended, and tells the latest 100 of a bot.
 #[derive(Clone)]
 pub struct MemoryFarm(pub(crate) Arc<Shared>);
 

@@ -1,6 +1,6 @@
 //! The leases in force, and those that have ended.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, iter::successors, sync::Arc, time::Duration};
 
 use botfarm_core::{
     Bot, BotId, EndReason, Error, Fence, Fingerprint, Holder, Holding, JobUrl, Lease, LeaseEnd, LeaseId, LeaseRecord,
@@ -14,7 +14,7 @@ use crate::{
     clock::{Clock, Moment, Timer},
 };
 
-/// So many ended leases are remembered by their ids.
+/// So many hand-outs that have ended are remembered.
 const REMEMBERED: usize = 100_000;
 
 /// A lease in force: the request, and what it got.
@@ -94,29 +94,47 @@ impl Ended {
     }
 }
 
-/// A hand-out of a bot that has ended, as it stands in the bot's history.
+/// A hand-out of a bot that has ended.
 #[derive(Debug)]
 pub(crate) struct Past {
-    pub(crate) lease: LeaseId,
+    lease: LeaseId,
+    bot: BotId,
     fence: Fence,
     holder: Holder,
     note: Option<Note>,
     url: Option<JobUrl>,
     from: Moment,
     outcome: Option<Outcome>,
-    pub(crate) end: Ended,
+    end: Ended,
+    /// The hand-out of the bot before this one.
+    earlier: Option<PastId>,
 }
 
+/// Which hand-out: they are counted.
+pub(crate) type PastId = u64;
+
 impl Past {
-    pub(crate) fn new(held: &Held, fence: Fence, outcome: Option<Outcome>, end: Ended) -> Self {
+    pub(crate) fn new(held: &Held, entry: &Entry, outcome: Option<Outcome>, end: Ended) -> Self {
         let LeaseRequest { id, holder, note, url, .. } = &held.request;
         let (holder, note, url) = (holder.clone(), note.clone(), url.clone());
-        Self { lease: *id, fence, holder, note, url, from: held.since, outcome, end }
+        let Entry { bot, fence, last, .. } = entry;
+        Self {
+            lease: *id,
+            bot: bot.id,
+            fence: *fence,
+            holder,
+            note,
+            url,
+            from: held.since,
+            outcome,
+            end,
+            earlier: *last,
+        }
     }
 
-    pub(crate) fn record(&self, bot: BotId, clock: &Clock) -> LeaseRecord {
+    pub(crate) fn record(&self, clock: &Clock) -> LeaseRecord {
         LeaseRecord {
-            bot,
+            bot: self.bot,
             fence: self.fence,
             holder: self.holder.clone(),
             note: self.note.clone(),
@@ -131,9 +149,13 @@ impl Past {
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     pub(crate) live: HashMap<LeaseId, Box<Held>>,
-    ended: HashMap<LeaseId, Ended>,
-    /// Those that have ended, oldest first.
-    order: VecDeque<LeaseId>,
+    /// The last hand-out of each lease that has ended.
+    ended: HashMap<LeaseId, PastId>,
+    /// The hand-outs that have ended, oldest first; those of a lease one after the other. One log for all bots: a log for
+    /// each takes memory wherever a bot is leased for the first time, and half the time of a lease at a million.
+    past: VecDeque<Past>,
+    /// How many have been forgotten: the id of the first in the log.
+    forgotten: PastId,
 }
 
 impl Leases {
@@ -148,7 +170,23 @@ impl Leases {
 
     /// How a lease ended, if it has.
     pub(crate) fn ended(&self, id: LeaseId) -> Option<&Ended> {
-        self.ended.get(&id)
+        self.past(*self.ended.get(&id)?).map(|past| &past.end)
+    }
+
+    /// How a lease of this bot ended, if it has.
+    pub(crate) fn ended_of(&self, bot: BotId, id: LeaseId) -> Option<&Ended> {
+        let last = *self.ended.get(&id)?;
+        let hand_outs = (0..=last).rev().map_while(|at| self.past(at)).take_while(|past| past.lease == id);
+        hand_outs.into_iter().find(|past| past.bot == bot).map(|past| &past.end)
+    }
+
+    /// A hand-out that has ended, and those of the same bot before it, as far as they are remembered.
+    pub(crate) fn history(&self, last: Option<PastId>) -> impl Iterator<Item = &Past> {
+        successors(last.and_then(|id| self.past(id)), |past| self.past(past.earlier?))
+    }
+
+    fn past(&self, id: PastId) -> Option<&Past> {
+        self.past.get(usize::try_from(id.checked_sub(self.forgotten)?).ok()?)
     }
 
     /// Keeps a new lease.
@@ -161,15 +199,20 @@ impl Leases {
         self.live.remove(&id)
     }
 
-    /// Remembers how a lease ended.
-    pub(crate) fn remember(&mut self, id: LeaseId, end: Ended) {
-        if self.order.len() == REMEMBERED
-            && let Some(oldest) = self.order.pop_front()
+    /// Remembers a hand-out that has ended.
+    pub(crate) fn remember(&mut self, past: Past) -> PastId {
+        if self.past.len() == REMEMBERED
+            && let Some(oldest) = self.past.pop_front()
         {
-            self.ended.remove(&oldest);
+            if self.ended.get(&oldest.lease) == Some(&self.forgotten) {
+                self.ended.remove(&oldest.lease);
+            }
+            self.forgotten += 1;
         }
-        self.order.push_back(id);
-        self.ended.insert(id, end);
+        let id = self.forgotten + self.past.len() as PastId;
+        self.ended.insert(past.lease, id);
+        self.past.push_back(past);
+        id
     }
 
     /// How many are in force.

@@ -22,6 +22,7 @@
 //! | `clock` | what time it is, and the timeline of what is due |
 //! | `bots` | every bot, with what the farm is doing with it |
 //! | `view` | the bots of one selector, on shelves by what the farm is doing with them |
+//! | `line` | a sorted map for what comes mostly in order |
 //! | `lease` | the leases in force, and those that have ended |
 //! | `state` | all of these together; how a bot goes from shelf to shelf, and what is seen of it |
 //! | `choice` | which bots a request gets, and what it is told when it gets none |
@@ -45,6 +46,7 @@ mod clock;
 mod ending;
 mod farm;
 mod lease;
+mod line;
 #[cfg(test)]
 mod model;
 mod operators;

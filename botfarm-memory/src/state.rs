@@ -20,6 +20,9 @@ use crate::{
     view::{Counts, Shelf, Spot, Views},
 };
 
+/// So many hand-outs of a bot that have ended are told.
+const HISTORY: usize = 100;
+
 /// All that the farm knows.
 #[derive(Debug)]
 pub(crate) struct State {
@@ -216,7 +219,7 @@ impl State {
             let Holding { holder, note, url, since, .. } = held.holding(&self.clock);
             LeaseRecord { bot, fence: entry.fence, holder, note, url, from: since, end: None }
         });
-        let past = entry.history.iter().rev().map(|past| past.record(bot, &self.clock));
+        let past = self.leases.history(entry.last).take(HISTORY).map(|past| past.record(&self.clock));
         let items = open.into_iter().chain(past).filter(|record| before.is_none_or(|before| record.fence < before));
         Ok(Page::of(items.take(limit + 1).collect(), limit, |record| Cursor::before_fence(record.fence)))
     }

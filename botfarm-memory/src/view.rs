@@ -1,7 +1,7 @@
 //! The bots of one selector, on shelves.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     ops::{Index, IndexMut},
 };
 
@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use crate::{
     bots::{Bots, Entry, Slot},
+    line::Line,
     queue::Ticket,
 };
 
@@ -87,7 +88,7 @@ pub(crate) type ViewId = usize;
 #[derive(Debug)]
 pub(crate) struct View {
     shape: Selector,
-    pub(crate) shelves: [BTreeMap<u64, Slot>; Shelf::COUNT],
+    pub(crate) shelves: [Line<u64, Slot>; Shelf::COUNT],
     /// Who waits for one of them, by the condition wanted.
     pub(crate) waiters: [BTreeSet<Ticket>; 3],
     /// In which turn it was last used.
@@ -102,8 +103,7 @@ impl View {
             let at = bots[slot].spot();
             shelves[at.shelf.0].push((at.order, slot));
         }
-        // Built from sorted input, a map is filled much faster than one by one.
-        Self { shape, shelves: shelves.map(BTreeMap::from_iter), waiters: Default::default(), used: 0 }
+        Self { shape, shelves: shelves.map(Line::from_iter), waiters: Default::default(), used: 0 }
     }
 
     /// Takes a bot from one spot to another.
@@ -122,12 +122,12 @@ impl View {
 
     /// The bots on a shelf, in their order.
     pub(crate) fn on(&self, of: Shelf) -> impl Iterator<Item = Slot> {
-        self.shelves[of.0].values().copied()
+        self.shelves[of.0].iter().map(|(_, slot)| *slot)
     }
 
     /// All its bots.
     pub(crate) fn members(&self) -> impl Iterator<Item = Slot> {
-        self.shelves.iter().flat_map(BTreeMap::values).copied()
+        self.shelves.iter().flat_map(Line::iter).map(|(_, slot)| *slot)
     }
 
     pub(crate) fn counts(&self) -> Counts {
