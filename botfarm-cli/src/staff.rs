@@ -36,11 +36,7 @@ impl Staff {
             let store = Store::open(url, &Reach::default()).await?;
             return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));
         }
-        let mut farm = HttpFarm::builder(url);
-        if let Some(token) = botfarm::env_or_file("BOTFARM_TOKEN")? {
-            farm = farm.token(token);
-        }
-        Ok(Self::Service(farm.build()?))
+        Ok(Self::Service(botfarm::http_options(url)?.build()?))
     }
 
     pub(crate) async fn operators(&self) -> Result<Vec<Operator>, Failure> {

@@ -19,8 +19,9 @@
 //! # Layout
 //! `wire` has the structs. `server` has a file for each kind of thing at the paths (`users`, `locks`, `leases`,
 //! `health`), and what they share: `input` reads requests, `refusal` answers those that fail, `list` gives lists,
-//! `replay` makes an idempotency key a lease id, `observe` logs, `auth` finds out who is calling and what they may do.
-//! `import` reads files of bots. `client` has the farm, and `send`, the one place where its requests leave.
+//! `replay` makes an idempotency key a lease id, `once` does what is sent twice under such a key once, `observe` logs,
+//! `auth` finds out who is calling and what they may do. `import` reads files of bots. `client` has the farm; `send`,
+//! the one place where its requests leave; and `retry`, which says when they leave again.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "client")]
