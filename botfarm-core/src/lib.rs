@@ -36,7 +36,7 @@ pub mod operators;
 mod page;
 mod policy;
 #[cfg(feature = "schema")]
-mod schema;
+pub mod schema;
 mod secret;
 mod selector;
 mod stats;

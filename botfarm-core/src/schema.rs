@@ -55,6 +55,22 @@ const LABEL_KEY: &str = concat!("^[^:=,", control!(), "]*[^:=,", control!(), bla
 /// As [`LINE`], or nothing.
 const LABEL_VALUE: &str = concat!("^([^", control!(), "]*[^", control!(), blank!(), "][^", control!(), "]*)?$");
 
+/// One label of a user as `key:value`, for lists that are narrowed by it: a regular expression.
+pub const LABEL: &str = concat!(
+    "^(?=[^:]*[^:",
+    blank!(),
+    "])[^:=,",
+    control!(),
+    "]{1,64}:((?=[^",
+    control!(),
+    "]*[^",
+    control!(),
+    blank!(),
+    "])[^",
+    control!(),
+    "]{1,256})?$"
+);
+
 /// Gives a type its schema, under the name that it has in a document.
 macro_rules! schema {
     ($($type:ty as $name:literal => $schema:expr;)+) => {$(
@@ -83,7 +99,7 @@ schema! {
     Role as "UserRole" => text(64, "^[A-Za-z0-9_-]+$", "buyer").description(Some("What a user is for within its lease."));
     StickyKey as "StickyKey" => text(200, LINE, "checkout/3")
         .description(Some("Asks for the users last leased with the same key, if they are free."));
-    Secret as "Password" => text(1_024, r"^[^\u0000]*$", "correct horse battery staple")
+    Secret as "Password" => text(1_024, r"^[^\u0000]*$", "an-example-of-a-password")
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
         .description(Some("A password. It is in leases, and nowhere else."));
     BotId as "UserId" => uuid("01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42").description(Some("Which user."));
@@ -154,4 +170,69 @@ fn labels() -> ObjectBuilder {
         .max_properties(Some(64))
         .examples([serde_json::json!({"plan": "pro"})])
         .description(Some("What else is known of a user. Keys are without `:`, `=` and `,`."))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Debug;
+
+    use super::*;
+
+    /// The longest text that a schema allows is taken, and a longer one is not.
+    fn is_as_long_as_the_schema_says<T>()
+    where
+        T: PartialSchema + Debug + for<'t> TryFrom<&'t str, Error: Debug>,
+    {
+        let RefOr::T(Schema::Object(schema)) = T::schema() else { panic!("is a schema of its own") };
+        let (min, max) = (schema.min_length.unwrap(), schema.max_length.unwrap());
+        let head = if schema.pattern.as_deref() == Some(URL) { "http://" } else { "" };
+        let text = |length: usize| head.to_owned() + &"x".repeat(length - head.len());
+        assert_eq!(min, 1);
+        assert!(T::try_from("").is_err());
+        T::try_from(&text(max)).unwrap();
+        assert!(T::try_from(&text(max + 1)).is_err(), "{max}");
+        T::try_from(schema.examples[0].as_str().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn texts_are_as_long_as_their_schemas_say() {
+        is_as_long_as_the_schema_says::<Login>();
+        is_as_long_as_the_schema_says::<Holder>();
+        is_as_long_as_the_schema_says::<Note>();
+        is_as_long_as_the_schema_says::<JobUrl>();
+        is_as_long_as_the_schema_says::<Role>();
+        is_as_long_as_the_schema_says::<StickyKey>();
+        is_as_long_as_the_schema_says::<Secret>();
+    }
+
+    #[test]
+    fn the_character_classes_are_those_of_the_standard_library() {
+        let listed = |class: &str| {
+            let mut chars = Vec::new();
+            let mut rest = class;
+            while let Some(first) = rest.chars().next() {
+                let (from, after) = one(rest, first);
+                let (to, after) = match after.strip_prefix('-') {
+                    Some(range) => one(range, '\\'),
+                    None => (from, after),
+                };
+                chars.extend(from..=to);
+                rest = after;
+            }
+            chars
+        };
+        let all = || '\0'..=char::MAX;
+        assert_eq!(listed(control!()), all().filter(|c| c.is_control()).collect::<Vec<_>>());
+        let blank: Vec<_> = all().filter(|c| c.is_whitespace() && !c.is_control()).collect();
+        assert_eq!(listed(blank!()), blank);
+    }
+
+    /// One character, written plainly or as `\uXXXX`, and what follows.
+    fn one(text: &str, first: char) -> (char, &str) {
+        if first != '\\' {
+            return (first, &text[first.len_utf8()..]);
+        }
+        let code = u32::from_str_radix(&text[2..6], 16).unwrap();
+        (char::from_u32(code).unwrap(), &text[6..])
+    }
 }

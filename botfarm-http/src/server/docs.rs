@@ -65,6 +65,7 @@ mod swagger {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
         let config = Config::from("../openapi.json")
             .validator_url("none")
+            .use_base_layout()
             .display_request_duration(true)
             .default_models_expand_depth(0)
             .persist_authorization(false);

@@ -33,7 +33,7 @@ fn held_user() -> Value {
 }
 
 pub(super) fn lease() -> Value {
-    let user = with(held_user(), json!({"as": null, "password": "correct horse battery staple", "fence": 7}));
+    let user = with(held_user(), json!({"as": null, "password": "an-example-of-a-password", "fence": 7}));
     json!({
         "id": "6f1c2a52-8f0e-4b53-9d5e-0c6b1f6f3e77", "holder": "nightly", "note": null,
         "url": "https://ci.example.com/jobs/4711", "acquired_at": "2026-01-03T03:04:05.000000Z",

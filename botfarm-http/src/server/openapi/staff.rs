@@ -32,11 +32,11 @@ pub(in crate::server) fn login() -> Operation {
             "Gives an access token for the header `Authorization: Bearer …`, and the same in a cookie for browsers. \
              As a form it is the password grant of OAuth 2.",
         )
-        .json::<Credentials>(json!({"login": "grace", "password": "correct horse battery staple"}))
+        .json::<Credentials>(json!({"login": "grace", "password": "an-example-of-a-password"}))
         .body_of(
             "application/x-www-form-urlencoded",
             form,
-            json!({"grant_type": "password", "username": "grace", "password": "correct horse battery staple"}),
+            json!({"grant_type": "password", "username": "grace", "password": "an-example-of-a-password"}),
         )
         .gives::<AccessToken>(StatusCode::OK, "The access token.", token)
         .with("Cache-Control")
@@ -64,7 +64,7 @@ pub(in crate::server) fn list_operators() -> Operation {
 }
 
 pub(in crate::server) fn add_operator() -> Operation {
-    let operator = json!({"login": "grace", "password": "correct horse battery staple", "role": "admin"});
+    let operator = json!({"login": "grace", "password": "an-example-of-a-password", "role": "admin"});
     adding::<NewOperator>("operators", "create_operator", "Add an operator", operator)
         .gives::<Operator>(StatusCode::CREATED, "The new operator.", examples::operator())
         .fails(&[failures::too_many_requests])

@@ -1,7 +1,7 @@
 //! The users themselves.
 
 use axum::http::StatusCode;
-use botfarm_core::{BotId, BotState, Condition, Domain, Env, ImportReport, Login, ProjectId, operators::Role};
+use botfarm_core::{BotId, BotState, Condition, Domain, Env, ImportReport, Login, ProjectId, operators::Role, schema};
 use serde_json::json;
 use utoipa::openapi::ArrayBuilder;
 
@@ -16,7 +16,8 @@ fn new(id: &str, summary: &str) -> Operation {
 }
 
 pub(in crate::server) fn list() -> Operation {
-    let label = text().pattern(Some("^[^:]+:")).max_length(Some(321));
+    let label = text().pattern(Some(schema::LABEL)).max_length(Some(321));
+    let labels = ArrayBuilder::new().items(label).max_items(Some(64));
     new("list_users", "List users")
         .about("All of them, oldest first; with `limit` or `cursor` one page, with a link to the next in `Link`.")
         .role(Role::Viewer)
@@ -27,7 +28,7 @@ pub(in crate::server) fn list() -> Operation {
         .query::<Login>("login", "Only users with this login, case aside.")
         .query::<Condition>("condition", "Only users in this condition.")
         .query::<BotState>("state", "Only users in this state.")
-        .query_of("label", "Only users with this label, as `key:value`.", ArrayBuilder::new().items(label))
+        .query_of("label", "Only users with this label, as `key:value`; with all of several.", labels)
         .gives_list::<User>("The users.", examples::user())
         .with("Link")
 }
@@ -44,14 +45,14 @@ pub(in crate::server) fn create() -> Operation {
 
 fn new_user() -> serde_json::Value {
     json!({
-        "login": "ada@example.com", "password": "correct horse battery staple",
+        "login": "ada@example.com", "password": "an-example-of-a-password",
         "project_id": "0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11", "env": "stage", "labels": {"plan": "pro"},
     })
 }
 
 pub(in crate::server) fn import() -> Operation {
     const CSV: &str = "login,password,project_id,env,label.plan\n\
-                       ada@example.com,secret,0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11,stage,pro\n";
+                       ada@example.com,an-example-of-a-password,0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11,stage,pro\n";
     let ndjson = format!("{}\n", new_user());
     let dry_run = text().enum_values(Some(["true", "false"]));
     new("import_users", "Add and change many users")
