@@ -10,15 +10,15 @@ use std::{
 };
 
 use botfarm_core::{
-    BotFarm, BotFarmExt, BotFilter, EndReason, Env, Error, LeaseGuard, LeasePolicy, LeaseRequest, NewBot, PageRequest,
-    ProjectId, Result, Revocation, Selector,
+    BotFarm, BotFarmExt, BotFilter, EndReason, Ending, Env, Error, LeaseGuard, LeasePolicy, LeaseRequest, NewBot,
+    PageRequest, ProjectId, Result, Revocation, Selector,
 };
 use botfarm_http::{HttpFarm, Options, router, serve};
 use botfarm_memory::MemoryFarm;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::oneshot,
+    sync::{Semaphore, oneshot},
 };
 
 /// Long enough for a slow machine to renew in, short enough to outlive.
@@ -97,7 +97,7 @@ impl Service {
         let start = Instant::now();
         while self.held() > 0 {
             assert!(start.elapsed() < PATIENCE, "what a guard held is free when it has gone");
-            thread::sleep(Duration::from_millis(5));
+            thread::yield_now();
         }
     }
 
@@ -111,6 +111,12 @@ impl Service {
     }
 }
 
+/// Keeps the thread, and the runtime on it, from doing anything else.
+fn block(time: Duration) {
+    let (_open, closed) = std::sync::mpsc::channel::<()>();
+    closed.recv_timeout(time).unwrap_err();
+}
+
 fn request() -> LeaseRequest {
     LeaseRequest::new("test".parse().unwrap(), Selector::any())
 }
@@ -121,11 +127,11 @@ fn guard_keeps_its_lease_while_its_runtime_is_blocked_and_releases_it_with_its_e
     let farm = service.farm();
     runtime().block_on(async {
         let guard = farm.lease(request().ttl(TTL)).await.unwrap();
-        thread::sleep(TTL * 2);
+        block(TTL * 2);
         farm.lookup(guard.id).await.expect("it has been renewed");
         guard.release().await.unwrap();
         let guard = farm.lease(request()).await.unwrap();
-        farm.release(guard.id, Default::default()).await.unwrap();
+        farm.release(guard.id, Ending::default()).await.unwrap();
     });
     assert_eq!((service.held(), service.ending()), (0, Some(EndReason::Released)));
 }
@@ -134,18 +140,16 @@ fn guard_keeps_its_lease_while_its_runtime_is_blocked_and_releases_it_with_its_e
 fn runtime_that_is_shut_down_gives_back() {
     let service = Service::start(4);
     for runtime in [runtime(), Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()] {
+        let guards = Arc::new(Semaphore::new(0));
         for _ in 0..4 {
-            let farm = service.farm();
+            let (farm, guards) = (service.farm(), guards.clone());
             runtime.spawn(async move {
                 let _guard = farm.lease(request()).await.unwrap();
+                guards.add_permits(1);
                 std::future::pending::<()>().await;
             });
         }
-        runtime.block_on(async {
-            while service.farm.stats().await.unwrap().pools.iter().any(|pool| pool.free > 0) {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        });
+        runtime.block_on(guards.acquire_many(4)).unwrap().forget();
         drop(runtime);
         service.until_free();
     }

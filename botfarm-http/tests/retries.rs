@@ -155,7 +155,7 @@ async fn pauses_grow_and_the_last_try_is_within_the_time_agreed() {
     }
     let asked = Instant::now();
     server.builder().retry_for(Duration::from_mins(5)).build().unwrap().check().await.unwrap_err();
-    assert!(asked.elapsed() < Duration::from_secs(60), "a check asks how things are now");
+    assert!(asked.elapsed() < Duration::from_mins(1), "a check asks how things are now");
     let got = server.got();
     let once = server.builder().retry_for(Duration::ZERO).build().unwrap();
     once.stats().await.unwrap_err();
@@ -246,7 +246,8 @@ async fn a_wait_that_is_cut_off_goes_on_for_what_is_left_of_it() {
     assert_eq!(farm.build().unwrap().acquire(request).await.unwrap_err().code(), "forbidden");
     assert!(asked.elapsed() >= Duration::from_millis(400), "a turn, and the time for an answer");
     let got = server.got();
-    let waits: Vec<_> = got.iter().map(|got| got.body["wait_seconds"].as_f64().unwrap_or(0.0)).collect();
-    assert!(waits[0] > 0.29 && waits[0] <= 0.3 && waits[2] < 0.1, "{waits:?}");
+    let waits: Vec<_> = got.iter().map(|got| got.body["wait_seconds"].as_f64().unwrap()).collect();
+    assert!(waits[0] > 0.29 && waits[0] <= 0.3, "{waits:?}");
+    assert!(waits[2] > 0.0 && waits[2] < 0.1, "who waits no more gives up its place: {waits:?}");
     assert!(got.iter().all(|each| each.body["id"] == got[0].body["id"]), "it is the same lease: {got:?}");
 }

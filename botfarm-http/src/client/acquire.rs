@@ -11,6 +11,9 @@ use crate::wire;
 /// The least time between two askings, for a service that lets nobody wait.
 const BREATH: Duration = Duration::from_millis(100);
 
+/// Asked for when the time is up, but the last answer was lost: who does not wait at all gives up its place.
+const LAST_LOOK: Duration = Duration::from_millis(1);
+
 impl Service {
     /// Asks for a lease until it is granted, refused, or the request's time is up. The service lets nobody wait for
     /// longer than it likes to, and what is between may cut a silent connection; the place in the queue is kept for who
@@ -21,7 +24,7 @@ impl Service {
         loop {
             let turn = Instant::now();
             let call = || {
-                let wait = left().min(self.longest_turn);
+                let wait = left().max(LAST_LOOK).min(self.longest_turn).min(request.wait);
                 let body = wire::LeaseRequest { wait_seconds: wait.into(), ..(&request).into() };
                 Ok(Call::new(Method::POST, "/api/v1/leases").json(&body)?.patience(wait))
             };
