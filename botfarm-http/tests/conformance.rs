@@ -1,5 +1,7 @@
 //! The conformance suite, over the wire: `HttpFarm` against the running service on a `MemoryFarm`.
 
+mod searched;
+
 use std::{net::SocketAddr, sync::Arc, thread};
 
 use botfarm_core::{
@@ -15,12 +17,15 @@ use botfarm_http::{
 use botfarm_memory::MemoryFarm;
 use tokio::{net::TcpListener, runtime, sync::oneshot};
 
+use self::searched::Search;
+
 /// A service on a runtime of its own, as if it were another process, and two clients of it.
 struct Service {
     address: SocketAddr,
     token: Option<ApiToken>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
+    _search: Arc<Search>,
 }
 
 async fn service() -> Service {
@@ -41,16 +46,17 @@ async fn start(farm: MemoryFarm, token: Option<ApiToken>) -> Service {
         None => Auth::Off,
     };
     let options = Options { auth, ..Options::default() };
+    let (search, router) = Search::over(router(Arc::new(farm), options));
     let (tell, told) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {
         runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             tell.send(listener.local_addr().unwrap()).unwrap();
-            serve(listener, router(Arc::new(farm), options), async { drop(stopped.await) }).await.unwrap();
+            serve(listener, router, async { drop(stopped.await) }).await.unwrap();
         });
     });
-    Service { address: told.await.unwrap(), token, stop: Some(stop), thread: Some(thread) }
+    Service { address: told.await.unwrap(), token, stop: Some(stop), thread: Some(thread), _search: search }
 }
 
 impl Fixture for Service {

@@ -13,7 +13,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::service::{PATIENCE, PROJECT, Running, Service, at_terminal, bare, finish};
+use crate::service::{PATIENCE, PROJECT, Running, Service, at_terminal, bare, finish, is_secret};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -84,6 +84,7 @@ impl Ground {
 /// The status, and the answer.
 async fn log_in(service: &Service, login: &str, password: &str) -> (u16, Value) {
     let address = service.url.strip_prefix("http://").unwrap();
+    is_secret(PASSWORD);
     let body = json!({"login": login, "password": password}).to_string();
     let length = body.len();
     let head = format!(
@@ -102,11 +103,14 @@ async fn log_in(service: &Service, login: &str, password: &str) -> (u16, Value) 
 async fn session(service: &Service, login: &str) -> String {
     let (status, answer) = log_in(service, login, PASSWORD).await;
     assert_eq!(status, 200, "{answer}");
-    answer["access_token"].as_str().unwrap().to_owned()
+    let token = answer["access_token"].as_str().unwrap();
+    is_secret(token);
+    token.to_owned()
 }
 
 /// A command for a service, with this token.
 fn with_token(service: &Service, token: &str, arguments: &[&str]) -> Command {
+    is_secret(token);
     let mut command = service.botfarm(arguments);
     command.env("BOTFARM_TOKEN", token);
     command
@@ -322,4 +326,18 @@ async fn at_a_terminal_the_password_is_asked_for_and_not_shown() {
     typing.write("one\nother\n").await;
     let (code, said, _) = typing.end().await;
     assert!(code == 2 && said.contains("two different passwords"), "{said}");
+}
+
+#[tokio::test]
+#[should_panic(expected = "a secret is in the log of the service")]
+async fn a_secret_in_the_log_of_a_service_is_found() {
+    let service = Service::with(&[]).await;
+    // The id of a request is logged, as it came.
+    is_secret("planted-for-this-test");
+    let address = service.url.strip_prefix("http://").unwrap();
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    let request =
+        "GET /livez HTTP/1.1\r\nHost: farm\r\nConnection: close\r\nX-Request-Id: planted-for-this-test\r\n\r\n";
+    connection.write_all(request.as_bytes()).await.unwrap();
+    timeout(PATIENCE, connection.read_to_string(&mut String::new())).await.expect("it answers").unwrap();
 }

@@ -1,10 +1,17 @@
 //! A service with bots, and the commands that are run against it.
 
-use std::{fs, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Stdio,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Duration,
+};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
@@ -17,10 +24,23 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
 pub(crate) const PROJECT: &str = "5f0c7e0a-0000-4000-8000-000000000001";
 
-/// A service that is running, on a free port and a farm in memory.
+/// What no service is to say: how the password of each bot begins, and what tests have told or been told.
+static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+
+/// How the password of each bot begins.
+const BOTS_PASSWORD: &str = "s3cret of ";
+
+/// Has all services that are running be searched for this, when they end.
+pub(crate) fn is_secret(text: &str) {
+    SECRETS.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
+}
+
+/// A service that is running, on a free port and a farm in memory. When it ends, all that it has logged, at the finest
+/// level, is searched for secrets.
 pub(crate) struct Service {
-    _process: Child,
+    process: Child,
     folder: TempDir,
+    log: NamedTempFile,
     pub(crate) url: String,
 }
 
@@ -32,22 +52,30 @@ impl Service {
         let mut file = "login,password,project_id,env,labels\n".to_owned();
         for (login, labels) in bots {
             let labels = labels.replace('"', "\"\"");
-            file.extend([login, ",s3cret of ", login, ",", PROJECT, ",stage,\"", &labels, "\"\n"]);
+            file.extend([login, ",", BOTS_PASSWORD, login, ",", PROJECT, ",stage,\"", &labels, "\"\n"]);
         }
         fs::write(folder.path().join("bots.csv"), file).unwrap();
         let mut command = bare(&folder);
-        command.args(["serve", "--listen", "127.0.0.1:0", "--bots", "bots.csv"]).env("RUST_LOG", "error");
+        command.args(["serve", "--listen", "127.0.0.1:0", "--bots", "bots.csv"]);
         Self::start(folder, command).await
     }
 
     /// The one that this command starts in this folder.
     pub(crate) async fn start(folder: TempDir, mut command: Command) -> Self {
-        let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        is_secret(BOTS_PASSWORD);
+        for (name, value) in command.as_std().get_envs() {
+            if matches!(name.to_str(), Some("BOTFARM_KEY" | "BOTFARM_ADMIN_PASSWORD" | "BOTFARM_TOKEN")) {
+                is_secret(value.unwrap().to_str().unwrap());
+            }
+        }
+        let log = NamedTempFile::new().unwrap();
+        command.env("RUST_LOG", "trace").stdout(Stdio::piped()).stderr(log.reopen().unwrap()).kill_on_drop(true);
+        let mut process = command.spawn().unwrap();
         let mut line = String::new();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         timeout(PATIENCE, stdout.read_line(&mut line)).await.expect("the service starts").unwrap();
         let url = line.trim().strip_prefix("listening on ").expect("an address").to_owned();
-        Self { _process: process, folder, url }
+        Self { process, folder, log, url }
     }
 
     /// A command for this service, without a terminal and with nothing else in its environment.
@@ -103,6 +131,22 @@ impl Service {
     /// Reads a file of that folder.
     pub(crate) fn read(&self, name: &str) -> String {
         fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.process.start_kill();
+        if thread::panicking() {
+            return;
+        }
+        let log = fs::read_to_string(self.log.path()).unwrap();
+        assert!(!log.is_empty(), "a service says something when it starts");
+        let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for secret in &secrets {
+            let found = log.lines().find_map(|line| line.split_once(secret.as_str()));
+            assert!(found.is_none(), "a secret is in the log of the service, after {:?}", found.unwrap().0);
+        }
     }
 }
 

@@ -388,7 +388,7 @@ async fn without_authentication_all_is_open_and_there_is_nobody_to_look_after() 
         (Method::GET, "/operators".to_owned(), Value::Null, (404, "no-such-route")),
         (Method::POST, "/tokens".to_owned(), json!({"name": "ci"}), (404, "no-such-route")),
     ] {
-        let answer = crate::staff::call(&rest, "whatever", method, &path, body).await;
+        let answer = crate::staff::call(&rest, "what-is-none", method, &path, body).await;
         let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
         assert_eq!((answer.status.as_u16(), code.as_str()), expected, "{path}");
     }

@@ -18,7 +18,7 @@ use botfarm_http::auth::{Required, SessionKey};
 use serde_json::{Value, json};
 
 use crate::{
-    logs::Log,
+    searched::Log,
     service::{Answer, Raw, Rest, Served, bot},
     staff::{PASSWORD, Staff, call, log_in},
 };
@@ -41,10 +41,10 @@ async fn a_login_gives_a_token_and_a_cookie_that_scripts_cannot_read() {
     let answers = [
         log_in(&rest, "ann", PASSWORD).await,
         log_in(&rest, "ANN", PASSWORD).await,
-        form(&rest, "username=ann&password=correct+horse%20battery+staple").await,
+        form(&rest, "username=ann&password=correct+zebra%20battery+staple").await,
         form(
             &rest,
-            "grant_type=password&username=ann&password=correct+horse+battery+staple&scope=&client_id=x&client_secret=y",
+            "grant_type=password&username=ann&password=correct+zebra+battery+staple&scope=&client_id=x&client_secret=y",
         )
         .await,
     ];
@@ -142,7 +142,7 @@ async fn another_site_logs_nobody_in() {
     let rest = Staff::new().await.empty();
     let request =
         Request::post("/api/v1/login").header(header::CONTENT_TYPE, FORM).header("sec-fetch-site", "cross-site");
-    let body = Body::from("username=ann&password=correct+horse+battery+staple");
+    let body = Body::from("username=ann&password=correct+zebra+battery+staple");
     let answer = rest.request(request.body(body).unwrap()).await;
     assert_eq!(answer.failure(), (403, "forbidden".to_owned()));
     assert_eq!(answer.header(header::SET_COOKIE), None);
@@ -152,7 +152,7 @@ async fn another_site_logs_nobody_in() {
 async fn a_wrong_password_and_an_unknown_login_are_answered_alike() {
     let rest = Staff::new().await.empty();
     let mut answers = Vec::new();
-    for (login, password) in [("ann", "wrong"), ("nobody", PASSWORD), ("ann", "Correct horse battery staple")] {
+    for (login, password) in [("ann", "wrong"), ("nobody", PASSWORD), ("ann", "Correct zebra battery staple")] {
         let answer = log_in(&rest, login, password).await;
         assert_eq!(answer.failure(), (401, "unauthenticated".to_owned()));
         assert_eq!(

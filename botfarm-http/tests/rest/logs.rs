@@ -1,10 +1,6 @@
 //! What the service logs, and what it never does.
 
-use std::{
-    cell::RefCell,
-    io,
-    sync::{Arc, Once},
-};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -14,51 +10,10 @@ use axum::{
 use botfarm_core::{BotFarm, LeaseId};
 use serde_json::json;
 
-use crate::service::{Rest, Served, bot};
-
-thread_local! {
-    static LINES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What this thread has logged since it was made.
-#[derive(Debug)]
-pub(crate) struct Log(());
-
-impl Log {
-    pub(crate) fn start() -> Self {
-        everything();
-        LINES.take();
-        Self(())
-    }
-
-    #[expect(clippy::unused_self, reason = "whoever reads must have started")]
-    pub(crate) fn text(&self) -> String {
-        LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
-    }
-}
-
-/// Has each thread log to itself. To be called before anything is logged: what is logged while a subscriber comes may be
-/// taken for something that nobody wants, from then on.
-pub(crate) fn everything() {
-    static STARTED: Once = Once::new();
-    STARTED.call_once(|| {
-        let subscriber = tracing_subscriber::fmt().with_writer(|| Lines).with_ansi(false);
-        subscriber.with_max_level(tracing::Level::TRACE).init();
-    });
-}
-
-struct Lines;
-
-impl io::Write for Lines {
-    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
-        LINES.with_borrow_mut(|lines| lines.extend_from_slice(text));
-        Ok(text.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+use crate::{
+    searched::Log,
+    service::{Rest, Served, bot},
+};
 
 #[tokio::test]
 async fn a_line_names_the_route_the_status_and_the_request_and_no_secret() {

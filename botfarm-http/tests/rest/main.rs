@@ -17,6 +17,8 @@ mod metrics;
 mod operators;
 mod repeats;
 mod scopes;
+#[path = "../searched/mod.rs"]
+mod searched;
 mod service;
 mod shutdown;
 mod staff;

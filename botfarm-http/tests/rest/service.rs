@@ -21,7 +21,13 @@ use tokio::{
 };
 use tower::ServiceExt as _;
 
-use crate::document::{Asked, Document};
+use crate::{
+    document::{Asked, Document},
+    searched::Search,
+};
+
+/// How the password of a [`bot`] begins: that of ada is `pass-ada`.
+const PASSWORD: &str = "pass-";
 
 /// What a service answered.
 #[derive(Debug)]
@@ -58,6 +64,7 @@ impl Answer {
 pub(crate) struct Rest {
     pub(crate) farm: Arc<dyn BotFarm>,
     pub(crate) router: Router,
+    _search: Arc<Search>,
 }
 
 impl Rest {
@@ -66,8 +73,10 @@ impl Rest {
     }
 
     pub(crate) fn with(farm: Arc<dyn BotFarm>, options: Options) -> Self {
-        crate::logs::everything();
-        Self { router: router(farm.clone(), options), farm }
+        let (search, router) = Search::over(router(farm.clone(), options));
+        // How the password of each bot begins that a test puts into the farm itself.
+        search.secret("password", PASSWORD);
+        Self { farm, router, _search: search }
     }
 
     /// Over an empty farm in memory.
@@ -166,7 +175,7 @@ impl Served {
 }
 
 pub(crate) fn bot(login: &str) -> NewBot {
-    NewBot::new(login.try_into().unwrap(), format!("pass-{login}").try_into().unwrap(), project(), Env::Stage)
+    NewBot::new(login.try_into().unwrap(), format!("{PASSWORD}{login}").try_into().unwrap(), project(), Env::Stage)
 }
 
 pub(crate) fn labelled<const N: usize>(login: &str, labels: [(&str, &str); N]) -> NewBot {

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::service::{Answer, Rest};
 
 /// The password of all operators.
-pub(crate) const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct zebra battery staple";
 
 static HASH: LazyLock<PasswordHash> = LazyLock::new(|| hash_password(&PASSWORD.try_into().unwrap()).unwrap());
 

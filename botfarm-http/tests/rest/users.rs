@@ -88,10 +88,10 @@ async fn a_change_changes_what_it_names_alone() {
 async fn a_new_password_is_what_the_next_holder_gets() {
     let rest = Rest::empty();
     let kept = rest.farm.create(bot("ada")).await.unwrap();
-    let answer = rest.patch(&format!("/api/v1/users/{}", kept.id), json!({"password": "changed"})).await;
-    assert!(!answer.json().to_string().contains("changed"));
+    let answer = rest.patch(&format!("/api/v1/users/{}", kept.id), json!({"password": "new-pass-ada"})).await;
+    assert!(!answer.json().to_string().contains("new-pass-ada"));
     let lease = rest.post("/api/v1/leases", json!({"users": [{}]})).await.json();
-    assert_eq!(lease["users"][0]["password"], "changed");
+    assert_eq!(lease["users"][0]["password"], "new-pass-ada");
 }
 
 #[tokio::test]
