@@ -135,7 +135,7 @@ async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain)
     let mute = async {
         time::sleep(HEAD).await;
         if asked.load(Ordering::Relaxed) {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     };
     let ended = tokio::select! {

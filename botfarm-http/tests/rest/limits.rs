@@ -52,7 +52,7 @@ async fn who_does_not_finish_a_body_is_told_so() {
 async fn a_head_that_is_too_large_is_refused() {
     let served = Served::start(Rest::empty().router).await;
     let long = format!("x-note: {}\r\n", "x".repeat(40 << 10));
-    let many: String = (0..101).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let many = "x-note: 1\r\n".repeat(101);
     for headers in [long, many] {
         let mut raw = Raw::connect(&served).await;
         // It may hang up before it has read all.

@@ -72,11 +72,11 @@ impl Drop for Exchange {
         let may_hold = is_lease(&self.request) || self.request.uri.path().ends_with("/login");
         let own = |name: &header::HeaderName| may_hold && (name == header::LOCATION || name == header::SET_COOKIE);
         let headers = response.headers.iter().filter(|(name, _)| !own(name));
-        let head: Vec<u8> = headers.flat_map(|(_, value)| [value.as_bytes(), b"\n"].concat()).collect();
+        let values: Vec<u8> = headers.flat_map(|(_, value)| [value.as_bytes(), b"\n"].concat()).collect();
         // The route alone: the path may hold the id of a lease.
         let route = self.request.uri.path().split('/').filter(|part| part.len() < 36).collect::<Vec<_>>().join("/");
         let place = format!("the answer to {} {route}: {}", self.request.method, response.status);
-        heard.said.push((place, [head, said].concat()));
+        heard.said.push((place, [values, said].concat()));
     }
 }
 

@@ -22,7 +22,6 @@ impl Log {
     }
 
     #[expect(clippy::unused_self, reason = "whoever reads must have started")]
-    #[allow(dead_code, reason = "not every target reads what a thread has logged")]
     pub(crate) fn text(&self) -> String {
         LINES.with_borrow(|lines| String::from_utf8(lines.clone()).unwrap())
     }
