@@ -50,7 +50,7 @@ impl FromRequest<App> for Json {
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         refuse_query(&parts.uri)?;
-        let body = read(body, app.options.body_limit).await?;
+        let body = read(body, app.shared.options.body_limit).await?;
         let value = json(&parts.headers, &body)?;
         value.map(Self).ok_or_else(|| Refusal::malformed("the body is empty; send a JSON object"))
     }
@@ -65,7 +65,7 @@ impl FromRequest<App> for OptionalJson {
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         refuse_query(&parts.uri)?;
-        let body = read(body, app.options.body_limit).await?;
+        let body = read(body, app.shared.options.body_limit).await?;
         Ok(Self(json(&parts.headers, &body)?.unwrap_or_else(|| Value::Object(Map::new()))))
     }
 }
@@ -79,7 +79,7 @@ impl FromRequest<App> for QueryOrJson {
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         let (parameters, mut faults) = parameters(&parts.uri);
-        let body = read(body, app.options.body_limit).await?;
+        let body = read(body, app.shared.options.body_limit).await?;
         let mut value = json(&parts.headers, &body)?.unwrap_or_else(|| Value::Object(Map::new()));
         if let Value::Object(fields) = &mut value {
             for (name, text) in parameters {

@@ -30,7 +30,7 @@ pub(super) async fn acquire(
     drain: Drain,
     JsonBody(mut body): JsonBody,
 ) -> Response {
-    let applied = prefer.fill(&mut body, app.options.max_wait);
+    let applied = prefer.fill(&mut body, app.shared.options.max_wait);
     applied.acknowledge(grant(&app, &caller, &headers, &drain, body).await)
 }
 
@@ -50,13 +50,13 @@ async fn grant(
     }
     let id = match (id, key) {
         (Some(id), _) => id,
-        (None, Some(key)) => app.options.replay_secret.lease_id(caller.key_space(), key),
+        (None, Some(key)) => app.shared.options.replay_secret.lease_id(caller.key_space(), key),
         (None, None) => LeaseId::new(),
     };
     let request = LeaseRequest {
         sticky: fields.optional("sticky"),
         avoid: fields.optional("avoid").unwrap_or_default(),
-        ..request(&mut fields, id, selectors, &app.options, caller)
+        ..request(&mut fields, id, selectors, &app.shared.options, caller)
     };
     let mut request = fields.finish(request)?;
     if key.is_some() {

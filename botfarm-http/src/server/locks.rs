@@ -25,7 +25,7 @@ pub(super) async fn acquire(
     drain: Drain,
     OptionalJson(mut body): OptionalJson,
 ) -> Response {
-    let applied = prefer.fill(&mut body, app.options.max_wait);
+    let applied = prefer.fill(&mut body, app.shared.options.max_wait);
     applied.acknowledge(grant(&app, &caller, id, &drain, body).await)
 }
 
@@ -37,7 +37,7 @@ async fn grant(
     body: Value,
 ) -> Result<impl IntoResponse + use<>, Refusal> {
     let mut fields = Fields::of(body, "");
-    let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.options, caller);
+    let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.shared.options, caller);
     let lease = app.acquire(fields.finish(request)?, drain).await.map_err(|error| match error {
         // What could never match is a bot that is not there.
         Error::NoMatch { .. } => Error::NoSuchBot { id },

@@ -18,12 +18,12 @@ const ASKED: usize = 500;
 #[derive(Debug)]
 pub(super) struct Metered {
     farm: Arc<dyn BotFarm>,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     ledger: Ledger,
 }
 
 impl Metered {
-    pub(super) fn new(farm: Arc<dyn BotFarm>, metrics: Metrics) -> Self {
+    pub(super) fn new(farm: Arc<dyn BotFarm>, metrics: Arc<Metrics>) -> Self {
         Self { farm, metrics, ledger: Ledger::default() }
     }
 

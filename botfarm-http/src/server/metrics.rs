@@ -34,8 +34,8 @@ const HOLD_BUCKETS: [f64; 12] = [1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0
 /// The status that a request is counted under whose caller hung up before the answer, as nginx has it.
 pub(super) const HUNG_UP: &str = "499";
 
-/// What one service counts. A clone counts the same.
-#[derive(Debug, Clone)]
+/// What one service counts.
+#[derive(Debug)]
 pub(super) struct Metrics {
     registry: Registry,
     granted: IntCounter,
@@ -208,7 +208,7 @@ pub(super) async fn metrics(
         let detail = "the metrics are of the whole farm, and this token is confined to a project or an env";
         return Err(Refusal::new(Code::Forbidden, detail));
     }
-    app.metered.settle().await;
+    app.shared.metered.settle().await;
     let stats = match tokio::time::timeout(PATIENCE, app.farm.stats()).await {
         Ok(Ok(stats)) => Some(stats),
         Ok(Err(error)) => {
@@ -217,7 +217,7 @@ pub(super) async fn metrics(
         }
         Err(_) => None,
     };
-    let text = app.metrics.text(stats.as_ref()).map_err(botfarm_core::Error::backend)?;
+    let text = app.shared.metrics.text(stats.as_ref()).map_err(botfarm_core::Error::backend)?;
     Ok(([(header::CONTENT_TYPE, TEXT)], text))
 }
 

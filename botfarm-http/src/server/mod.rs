@@ -55,28 +55,35 @@ const BASE: &str = "/api/v1";
 /// Goes with every answer that holds a password.
 const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
-/// What every handler needs.
+/// What every handler needs. Cloned for each layer of each request, and so quickly.
 #[derive(Debug, Clone)]
 struct App {
+    /// The farm as the caller may see it.
     farm: Arc<dyn BotFarm>,
-    options: Arc<Options>,
-    gate: Arc<Gate>,
-    metrics: Metrics,
+    shared: Arc<Shared>,
+}
+
+/// What is the same for all callers.
+#[derive(Debug)]
+struct Shared {
+    options: Options,
+    gate: Gate,
+    metrics: Arc<Metrics>,
     /// The whole farm.
     metered: Arc<Metered>,
 }
 
 impl App {
     fn new(farm: Arc<dyn BotFarm>, options: Options) -> Self {
-        let gate = Arc::new(Gate::new(&options.auth));
-        let metrics = Metrics::new();
+        let gate = Gate::new(&options.auth);
+        let metrics = Arc::new(Metrics::new());
         let metered = Arc::new(Metered::new(farm, metrics.clone()));
-        Self { farm: metered.clone(), options: Arc::new(options), gate, metrics, metered }
+        Self { farm: metered.clone(), shared: Arc::new(Shared { options, gate, metrics, metered }) }
     }
 
     /// The same, with the farm as the caller may see it.
     fn seen_by(&self, caller: &Caller) -> Self {
-        Self { farm: caller.view(&self.farm), ..self.clone() }
+        Self { farm: caller.view(&self.farm), shared: self.shared.clone() }
     }
 
     /// Leases bots. When the service is about to stop, whoever waits is sent away, to wait elsewhere.
@@ -109,18 +116,16 @@ impl App {
 /// [`serve`] runs it; a test may call it as the `tower::Service` that it is.
 pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
     let app = App::new(farm, options);
-    let (routes, described) = routes::routes();
+    let (routes, described) = routes::routes(&app);
     let mut service = routes
-        .merge(docs::router(described))
+        .merge(docs::router(described).layer(compression::layer()))
         .fallback(refusal::no_such_route)
-        .method_not_allowed_fallback(refusal::method_not_allowed)
-        .layer(from_fn_with_state(once::Once::new(app.clone()), once::once))
-        .layer(compression::layer());
-    if !app.options.cors_origins.is_empty() {
-        service = service.layer(cors::layer(&app.options.cors_origins));
+        .method_not_allowed_fallback(refusal::method_not_allowed);
+    let origins = &app.shared.options.cors_origins;
+    if !origins.is_empty() {
+        service = service.layer(cors::layer(origins));
     }
-    let service =
-        service.layer(from_fn_with_state(app.metrics.clone(), observe::observe)).with_state(app);
+    let service = service.layer(from_fn_with_state(app.shared.metrics.clone(), observe::observe)).with_state(app);
     // What matches no route has a second try, without the slash.
     service.clone().fallback_service(service.map_request(without_trailing_slash))
 }

@@ -3,7 +3,7 @@
 use std::{
     panic::AssertUnwindSafe,
     sync::{
-        LazyLock,
+        Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -25,7 +25,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers with a request id, keeps panics from ending the connection, logs and counts. Of the URL the log has the
 /// route alone: paths hold lease ids.
-pub(super) async fn observe(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let mut watch = Watch { metrics, method, route, span: Span::none(), started: Instant::now(), answered: None };
@@ -69,7 +69,7 @@ fn new_id() -> HeaderValue {
 
 /// Sees a request to its end, also when its future is dropped.
 struct Watch {
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     method: Method,
     route: Option<MatchedPath>,
     span: Span,
@@ -111,7 +111,7 @@ mod tests {
         async fn panic() {
             panic!("hunter2");
         }
-        let router = Router::new().route("/", get(panic)).layer(from_fn_with_state(Metrics::new(), observe));
+        let router = Router::new().route("/", get(panic)).layer(from_fn_with_state(Arc::new(Metrics::new()), observe));
         let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");

@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{FromRequestParts as _, MatchedPath, Request, State},
+    extract::{FromRequestParts as _, Request, State},
     http::{HeaderMap, HeaderName, Method, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse as _, Response},
@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::OnceCell;
 use tracing::Instrument as _;
 
-use super::{App, BASE, auth::Viewer, input, refusal::Refusal};
+use super::{App, auth::Viewer, input, refusal::Refusal};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -90,14 +90,14 @@ impl Once {
 
 /// Gives the answer again that the same caller has got, or is getting, under the same key.
 pub(super) async fn once(State(once): State<Once>, request: Request, next: Next) -> Result<Response, Refusal> {
-    if !changes_users(&request) || !request.headers().contains_key(KEY) {
+    if !request.headers().contains_key(KEY) {
         return Ok(next.run(request).await);
     }
     let (mut parts, body) = request.into_parts();
     // What role it takes, the handler knows.
     let Viewer(app, caller) = Viewer::from_request_parts(&mut parts, &once.app).await?;
     let key = key(&parts.headers)?;
-    let options = &app.options;
+    let options = &app.shared.options;
     let limit = if parts.uri.path().contains("/import") { options.import_limit } else { options.body_limit };
     let body = input::read(body, limit).await?;
     let key = hash(&[caller.key_space().as_bytes(), key]);
@@ -117,21 +117,6 @@ pub(super) async fn once(State(once): State<Once>, request: Request, next: Next)
             Err(ended) => Err(Error::backend(ended).into()),
         },
     }
-}
-
-/// The calls whose answers are kept: none has a secret in it. To lock a user is to lease it, which is not among them.
-fn changes_users(request: &Request) -> bool {
-    let route = request.extensions().get::<MatchedPath>().and_then(|route| route.as_str().strip_prefix(BASE));
-    matches!(
-        (request.method().as_str(), route),
-        (
-            "POST",
-            Some(
-                "/users" | "/users/import" | "/users/{id}/release" | "/users/{id}/release_lock" | "/users/{id}/revoke"
-            )
-        ) | ("PATCH" | "DELETE", Some("/users/{id}"))
-            | ("DELETE", Some("/users/{id}/lock"))
-    )
 }
 
 fn key(headers: &HeaderMap) -> Result<&[u8], Refusal> {

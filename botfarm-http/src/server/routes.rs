@@ -4,54 +4,61 @@ use axum::{
     Router,
     handler::Handler,
     http::Method,
+    middleware::from_fn_with_state,
     routing::{MethodFilter, MethodRouter, on},
 };
 
 use super::{
-    App, BASE, auth, health, leases, locks, metrics,
+    App, BASE, auth, compression, health, leases, locks, metrics,
+    once::{Once, once},
     openapi::{self as docs, Description},
     users,
 };
 
 /// The routes so far, and what describes them: the one cannot be without the other.
-#[derive(Default)]
 struct Routes {
+    once: Once,
     router: Router<App>,
     described: Vec<(Method, String, Description)>,
 }
 
 impl Routes {
-    fn add<H, T>(mut self, method: Method, path: &str, handler: H, operation: Description) -> Self
-    where
-        H: Handler<T, App>,
-        T: 'static,
-    {
-        self.described.push((method.clone(), path.to_owned(), operation));
-        let filter = MethodFilter::try_from(method).expect("is a method of HTTP");
-        let handler: MethodRouter<App> = on(filter, handler);
-        self.router = self.router.route(path, handler);
+    fn add(mut self, method: Method, path: String, handler: MethodRouter<App>, operation: Description) -> Self {
+        self.router = self.router.route(&path, handler);
+        self.described.push((method, path, operation));
         self
     }
 
+    /// Reads. What is read may be long.
     fn get<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
-        self.add(Method::GET, &at(path), handler, operation)
-    }
-
-    fn post<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
-        self.add(Method::POST, &at(path), handler, operation)
-    }
-
-    fn patch<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
-        self.add(Method::PATCH, &at(path), handler, operation)
-    }
-
-    fn delete<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
-        self.add(Method::DELETE, &at(path), handler, operation)
+        let handler = on(MethodFilter::GET, handler).layer(compression::layer());
+        self.add(Method::GET, at(path), handler, operation)
     }
 
     /// Outside the API's base path.
     fn outside<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
-        self.add(Method::GET, path, handler, operation)
+        let handler = on(MethodFilter::GET, handler).layer(compression::layer());
+        self.add(Method::GET, path.to_owned(), handler, operation)
+    }
+
+    fn post<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
+        self.add(Method::POST, at(path), on(MethodFilter::POST, handler), operation)
+    }
+
+    fn delete<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
+        self.add(Method::DELETE, at(path), on(MethodFilter::DELETE, handler), operation)
+    }
+
+    /// Changes users, and does so once however often it is asked for under one `Idempotency-Key`. None of the answers,
+    /// which are kept, has a secret in it. To lock a user is to lease it, which is not among them: leases have ids.
+    fn change<H, T>(self, method: Method, path: &str, handler: H, operation: Description) -> Self
+    where
+        H: Handler<T, App>,
+        T: 'static,
+    {
+        let filter = MethodFilter::try_from(method.clone()).expect("is a method of HTTP");
+        let handler = on(filter, handler).layer(from_fn_with_state(self.once.clone(), once));
+        self.add(method, at(path), handler, operation)
     }
 }
 
@@ -61,22 +68,23 @@ fn at(path: &str) -> String {
 }
 
 /// Every route, with its description.
-pub(super) fn routes() -> (Router<App>, Vec<(Method, String, Description)>) {
-    let Routes { router, described } = Routes::default()
+pub(super) fn routes(app: &App) -> (Router<App>, Vec<(Method, String, Description)>) {
+    let start = Routes { once: Once::new(app.clone()), router: Router::new(), described: Vec::new() };
+    let Routes { router, described, .. } = start
         .get("/users", users::list, docs::users::list)
-        .post("/users", users::create, docs::users::create)
-        .post("/users/import", users::import, docs::users::import)
+        .change(Method::POST, "/users", users::create, docs::users::create)
+        .change(Method::POST, "/users/import", users::import, docs::users::import)
         .get("/users/{id}", users::get, docs::users::get)
-        .patch("/users/{id}", users::update, docs::users::update)
-        .delete("/users/{id}", users::delete, docs::users::delete)
+        .change(Method::PATCH, "/users/{id}", users::update, docs::users::update)
+        .change(Method::DELETE, "/users/{id}", users::delete, docs::users::delete)
         .get("/users/{id}/history", users::history, docs::users::history)
-        .post("/users/{id}/revoke", locks::revoke, docs::users::revoke)
+        .change(Method::POST, "/users/{id}/revoke", locks::revoke, docs::users::revoke)
         .post("/users/{id}/acquire", locks::acquire, docs::locks::acquire)
         .post("/users/{id}/acquire_lock", locks::acquire, docs::locks::acquire_lock)
         .post("/users/{id}/lock", locks::acquire, docs::locks::lock)
-        .post("/users/{id}/release", locks::release, docs::locks::release)
-        .post("/users/{id}/release_lock", locks::release, docs::locks::release_lock)
-        .delete("/users/{id}/lock", locks::release, docs::locks::unlock)
+        .change(Method::POST, "/users/{id}/release", locks::release, docs::locks::release)
+        .change(Method::POST, "/users/{id}/release_lock", locks::release, docs::locks::release_lock)
+        .change(Method::DELETE, "/users/{id}/lock", locks::release, docs::locks::unlock)
         .get("/leases", leases::list, docs::leases::list)
         .post("/leases", leases::acquire, docs::leases::acquire)
         .get("/leases/{id}", leases::lookup, docs::leases::lookup)

@@ -51,7 +51,7 @@ pub(super) async fn import(
         let detail = "send the header Content-Type: application/json, application/x-ndjson or text/csv";
         Refusal::new(Code::UnsupportedMediaType, detail)
     })?;
-    let body = read(body, app.options.import_limit).await?;
+    let body = read(body, app.shared.options.import_limit).await?;
     // A large file takes a while: not on a thread that others wait for.
     let mut rows = tokio::task::spawn_blocking(move || Rows::read(format, &body)).await.map_err(Error::backend)??;
     let report = app.farm.import(rows.take(), dry_run).await;

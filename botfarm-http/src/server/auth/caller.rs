@@ -123,7 +123,7 @@ macro_rules! at_least {
             type Rejection = Refusal;
 
             async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-                let caller = app.gate.caller(parts).await?.at_least(Role::$role)?;
+                let caller = app.shared.gate.caller(parts).await?.at_least(Role::$role)?;
                 Ok(Self(app.seen_by(&caller), caller))
             }
         }

@@ -32,7 +32,7 @@ use crate::wire::{AccessToken, Code, Password};
 const LIMIT: usize = 16 << 10;
 
 pub(in crate::server) async fn login(State(app): State<App>, request: Request) -> Result<impl IntoResponse, Refusal> {
-    let guard = app.gate.guard()?;
+    let guard = app.shared.gate.guard()?;
     let (parts, body) = request.into_parts();
     input::refuse_query(&parts.uri)?;
     let body = input::read(body, LIMIT).await?;
@@ -137,7 +137,7 @@ fn too_many(after: Duration, what: &str) -> Refusal {
 }
 
 pub(in crate::server) async fn logout(Viewer(app, caller): Viewer) -> Result<impl IntoResponse, Refusal> {
-    let guard = app.gate.guard()?;
+    let guard = app.shared.gate.guard()?;
     let Some(session) = caller.session() else {
         let detail = "an API token does not log in or out; an admin revokes it with DELETE /tokens/{id}";
         return Err(Refusal::new(Code::Forbidden, detail));

@@ -18,7 +18,7 @@ use super::{
 use crate::wire::{Code, Operator};
 
 pub(in crate::server) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Operator>>, Refusal> {
-    let guard = app.gate.unconfined(&caller)?;
+    let guard = app.shared.gate.unconfined(&caller)?;
     let operators = guard.required.operators.operators().await?;
     Ok(Json(operators.into_iter().map(Operator::from).collect()))
 }
@@ -27,7 +27,7 @@ pub(in crate::server) async fn add(
     Admin(app, caller): Admin,
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Operator>), Refusal> {
-    let guard = app.gate.unconfined(&caller)?;
+    let guard = app.shared.gate.unconfined(&caller)?;
     let mut fields = Fields::of(body, "");
     let login: Option<Login> = fields.required("login");
     let password: Option<Secret> = fields.required("password");
@@ -42,7 +42,7 @@ pub(in crate::server) async fn add(
 }
 
 pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid>) -> Result<StatusCode, Refusal> {
-    let guard = app.gate.unconfined(&caller)?;
+    let guard = app.shared.gate.unconfined(&caller)?;
     if !guard.required.operators.remove_operator(OperatorId(id)).await? {
         return Err(Refusal::new(Code::NoSuchOperator, format!("there is no operator {id}")));
     }

@@ -25,7 +25,7 @@ use super::{
 use crate::wire::{Code, IssuedToken, Password, Time, Token};
 
 pub(in crate::server) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Token>>, Refusal> {
-    let guard = app.gate.unconfined(&caller)?;
+    let guard = app.shared.gate.unconfined(&caller)?;
     let tokens = guard.required.operators.tokens().await?;
     Ok(Json(tokens.into_iter().map(Token::from).collect()))
 }
@@ -34,7 +34,7 @@ pub(in crate::server) async fn add(
     Admin(app, caller): Admin,
     JsonBody(body): JsonBody,
 ) -> Result<impl IntoResponse, Refusal> {
-    let guard = app.gate.unconfined(&caller)?;
+    let guard = app.shared.gate.unconfined(&caller)?;
     let mut fields = Fields::of(body, "");
     let name: Option<Holder> = fields.required("name");
     let role = fields.optional("role").unwrap_or(Role::Tester);
@@ -54,7 +54,7 @@ pub(in crate::server) async fn add(
 }
 
 pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid>) -> Result<StatusCode, Refusal> {
-    let guard = app.gate.unconfined(&caller)?;
+    let guard = app.shared.gate.unconfined(&caller)?;
     if !guard.required.operators.remove_token(TokenId(id)).await? {
         return Err(Refusal::new(Code::NoSuchToken, format!("there is no API token {id}")));
     }
