@@ -1,9 +1,12 @@
 //! One real test account.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    error::{Error, Fault},
     id::{BotId, ProjectId},
     labels::Labels,
     secret::Secret,
@@ -207,6 +210,24 @@ impl NewBot {
     #[must_use]
     pub fn labels(self, labels: Labels) -> Self {
         Self { labels, ..self }
+    }
+
+    /// Refuses rows of an import that name an account which a row above names already.
+    ///
+    /// # Errors
+    /// `Invalid`, with every such row.
+    pub fn refuse_twins(rows: &[Self]) -> Result<(), Error> {
+        let mut first = HashMap::new();
+        let mut faults = Vec::new();
+        for (row, bot) in rows.iter().enumerate() {
+            let above = *first.entry((bot.env, bot.login.folded())).or_insert(row);
+            if above != row {
+                // People count from one.
+                let detail = format!("names the same account as row {}", above + 1);
+                faults.push(Fault::new(format!("/{row}/login"), detail));
+            }
+        }
+        if faults.is_empty() { Ok(()) } else { Err(Error::Invalid { faults }) }
     }
 }
 

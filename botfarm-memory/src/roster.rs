@@ -1,7 +1,5 @@
 //! How bots come, change and go.
 
-use std::collections::HashMap;
-
 use botfarm_core::{Bot, BotChanges, BotFilter, BotId, Error, Fault, ImportReport, Login, NewBot, Result, Selector};
 
 use crate::{
@@ -38,16 +36,10 @@ impl State {
     }
 
     pub(crate) fn import(&mut self, rows: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
-        let (mut report, mut faults) = (ImportReport::default(), Vec::new());
-        let (mut changed, mut seen) = (Vec::new(), HashMap::new());
+        NewBot::refuse_twins(&rows)?;
+        let (mut report, mut faults, mut changed) = (ImportReport::default(), Vec::new(), Vec::new());
         for (row, new) in rows.into_iter().enumerate() {
-            let login = new.login.folded();
-            let slot = self.bots.of_login(new.env, &login);
-            if let Some(first) = seen.insert((new.env, login), row) {
-                faults.push(Fault::new(format!("/{row}/login"), format!("names the same account as row {first}")));
-                continue;
-            }
-            let Some(slot) = slot else {
+            let Some(slot) = self.bots.of_login(new.env, &new.login.folded()) else {
                 report.created += 1;
                 changed.push((None, new));
                 continue;

@@ -117,7 +117,9 @@ impl Farm {
 
     pub(crate) async fn get(&self, id: BotId) -> Result<Bot> {
         let row = repeat!(self.database, |connection| {
-            Ok(bot_rows!("with chosen as (select $1::uuid as id)", id.as_uuid()).fetch_optional(&mut *connection).await?)
+            Ok(bot_rows!("with chosen as (select $1::uuid as id)", id.as_uuid())
+                .fetch_optional(&mut *connection)
+                .await?)
         })?;
         row.ok_or_else(|| Error::from(FarmError::NoSuchBot { id }))?.bot()
     }

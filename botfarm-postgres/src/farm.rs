@@ -209,8 +209,9 @@ impl BotFarm for PostgresFarm {
         self.run(async |farm: Arc<Farm>| {
             repeat!(farm.database, |connection| {
                 // One that takes writes: a farm that can only be looked at does not serve.
-                let standby =
-                    sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#).fetch_one(&mut *connection).await?;
+                let standby = sqlx::query_scalar!(r#"select pg_is_in_recovery() as "standby!""#)
+                    .fetch_one(&mut *connection)
+                    .await?;
                 if standby {
                     let detail = "the database is a standby, which takes no writes".to_owned();
                     return Err(error::Error::Unreachable { detail, source: None });

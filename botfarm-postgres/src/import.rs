@@ -39,7 +39,7 @@ impl Farm {
     /// See [`BotFarm::import`](botfarm_core::BotFarm::import). A transaction of many statements; it runs in a task that
     /// is never cancelled.
     pub(crate) async fn import(&self, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
-        refuse_twins(bots)?;
+        NewBot::refuse_twins(bots)?;
         let report = repeat_long!(self.database, |connection| {
             let mut tries = 0;
             loop {
@@ -57,12 +57,7 @@ impl Farm {
         Ok(report)
     }
 
-    async fn try_import(
-        &self,
-        connection: &mut PgConnection,
-        bots: &[NewBot],
-        dry_run: bool,
-    ) -> Result<ImportReport> {
+    async fn try_import(&self, connection: &mut PgConnection, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
         let mut transaction = connection.begin().await?;
         let done = self.write(&mut transaction, bots, dry_run).await;
         if done.is_ok() && !dry_run {
@@ -73,12 +68,7 @@ impl Farm {
         done
     }
 
-    async fn write(
-        &self,
-        transaction: &mut PgTransaction<'_>,
-        bots: &[NewBot],
-        dry_run: bool,
-    ) -> Result<ImportReport> {
+    async fn write(&self, transaction: &mut PgTransaction<'_>, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
         sqlx::query!("set local statement_timeout = '60s'").execute(&mut **transaction).await?;
         // One import at a time: two that overlap would wait for each other's rows.
         sqlx::query!("select pg_advisory_xact_lock(7238462)").fetch_one(&mut **transaction).await?;
@@ -271,21 +261,6 @@ struct Columns {
 
 fn batches(bots: &[NewBot]) -> impl Iterator<Item = (usize, &[NewBot])> {
     bots.chunks(BATCH).enumerate().map(|(index, batch)| (index * BATCH, batch))
-}
-
-/// Refuses rows that name the same account.
-fn refuse_twins(bots: &[NewBot]) -> Result<()> {
-    let mut first: HashMap<_, usize> = HashMap::new();
-    let mut faults = Vec::new();
-    for (row, bot) in bots.iter().enumerate() {
-        if let Some(other) = first.get(&(bot.env, bot.login.folded())) {
-            let detail = format!("names the same account as row {}", other + 1);
-            faults.push(Fault::new(format!("/{row}/login"), detail));
-        } else {
-            first.insert((bot.env, bot.login.folded()), row);
-        }
-    }
-    if faults.is_empty() { Ok(()) } else { Err(FarmError::Invalid { faults }.into()) }
 }
 
 async fn make_pools(transaction: &mut PgTransaction<'_>, bots: &[NewBot]) -> Result<()> {

@@ -41,7 +41,9 @@ pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<()> 
 }
 
 async fn stored(database: &Database) -> Result<Vec<u8>> {
-    repeat!(database, |connection| Ok(sqlx::query_scalar!("select sealed from key_check").fetch_one(&mut *connection).await?))
+    repeat!(database, |connection| Ok(sqlx::query_scalar!("select sealed from key_check")
+        .fetch_one(&mut *connection)
+        .await?))
 }
 
 fn wrong_key(error: &KeyError) -> Error {
