@@ -1,6 +1,6 @@
 //! The farm that a command talks to.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use botfarm_core::BotFarm;
 
@@ -24,10 +24,26 @@ pub(crate) fn url(config: &Config) -> Result<&str, Failure> {
     }
 }
 
+/// For how long a command asks again when the service is out of reach: somebody waits for the answer.
+const RETRY_FOR: Duration = Duration::from_secs(2);
+
 /// Connects to the farm that was named, or to the service on this machine.
 ///
 /// # Errors
 /// When it cannot be reached.
 pub(crate) async fn connect(config: &Config) -> Result<Arc<dyn BotFarm>, Failure> {
-    Ok(botfarm::connect(url(config)?).await?)
+    open(config, RETRY_FOR).await
+}
+
+/// The same, for who asks again by itself, and says why.
+pub(crate) async fn connect_once(config: &Config) -> Result<Arc<dyn BotFarm>, Failure> {
+    open(config, Duration::ZERO).await
+}
+
+async fn open(config: &Config, retry_for: Duration) -> Result<Arc<dyn BotFarm>, Failure> {
+    let url = url(config)?;
+    if !url.starts_with("http") {
+        return Ok(botfarm::connect(url).await?);
+    }
+    Ok(Arc::new(botfarm::http_options(url)?.retry_for(retry_for).build()?))
 }

@@ -118,7 +118,7 @@ impl Run {
 
         let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
         let farm = tokio::select! {
-            farm = client::connect(&config) => farm?,
+            farm = client::connect_once(&config) => farm?,
             signal = signals.next() => return Err(stopped(signal, "stopped before it had connected")),
         };
         let ttl = self.ttl.or(config.file.ttl).unwrap_or(TTL);
