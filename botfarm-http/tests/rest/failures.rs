@@ -440,7 +440,7 @@ async fn key_reused() {
 #[tokio::test]
 async fn unavailable() {
     // Nothing listens on port 1.
-    let rest = Rest::over(Arc::new(HttpFarm::new("http://127.0.0.1:1").unwrap()));
+    let rest = Rest::over(Arc::new(HttpFarm::builder("http://127.0.0.1:1").retry_for(Duration::ZERO).build().unwrap()));
     for answer in [
         rest.get("/api/v1/users").await,
         rest.get("/api/v1/stats").await,

@@ -1,6 +1,6 @@
 //! Whether the service can serve.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use botfarm_core::BotFarm;
 use botfarm_http::HttpFarm;
@@ -20,7 +20,7 @@ async fn a_service_whose_farm_is_well_is_healthy_alive_and_ready() {
 #[tokio::test]
 async fn a_service_whose_store_is_gone_is_alive_alone() {
     // Nothing listens on port 1.
-    let rest = Rest::over(Arc::new(HttpFarm::new("http://127.0.0.1:1").unwrap()));
+    let rest = Rest::over(Arc::new(HttpFarm::builder("http://127.0.0.1:1").retry_for(Duration::ZERO).build().unwrap()));
     for path in ["/health", "/readyz"] {
         let answer = rest.get(path).await;
         assert_eq!((answer.status.as_u16(), answer.json()), (503, json!({"status": "unhealthy"})), "{path}");
