@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    error::{Error, Fault},
+    error::Fault,
     id::{BotId, ProjectId},
     labels::Labels,
     secret::Secret,
@@ -212,11 +212,9 @@ impl NewBot {
         Self { labels, ..self }
     }
 
-    /// Refuses rows of an import that name an account which a row above names already.
-    ///
-    /// # Errors
-    /// `Invalid`, with every such row.
-    pub fn refuse_twins(rows: &[Self]) -> Result<(), Error> {
+    /// What is wrong with rows of an import that name an account which a row above names already, by row.
+    #[must_use]
+    pub fn twins(rows: &[Self]) -> Vec<(usize, Fault)> {
         let mut first = HashMap::new();
         let mut faults = Vec::new();
         for (row, bot) in rows.iter().enumerate() {
@@ -224,10 +222,10 @@ impl NewBot {
             if above != row {
                 // People count from one.
                 let detail = format!("names the same account as row {}", above + 1);
-                faults.push(Fault::new(format!("/{row}/login"), detail));
+                faults.push((row, Fault::new(format!("/{row}/login"), detail)));
             }
         }
-        if faults.is_empty() { Ok(()) } else { Err(Error::Invalid { faults }) }
+        faults
     }
 }
 

@@ -36,8 +36,8 @@ impl State {
     }
 
     pub(crate) fn import(&mut self, rows: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
-        NewBot::refuse_twins(&rows)?;
-        let (mut report, mut faults, mut changed) = (ImportReport::default(), Vec::new(), Vec::new());
+        let mut faults = NewBot::twins(&rows);
+        let (mut report, mut changed) = (ImportReport::default(), Vec::new());
         for (row, new) in rows.into_iter().enumerate() {
             let Some(slot) = self.bots.of_login(new.env, &new.login.folded()) else {
                 report.created += 1;
@@ -50,7 +50,7 @@ impl State {
                 let holder = &held.request.holder;
                 let detail = format!("must stay as it is while {holder} holds the bot");
                 let moved = moved.iter().filter(|(_, moved)| *moved);
-                faults.extend(moved.map(|(field, _)| Fault::new(format!("/{row}/{field}"), detail.clone())));
+                faults.extend(moved.map(|(field, _)| (row, Fault::new(format!("/{row}/{field}"), detail.clone()))));
             }
             if moved.iter().any(|(_, moved)| *moved) || bot.labels != new.labels || *password != new.password {
                 report.updated += 1;
@@ -60,7 +60,8 @@ impl State {
             }
         }
         if !faults.is_empty() {
-            return Err(Error::Invalid { faults });
+            faults.sort_by_key(|(row, _)| *row);
+            return Err(Error::Invalid { faults: faults.into_iter().map(|(_, fault)| fault).collect() });
         }
         if dry_run || changed.is_empty() {
             return Ok(report);

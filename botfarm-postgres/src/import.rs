@@ -39,7 +39,6 @@ impl Farm {
     /// See [`BotFarm::import`](botfarm_core::BotFarm::import). A transaction of many statements; it runs in a task that
     /// is never cancelled.
     pub(crate) async fn import(&self, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
-        NewBot::refuse_twins(bots)?;
         let report = repeat_long!(self.database, |connection| {
             let mut tries = 0;
             loop {
@@ -72,7 +71,7 @@ impl Farm {
         sqlx::query!("set local statement_timeout = '60s'").execute(&mut **transaction).await?;
         // One import at a time: two that overlap would wait for each other's rows.
         sqlx::query!("select pg_advisory_xact_lock(7238462)").fetch_one(&mut **transaction).await?;
-        let (mut existing, mut faults) = (Vec::new(), Vec::new());
+        let (mut existing, mut faults) = (Vec::new(), NewBot::twins(bots));
         for (start, batch) in batches(bots) {
             self.compare(transaction, start, batch, &mut existing, &mut faults).await?;
         }
