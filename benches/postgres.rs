@@ -74,10 +74,12 @@ async fn next_to_pgbench(farm: &PostgresFarm, url: &str, pool: usize) -> Result<
         for (index, clients) in CLIENTS.into_iter().enumerate() {
             // Both counted by the history, which has a row for each pair that was one: with more clients than free
             // bots, not every try is.
+            tidy(url).await?;
             let before = ended(url).await?;
             let time = pgbench(url, project, clients)?;
             let between = ended(url).await?;
             let theirs = (between - before) / time;
+            tidy(url).await?;
             let time = pairs(farm, project, clients).await?;
             let ours = (ended(url).await? - between) / time;
             println!("{pool:>9}  {held:>3} %  {clients:>7}  {ours:>13.0}  {theirs:>16.0}  {:>6.2}", ours / theirs);
@@ -148,8 +150,17 @@ async fn hold(url: &str, project: ProjectId, held: usize) -> Result<()> {
     .bind(i64::try_from(held)?)
     .execute(&mut connection)
     .await?;
-    sqlx::query("vacuum analyze bot_slots").execute(&mut connection).await?;
     sqlx::query("vacuum analyze bots").execute(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Clears away what the measurement before has left, so that all begin alike.
+async fn tidy(url: &str) -> Result<()> {
+    let mut connection = PgConnection::connect(url).await?;
+    for table in ["bot_slots", "waiters"] {
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!("vacuum analyze {table}"))).execute(&mut connection).await?;
+    }
     sqlx::query("checkpoint").execute(&mut connection).await?;
     connection.close().await?;
     Ok(())
