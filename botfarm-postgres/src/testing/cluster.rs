@@ -126,7 +126,7 @@ impl Cluster {
         &self.directory
     }
 
-    /// The end of what it has logged.
+    /// What it has logged.
     pub async fn log(&self) -> String {
         self.daemon.lock().await.log()
     }
@@ -217,11 +217,14 @@ async fn run_server(
     let deadline = Instant::now() + PATIENCE;
     while !ready(daemon, process) {
         if daemon.process()?.is_none() {
-            return Err(io::Error::other(format!("the server ended; {}", daemon.log())));
+            return Err(io::Error::other(format!("the server ended; {}", daemon.last_words())));
         }
         if Instant::now() > deadline {
             end(daemon, Signal::Kill).await?;
-            return Err(io::Error::other(format!("the server was not ready within {PATIENCE:?}; {}", daemon.log())));
+            return Err(io::Error::other(format!(
+                "the server was not ready within {PATIENCE:?}; {}",
+                daemon.last_words()
+            )));
         }
         tokio::time::sleep(LOOK).await;
     }

@@ -147,18 +147,25 @@ impl Daemon {
         let deadline = Instant::now() + patience;
         while self.process()?.is_some() {
             if Instant::now() > deadline {
-                return Err(io::Error::other(format!("the server did not end within {patience:?}; {}", self.log())));
+                return Err(io::Error::other(format!(
+                    "the server did not end within {patience:?}; {}",
+                    self.last_words()
+                )));
             }
             tokio::time::sleep(LOOK).await;
         }
         Ok(())
     }
 
-    /// The end of what the server has said.
+    /// What the server has said.
     pub(super) fn log(&self) -> String {
-        let text = fs::read(self.path("log")).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<_> = text.lines().collect();
+        String::from_utf8_lossy(&fs::read(self.path("log")).unwrap_or_default()).into_owned()
+    }
+
+    /// The end of it.
+    pub(super) fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
         format!("its log ends with: {}", lines[lines.len().saturating_sub(5)..].join(" | "))
     }
 

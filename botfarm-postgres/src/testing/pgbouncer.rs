@@ -70,7 +70,7 @@ impl Pgbouncer {
         let deadline = Instant::now() + Duration::from_secs(10);
         while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
             if daemon.process()?.is_none() || Instant::now() > deadline {
-                return Err(io::Error::other(daemon.log()));
+                return Err(io::Error::other(daemon.last_words()));
             }
             tokio::time::sleep(LOOK).await;
         }
