@@ -176,8 +176,8 @@ impl Leases {
     /// How a lease of this bot ended, if it has.
     pub(crate) fn ended_of(&self, bot: BotId, id: LeaseId) -> Option<&Ended> {
         let last = *self.ended.get(&id)?;
-        let hand_outs = (0..=last).rev().map_while(|at| self.past(at)).take_while(|past| past.lease == id);
-        hand_outs.into_iter().find(|past| past.bot == bot).map(|past| &past.end)
+        let mut hand_outs = (0..=last).rev().map_while(|at| self.past(at)).take_while(|past| past.lease == id);
+        hand_outs.find(|past| past.bot == bot).map(|past| &past.end)
     }
 
     /// A hand-out that has ended, and those of the same bot before it, as far as they are remembered.
