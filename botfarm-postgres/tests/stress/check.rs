@@ -123,14 +123,14 @@ fn beliefs(records: &[Record], books: &Books, report: &mut Report) -> BTreeMap<(
     }
     let mut beliefs = BTreeMap::new();
     for record in records {
-        let Record::Grant { lease, bot, fence, from, .. } = *record else { continue };
+        let Record::Grant { lease, bot, fence, sent, from, .. } = *record else { continue };
         report.grants += 1;
         let mut until = until[&lease];
         until = until.min(ended.get(&lease).copied().unwrap_or(until));
         if let Some(bots) = revoked.get(&lease) {
-            // One that was made before the grant was received may have come to the database after it.
+            // It may even be over before the holder receives the grant that it ended, but not before that was asked for.
             let calls = bots.iter().filter_map(|bot| revoking.get(bot)).flatten();
-            let of_this = calls.filter(|(call, at)| over.get(call).copied().unwrap_or(*at + LONGEST_CALL) >= from);
+            let of_this = calls.filter(|(call, at)| over.get(call).copied().unwrap_or(*at + LONGEST_CALL) >= sent);
             until = until.min(of_this.map(|(_, at)| *at).min().unwrap_or(until));
         }
         if let Some(other) = beliefs.insert((bot, fence), Belief { lease, from, until: until.max(from) })
@@ -172,8 +172,9 @@ mod tests {
     const LEASE: Uuid = Uuid::from_u128(11);
     const NEXT: Uuid = Uuid::from_u128(12);
 
+    /// Asked for five nanoseconds before it was received.
     fn grant(lease: Uuid, fence: i64, from: Moment, until: Moment) -> Record {
-        Record::Grant { lease, bot: BOT, fence, from, until }
+        Record::Grant { lease, bot: BOT, fence, sent: from - 5, from, until }
     }
 
     fn hand_out(lease: Uuid, fence: i64, since: i64, until: i64, reason: &str) -> HandOut {
@@ -232,8 +233,10 @@ mod tests {
         assert!(faults(&records, &books).contains("two holders at a time"), "it was too late");
         records[1] = Record::Revoking { call: NEXT, bot: BOT, at: 1 };
         assert_eq!(faults(&records, &books), "", "it may have been under way");
-        records.push(Record::Revoked { call: NEXT, at: 5 });
-        assert!(faults(&records, &books).contains("two holders at a time"), "it was over before");
+        records.push(Record::Revoked { call: NEXT, at: 7 });
+        assert_eq!(faults(&records, &books), "", "the grant was made, but not received");
+        records[3] = Record::Revoked { call: NEXT, at: 4 };
+        assert!(faults(&records, &books).contains("two holders at a time"), "it was over before the lease was asked for");
     }
 
     #[test]

@@ -103,7 +103,8 @@ impl Client {
 
     async fn lease(&self) {
         let request = self.request();
-        let mut sent = now();
+        let asked = now();
+        let mut sent = asked;
         let acquired = if chance(5) == 0 {
             // Hangs up, and half the time asks again.
             let patience = Duration::from_millis(chance(60));
@@ -125,6 +126,7 @@ impl Client {
             lease: lease.id.as_uuid(),
             bot: leased.bot.id.as_uuid(),
             fence: leased.fence.0,
+            sent: asked,
             from,
             until,
         });

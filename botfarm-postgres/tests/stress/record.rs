@@ -26,8 +26,8 @@ pub(crate) fn after(moment: Moment, span: Duration) -> Moment {
 /// What a client saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Record {
-    /// It received a bot at `from`, and may believe that it has it until `until`.
-    Grant { lease: Uuid, bot: Uuid, fence: i64, from: Moment, until: Moment },
+    /// It asked at `sent`, received a bot at `from`, and may believe that it has it until `until`.
+    Grant { lease: Uuid, bot: Uuid, fence: i64, sent: Moment, from: Moment, until: Moment },
     /// It renewed the lease, and may believe that it has its bots until then.
     Renewed { lease: Uuid, until: Moment },
     /// From here on it does not use the bots of the lease any more.
@@ -41,7 +41,9 @@ pub(crate) enum Record {
 impl Record {
     fn line(&self) -> String {
         match self {
-            Self::Grant { lease, bot, fence, from, until } => format!("grant {lease} {bot} {fence} {from} {until} .\n"),
+            Self::Grant { lease, bot, fence, sent, from, until } => {
+                format!("grant {lease} {bot} {fence} {sent} {from} {until} .\n")
+            }
             Self::Renewed { lease, until } => format!("renewed {lease} {until} .\n"),
             Self::Ended { lease, at } => format!("ended {lease} {at} .\n"),
             Self::Revoking { call, bot, at } => format!("revoking {call} {bot} {at} .\n"),
@@ -56,10 +58,11 @@ impl Record {
         }
         let words: Vec<_> = line.split(' ').collect();
         Some(match *words.as_slice() {
-            ["grant", lease, bot, fence, from, until, "."] => Self::Grant {
+            ["grant", lease, bot, fence, sent, from, until, "."] => Self::Grant {
                 lease: read(lease)?,
                 bot: read(bot)?,
                 fence: read(fence)?,
+                sent: read(sent)?,
                 from: read(from)?,
                 until: read(until)?,
             },
@@ -111,7 +114,7 @@ mod tests {
     fn records_are_read_as_they_were_written_and_torn_ones_are_not() {
         let [lease, bot] = [Uuid::new_v4(), Uuid::new_v4()];
         for record in [
-            Record::Grant { lease, bot, fence: 7, from: 1, until: 2 },
+            Record::Grant { lease, bot, fence: 7, sent: 0, from: 1, until: 2 },
             Record::Renewed { lease, until: 3 },
             Record::Ended { lease, at: 4 },
             Record::Revoking { call: lease, bot, at: 5 },
