@@ -43,7 +43,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// For how long a client believed that it had a bot.
+/// For how long a client believed that it had a bot: not at all, when the grant came to it after its end.
 #[derive(Debug, Clone, Copy)]
 struct Belief {
     lease: Uuid,
@@ -133,7 +133,7 @@ fn beliefs(records: &[Record], books: &Books, report: &mut Report) -> BTreeMap<(
             let of_this = calls.filter(|(call, at)| over.get(call).copied().unwrap_or(*at + LONGEST_CALL) >= sent);
             until = until.min(of_this.map(|(_, at)| *at).min().unwrap_or(until));
         }
-        if let Some(other) = beliefs.insert((bot, fence), Belief { lease, from, until: until.max(from) })
+        if let Some(other) = beliefs.insert((bot, fence), Belief { lease, from, until })
             && other.lease != lease
         {
             report.faults.push(format!("two leases with one fence: bot {bot}, fence {fence}"));
@@ -149,7 +149,7 @@ fn check_beliefs(beliefs: &BTreeMap<(Uuid, i64), Belief>, books: &Books, report:
             report.faults.push(format!("neither ended nor in force: bot {}, fence {}", hand_out.0, hand_out.1));
         }
     }
-    let all: Vec<_> = beliefs.iter().collect();
+    let all: Vec<_> = beliefs.iter().filter(|(_, belief)| belief.from < belief.until).collect();
     for pair in all.windows(2).filter(|pair| pair[0].0.0 == pair[1].0.0) {
         let ((bot, fence), one) = pair[0];
         let ((_, next), other) = pair[1];
@@ -217,6 +217,23 @@ mod tests {
         records[1] = Record::Renewed { lease: LEASE, until: 58 };
         assert_eq!(faults(&records, &books), "");
         records[1] = Record::Renewed { lease: LEASE, until: 61 };
+        assert!(faults(&records, &books).contains("two holders at a time"));
+    }
+
+    #[test]
+    fn grant_that_comes_after_its_end_is_believed_by_nobody() {
+        let (mut records, books) = sound();
+        records[1] = grant(LEASE, 1, 70, 58);
+        records.remove(0);
+        assert_eq!(faults(&records, &books), "");
+        // It hides nothing that is before it and after it.
+        let (mut records, mut books) = sound();
+        books.0.insert(1, HandOut { lease: Uuid::from_u128(13), ..hand_out(LEASE, 2, 56, 56, "revoked") });
+        books.0[2].fence = 3;
+        records[2] = grant(NEXT, 3, 60, 90);
+        records.push(grant(Uuid::from_u128(13), 2, 70, 58));
+        assert_eq!(faults(&records, &books), "");
+        records[1] = Record::Ended { lease: LEASE, at: 61 };
         assert!(faults(&records, &books).contains("two holders at a time"));
     }
 
