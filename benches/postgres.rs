@@ -207,6 +207,8 @@ fn statement(part: &str, parameters: &[&str]) -> Result<String> {
         let Some(query) = file["query"].as_str().filter(|query| query.contains(part)) else { continue };
         let mut query: String =
             query.lines().filter(|line| !line.trim_start().starts_with("--")).collect::<Vec<_>>().join(" ");
+        // Names of columns that pgbench can take for its variables.
+        query = query.replace("!\"", "\"");
         for (index, parameter) in parameters.iter().enumerate().rev() {
             query = query.replace(&format!("${}", index + 1), parameter);
         }
@@ -215,7 +217,7 @@ fn statement(part: &str, parameters: &[&str]) -> Result<String> {
     Err(format!("no statement contains {part}").into())
 }
 
-/// Pairs through pgbench; returns the seconds that it took.
+/// Pairs through pgbench, and the farm's refusal when there was nothing to claim; returns the seconds that it took.
 fn pgbench(url: &str, project: ProjectId, clients: usize) -> Result<f64> {
     let id = "('00000000-0000-4000-8000-' || lpad(to_hex(:r::bigint), 12, '0'))::uuid";
     let project = format!("'{project}'::uuid");
@@ -243,9 +245,27 @@ fn pgbench(url: &str, project: ProjectId, clients: usize) -> Result<f64> {
         "kept as (",
         &[id, "interval '0'", "'ready'::text", "'released'::text", "'clean'::text", "null::text", "null::text"],
     )?;
+    let standing = statement(
+        "with matching as",
+        &[
+            &project,
+            "'stage'::text",
+            "'canary'::text",
+            "'{}'::text[]",
+            "null::uuid[]",
+            "'{}'::uuid[]",
+            "'ready'::text",
+            id,
+            "'{}'::jsonb",
+        ],
+    )?;
     let directory = tempfile::tempdir()?;
     let script = directory.path().join("pair.sql");
-    fs::write(&script, format!("\\set r random(1, 281474976710655)\n{claim};\n{end};\n"))?;
+    let text = format!(
+        "\\set r random(1, 281474976710655)\n\\set fence 0\n{claim} \\aset\n\
+         \\if :fence > 0\n{end};\n\\else\n{standing};\n\\endif\n"
+    );
+    fs::write(&script, text)?;
     let output = Command::new("pgbench")
         .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
         .arg(format!("--client={clients}"))

@@ -28,8 +28,34 @@ pub(crate) struct Want {
     role: Option<String>,
 }
 
-/// How a bot that was asked for stands, for an answer that explains itself. Counts end here: more would take long.
-const COUNTED: i64 = 10_000;
+impl Want {
+    fn of(selector: &Selector, ids: Option<Vec<Uuid>>) -> Self {
+        Self {
+            ids,
+            project_id: selector.project.map(|project| project.as_uuid()),
+            env: selector.env.map(botfarm_core::Env::as_str),
+            domain: selector.domain.map(botfarm_core::Domain::as_str),
+            labels: label_texts(&selector.labels),
+            condition: selector.condition.as_str(),
+            role: selector.role.as_deref().map(str::to_owned),
+        }
+    }
+}
+
+/// How the bots stand that one selector wants, for an answer that explains itself.
+#[derive(Debug)]
+struct Standing {
+    shortage: Shortage,
+    /// How many of them could be had.
+    free: u64,
+    /// The first of them.
+    first: Option<Busy>,
+    /// Whether the lease id of the request stands for a lease, or for a place in the queue.
+    known: bool,
+}
+
+/// How often a request that does not wait tries to claim a bot that others claim at the same time, before it queues.
+const CLAIMS: usize = 3;
 
 impl Farm {
     /// See [`BotFarm::acquire`](botfarm_core::BotFarm::acquire). To be run to its end in a task; while it is parked, it
@@ -41,7 +67,7 @@ impl Farm {
             _ => None,
         };
         if let Some(selector) = simple
-            && let Some(lease) = self.claim(request, selector, ttl).await?
+            && let Some(lease) = self.claim_or_refuse(request, selector, ttl).await?
         {
             return Ok(lease);
         }
@@ -90,6 +116,36 @@ impl Farm {
                 return Ok(lease);
             }
         }
+    }
+
+    /// Claims a bot past the queue. For a request that does not wait, and that nobody knows yet, an answer may also be
+    /// that there is nothing to queue for: all bots are held or rest. `None`: the queue has to tell.
+    async fn claim_or_refuse(
+        &self,
+        request: &LeaseRequest,
+        selector: &Selector,
+        ttl: Duration,
+    ) -> Result<Option<Lease>> {
+        for _ in 0..CLAIMS {
+            if let Some(lease) = self.claim(request, selector, ttl).await? {
+                return Ok(Some(lease));
+            }
+            if !request.wait.is_zero() {
+                break;
+            }
+            let standing = self.standing(request, &Want::of(selector, None), 0).await?;
+            if standing.known || standing.shortage.matching == 0 {
+                break;
+            }
+            if standing.free == 0 {
+                return Err(FarmError::Exhausted(Box::new(standing.shortage)).into());
+            }
+            if standing.shortage.waiting > 0 {
+                break;
+            }
+            // Somebody else was claiming it at that moment.
+        }
+        Ok(None)
     }
 
     /// Takes the least recently used free bot, unless somebody waits. The id must be new.
@@ -263,15 +319,7 @@ impl Farm {
                 })?;
                 ids = Some(named.into_iter().flatten().collect());
             }
-            wants.push(Want {
-                ids,
-                project_id: selector.project.map(|project| project.as_uuid()),
-                env: selector.env.map(botfarm_core::Env::as_str),
-                domain: selector.domain.map(botfarm_core::Domain::as_str),
-                labels: label_texts(&selector.labels),
-                condition: selector.condition.as_str(),
-                role: selector.role.as_deref().map(str::to_owned),
-            });
+            wants.push(Want::of(selector, ids));
         }
         Ok(wants)
     }
@@ -462,10 +510,10 @@ impl Farm {
         let mut first = None;
         let (mut shortage, mut named) = (None, None);
         for (index, want) in wants.iter().enumerate() {
-            let (counts, free, bot) = self.count(request, want, index).await?;
-            if shortage.is_none() || (free == 0 && first.is_none()) {
-                (shortage, named) = (Some(counts), bot);
-                if free == 0 {
+            let standing = self.standing(request, want, index).await?;
+            if shortage.is_none() || (standing.free == 0 && first.is_none()) {
+                (shortage, named) = (Some(standing.shortage), standing.first);
+                if standing.free == 0 {
                     first = Some(index);
                 }
             }
@@ -479,20 +527,19 @@ impl Farm {
         }
     }
 
-    /// How the bots stand that one selector wants; how many of them could be had; and the first of them.
-    async fn count(
-        &self,
-        request: &LeaseRequest,
-        want: &Want,
-        selector: usize,
-    ) -> Result<(Shortage, u64, Option<Busy>)> {
+    async fn standing(&self, request: &LeaseRequest, want: &Want, selector: usize) -> Result<Standing> {
         let avoid: Vec<Uuid> = request.avoid.iter().map(BotId::as_uuid).collect();
         let json = serde_json::to_value(want).map_err(Error::corrupt)?;
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                     r#"with matching as materialized (
                         select
-                            s.*,
+                            s.bot_id,
+                            s.condition,
+                            s.holder,
+                            s.leased_at,
+                            s.expires_at,
+                            s.free_at,
                             s.lease_id is not null and s.expires_at > now() and not s.offered as leased,
                             s.free_at > now() as resting
                         from pools p
@@ -500,40 +547,60 @@ impl Farm {
                             select s.*
                             from bot_slots s
                             where s.pool_id = p.id
-                                and s.labels @> $4
+                                -- See claim.
+                                and arraycontains(s.labels, $4)
                                 and ($5::uuid[] is null or s.bot_id = any($5))
                                 and s.bot_id <> all($6)
-                            limit $8
+                            limit 10000
                         ) s
                         where p.project_id = coalesce($1, p.project_id)
                             and p.env = coalesce($2, p.env)
                             and p.domain = coalesce($3, p.domain)
-                        limit $8
+                        -- Counts end here: more would take long.
+                        limit 10000
                     ),
-                    oldest as (select * from matching where leased order by leased_at limit 1)
+                    counts as (
+                        select
+                            count(*) as matching,
+                            count(*) filter (where leased) as leased,
+                            count(*) filter (where resting and not leased) as cooling,
+                            count(*) filter (where not resting and condition <> $7) as out_of_service,
+                            count(*) filter (where not resting and condition = $7) as free,
+                            least(min(free_at) filter (where resting) - now(), interval '1 minute') as soonest
+                        from matching
+                    ),
+                    oldest as (select holder, leased_at, expires_at from matching where leased order by leased_at limit 1),
+                    first as (select bot_id, free_at, condition from matching limit 1)
                     select
-                        count(*) as "matching!",
-                        count(*) filter (where leased) as "leased!",
-                        count(*) filter (where resting and not leased) as "cooling!",
-                        count(*) filter (where not resting and condition <> $7) as "out_of_service!",
-                        count(*) filter (where not resting and condition = $7) as "free!",
+                        c.matching as "matching!",
+                        c.leased as "leased!",
+                        c.cooling as "cooling!",
+                        c.out_of_service as "out_of_service!",
+                        c.free as "free!",
+                        c.soonest,
+                        o.holder as "holder?",
+                        o.leased_at as "since?",
+                        o.expires_at as "expires_at?",
+                        f.bot_id as "bot_id?",
+                        f.free_at as "bot_free_at?",
+                        f.condition as "bot_condition?",
                         (
                             select count(*)
                             from waiters w
                             where w.parked
                                 and not w.granted
                                 and w.alive_until > now()
-                                and w.lease_id <> $9
-                                and exists (select from jsonb_array_elements(w.wants) o where botfarm_overlap(o.value, $10))
+                                and w.lease_id <> $8
+                                and exists (select from jsonb_array_elements(w.wants) o where botfarm_overlap(o.value, $9))
                         ) as "waiting!",
-                        (select holder from oldest) as holder,
-                        (select leased_at from oldest) as since,
-                        (select expires_at from oldest) as expires_at,
-                        (select bot_id from matching limit 1) as bot_id,
-                        (select free_at from matching limit 1) as bot_free_at,
-                        (select condition from matching limit 1) as bot_condition,
-                        (select least(min(free_at) - now(), interval '1 minute') from matching where resting) as soonest
-                    from matching"#,
+                        (
+                            exists (select from bot_slots where lease_id = $8)
+                            or exists (select from history where lease_id = $8)
+                            or exists (select from waiters where lease_id = $8)
+                        ) as "known!"
+                    from counts c
+                    left join oldest o on true
+                    left join first f on true"#,
                     want.project_id,
                     want.env,
                     want.domain,
@@ -541,7 +608,6 @@ impl Farm {
                     want.ids.as_deref(),
                     &avoid,
                     want.condition,
-                    COUNTED,
                     request.id.as_uuid(),
                     json,
                 )
@@ -550,7 +616,7 @@ impl Farm {
         })?;
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
         let holder = row.holder.as_deref().map(rows::text::<botfarm_core::Holder>).transpose()?;
-        let busy = match (row.bot_id, &row.bot_condition) {
+        let first = match (row.bot_id, &row.bot_condition) {
             (Some(bot), Some(condition)) => Some(Busy {
                 bot: bot.into(),
                 holder: holder.clone(),
@@ -562,7 +628,7 @@ impl Farm {
         };
         let oldest = holder.zip(row.since).map(|(holder, since)| Oldest { holder, since });
         let retry_after = row.soonest.as_ref().map(rows::duration).unwrap_or_default();
-        let counts = Shortage {
+        let shortage = Shortage {
             selector,
             matching: number(row.matching),
             leased: number(row.leased),
@@ -572,6 +638,6 @@ impl Farm {
             oldest,
             retry_after: retry_after.max(Duration::from_secs(1)),
         };
-        Ok((counts, number(row.free), busy))
+        Ok(Standing { shortage, free: number(row.free), first, known: row.known })
     }
 }
