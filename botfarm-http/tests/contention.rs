@@ -1,5 +1,7 @@
 //! 32 threads for 10 seconds over HTTP on a pool of 4: never two holders, first come first served, no bot lost.
 
+mod searched;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{
@@ -21,6 +23,8 @@ use tokio::{
     runtime::{Builder, Runtime},
     time,
 };
+
+use self::searched::Search;
 
 const BOTS: usize = 4;
 const THREADS: usize = 32;
@@ -75,23 +79,23 @@ fn until(mut what: impl FnMut() -> bool) {
 }
 
 /// The service in its own runtime, its client, and the table of its bots.
-fn start() -> (Runtime, HttpFarm, Arc<Table>) {
+fn start() -> (Runtime, HttpFarm, Arc<Table>, Arc<Search>) {
     let service = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     // So that what a hang-up may cost is over soon.
     let policy = LeasePolicy { min_ttl: SHORT, cooling: Duration::from_millis(50), ..LeasePolicy::default() };
     let listener = service.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
     let farm = HttpFarm::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let router = router(Arc::new(MemoryFarm::with_policy(policy)), Options::default());
+    let (search, router) = Search::over(router(Arc::new(MemoryFarm::with_policy(policy)), Options::default()));
     service.spawn(serve(listener, router, std::future::pending()));
     let project = ProjectId::new();
     let mut table = Table::default();
     for number in 0..BOTS {
         let login = format!("bot-{number}").try_into().unwrap();
-        let bot = NewBot::new(login, "secret".try_into().unwrap(), project, Env::Stage);
+        let bot = NewBot::new(login, "xyzzy of nobody".try_into().unwrap(), project, Env::Stage);
         let bot = runtime().block_on(farm.create(bot)).unwrap();
         table.0.insert(bot.id, Default::default());
     }
-    (service, farm, Arc::new(table))
+    (service, farm, Arc::new(table), search)
 }
 
 /// The callers take their places one after another, each only when the farm says that the one before stands in the
@@ -196,7 +200,7 @@ fn no_bot_is_lost(farm: &HttpFarm) {
 
 #[test]
 fn a_pool_of_four_under_a_storm_of_thirty_two() {
-    let (_service, farm, table) = start();
+    let (_service, farm, table, _search) = start();
     queue_is_served_in_the_order_of_tickets(&farm, &table);
     let leases = storm(&farm, &table);
     eprintln!("leases of each caller: {leases:?}");

@@ -1,5 +1,7 @@
 //! The three nets that catch a lease, where the farm is a service: in another process, behind a network that may be gone.
 
+mod searched;
+
 use std::{
     env,
     net::SocketAddr,
@@ -21,6 +23,8 @@ use tokio::{
     sync::{Semaphore, oneshot},
 };
 
+use self::searched::Search;
+
 /// Long enough for a slow machine to renew in, short enough to outlive.
 const TTL: Duration = Duration::from_secs(2);
 
@@ -36,6 +40,8 @@ struct Service {
     farm: MemoryFarm,
     address: SocketAddr,
     running: Option<(oneshot::Sender<()>, thread::JoinHandle<()>)>,
+    /// One for each time that it was started.
+    searches: Vec<Arc<Search>>,
 }
 
 impl Service {
@@ -44,10 +50,10 @@ impl Service {
         let farm = MemoryFarm::with_policy(policy);
         let bot = |n| {
             let login = format!("bot {n}").parse().unwrap();
-            NewBot::new(login, "secret".try_into().unwrap(), ProjectId::new(), Env::Stage)
+            NewBot::new(login, "xyzzy of nobody".try_into().unwrap(), ProjectId::new(), Env::Stage)
         };
         runtime().block_on(farm.import((0..bots).map(bot).collect(), false)).unwrap();
-        let mut service = Self { farm, address: ([127, 0, 0, 1], 0).into(), running: None };
+        let mut service = Self { farm, address: ([127, 0, 0, 1], 0).into(), running: None, searches: Vec::new() };
         service.restart();
         service
     }
@@ -56,12 +62,14 @@ impl Service {
     fn restart(&mut self) {
         let (tell, told) = std::sync::mpsc::channel();
         let (stop, stopped) = oneshot::channel::<()>();
-        let (farm, address) = (Arc::new(self.farm.clone()), self.address);
+        let (search, router) = Search::over(router(Arc::new(self.farm.clone()), Options::default()));
+        self.searches.push(search);
+        let address = self.address;
         let thread = thread::spawn(move || {
             runtime().block_on(async {
                 let listener = TcpListener::bind(address).await.unwrap();
                 tell.send(listener.local_addr().unwrap()).unwrap();
-                let serving = serve(listener, router(farm, Options::default()), std::future::pending());
+                let serving = serve(listener, router, std::future::pending());
                 // Not told to stop, but cut.
                 tokio::select! {
                     ended = serving => ended.unwrap(),

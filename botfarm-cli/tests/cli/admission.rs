@@ -13,7 +13,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::service::{PATIENCE, PROJECT, Running, Service, at_terminal, bare, finish, is_secret};
+use crate::{
+    secrets::is_secret,
+    service::{PATIENCE, PROJECT, Running, Service, at_terminal, bare, finish},
+};
 
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -307,24 +310,28 @@ async fn an_admin_looks_after_all_of_it_through_the_service() {
 
 #[tokio::test]
 async fn at_a_terminal_the_password_is_asked_for_and_not_shown() {
+    is_secret(PASSWORD);
     let ground = Ground::on_database().await;
     let ask = |login: &'static str| {
         let mut command = at_terminal(&ground.folder, &["operator", "add", login, "--role", "admin"]);
         command.envs(ground.vars.iter().map(|(name, value)| (name, value)));
         Running::start(command)
     };
-    let mut typing = ask("ann");
-    typing.line().await;
-    typing.write(&format!("{PASSWORD}\n{PASSWORD}\n")).await;
-    let (code, said, _) = typing.end().await;
+    // What is typed before it asks, the terminal shows.
+    let typed = async |login: &'static str, first: &str, second: &str| {
+        let mut typing = ask(login);
+        for (prompt, password) in [("Password: ", first), ("The same again: ", second)] {
+            typing.until_prompt(prompt).await;
+            typing.write(&format!("{password}\n")).await;
+        }
+        typing.end().await
+    };
+    let (code, said, _) = typed("ann", PASSWORD, PASSWORD).await;
     assert_eq!(code, 0, "{said}");
-    assert!(said.contains("Password: ") && said.contains("added ann, admin"), "{said}");
+    assert!(said.contains("added ann, admin"), "{said}");
     session(&ground.serve(&[]).await, "ann").await;
 
-    let mut typing = ask("eve");
-    typing.line().await;
-    typing.write("one\nother\n").await;
-    let (code, said, _) = typing.end().await;
+    let (code, said, _) = typed("eve", "one", "other").await;
     assert!(code == 2 && said.contains("two different passwords"), "{said}");
 }
 
@@ -340,4 +347,12 @@ async fn a_secret_in_the_log_of_a_service_is_found() {
         "GET /livez HTTP/1.1\r\nHost: farm\r\nConnection: close\r\nX-Request-Id: planted-for-this-test\r\n\r\n";
     connection.write_all(request.as_bytes()).await.unwrap();
     timeout(PATIENCE, connection.read_to_string(&mut String::new())).await.expect("it answers").unwrap();
+}
+
+#[tokio::test]
+#[should_panic(expected = "a secret is in what `botfarm users` prints")]
+async fn a_secret_that_a_command_prints_is_found() {
+    let service = Service::with(&[("planted-for-another-test", "")]).await;
+    is_secret("planted-for-another-test");
+    service.output(&["users"]).await;
 }

@@ -4,4 +4,6 @@ mod admission;
 mod commands;
 mod database;
 mod run;
+#[path = "../secrets/mod.rs"]
+mod secrets;
 mod service;

@@ -1,13 +1,6 @@
 //! A service with bots, and the commands that are run against it.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    process::Stdio,
-    sync::{Mutex, PoisonError},
-    thread,
-    time::Duration,
-};
+use std::{ffi::OsStr, fs, process::Stdio, thread, time::Duration};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -19,21 +12,17 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
+use crate::secrets::{has_none, is_secret};
+
 /// Far more than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(50);
 
 pub(crate) const PROJECT: &str = "5f0c7e0a-0000-4000-8000-000000000001";
 
-/// What no service is to say: how the password of each bot begins, and what tests have told or been told.
-static SECRETS: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+const BOTFARM: &str = env!("CARGO_BIN_EXE_botfarm");
 
 /// How the password of each bot begins.
 const BOTS_PASSWORD: &str = "s3cret of ";
-
-/// Has all services that are running be searched for this, when they end.
-pub(crate) fn is_secret(text: &str) {
-    SECRETS.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned());
-}
 
 /// A service that is running, on a free port and a farm in memory. When it ends, all that it has logged, at the finest
 /// level, is searched for secrets.
@@ -142,18 +131,14 @@ impl Drop for Service {
         }
         let log = fs::read_to_string(self.log.path()).unwrap();
         assert!(!log.is_empty(), "a service says something when it starts");
-        let secrets = SECRETS.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        for secret in &secrets {
-            let found = log.lines().find_map(|line| line.split_once(secret.as_str()));
-            assert!(found.is_none(), "a secret is in the log of the service, after {:?}", found.unwrap().0);
-        }
+        has_none("the log of the service", &log);
     }
 }
 
 /// The command without a terminal, whatever the test was started from, and with no signal ignored.
 pub(crate) fn bare(folder: &TempDir) -> Command {
     let mut command = Command::new("setsid");
-    command.args(["env", "--default-signal", env!("CARGO_BIN_EXE_botfarm")]);
+    command.args(["env", "--default-signal", BOTFARM]);
     surround(&mut command, folder);
     command
 }
@@ -161,7 +146,7 @@ pub(crate) fn bare(folder: &TempDir) -> Command {
 /// The command at a terminal of its own.
 pub(crate) fn at_terminal(folder: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new("python3");
-    command.args(["-c", TERMINAL, env!("CARGO_BIN_EXE_botfarm")]).args(arguments);
+    command.args(["-c", TERMINAL, BOTFARM]).args(arguments);
     surround(&mut command, folder);
     command
 }
@@ -196,17 +181,34 @@ code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 sys.exit(code if code >= 0 else 128 - code)
 "#;
 
-/// The exit code, and what was printed on stdout and stderr.
+/// The exit code, and what was printed on stdout and stderr. That is searched for secrets.
 pub(crate) async fn finish(mut command: Command) -> (i32, String, String) {
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    said(&command, &stdout, &stderr);
+    (output.status.code().unwrap(), stdout, stderr)
+}
+
+/// Searches what a command has printed for secrets, apart from what it is there to print.
+fn said(command: &Command, stdout: &str, stderr: &str) {
+    let mut arguments = command.as_std().get_args().filter_map(OsStr::to_str);
+    let name = arguments.by_ref().skip_while(|argument| *argument != BOTFARM).nth(1).unwrap_or_default();
+    if name == "run" {
+        let own = stderr.lines().filter(|line| line.starts_with("botfarm:"));
+        return has_none("what `botfarm run` says itself", &own.collect::<Vec<_>>().join("\n"));
+    }
+    has_none(&format!("what `botfarm {name}` says on stderr"), stderr);
+    if !matches!(name, "key" | "token") {
+        has_none(&format!("what `botfarm {name}` prints"), stdout);
+    }
 }
 
 /// A command under way.
 pub(crate) struct Running {
     process: Child,
+    command: Command,
     pub(crate) stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: JoinHandle<String>,
@@ -226,7 +228,7 @@ impl Running {
             }
             tell.borrow().clone()
         });
-        Self { stdin: process.stdin.take(), process, stdout, stderr, said }
+        Self { stdin: process.stdin.take(), process, command, stdout, stderr, said }
     }
 
     /// The next line on stdout; `None` at its end.
@@ -243,6 +245,18 @@ impl Running {
             }
         }
         panic!("no line {expected:?}, but on stderr: {}", *self.said.borrow());
+    }
+
+    /// Waits at a terminal until this has been printed, which need not be a whole line.
+    pub(crate) async fn until_prompt(&mut self, expected: &str) {
+        let mut printed = Vec::new();
+        let reading = async {
+            while !printed.ends_with(expected.as_bytes()) {
+                printed.push(self.stdout.get_mut().read_u8().await.unwrap());
+            }
+        };
+        timeout(PATIENCE, reading).await.expect("it asks");
+        has_none("what is shown at the terminal", &String::from_utf8_lossy(&printed));
     }
 
     /// Waits until stderr has `expected` in it `times` times.
@@ -273,8 +287,9 @@ impl Running {
             stdout.read_to_string(&mut rest).await.unwrap();
             (self.process.wait().await.unwrap().code().unwrap(), self.stderr.await.unwrap())
         };
-        let (code, said) = timeout(PATIENCE, ended).await.expect("it ends");
-        (code, rest, said)
+        let (code, stderr) = timeout(PATIENCE, ended).await.expect("it ends");
+        said(&self.command, &rest, &stderr);
+        (code, rest, stderr)
     }
 }
 

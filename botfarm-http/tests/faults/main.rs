@@ -1,6 +1,8 @@
 //! The conformance suite through a bad network: requests and answers are dropped, delayed, doubled and cut.
 
 mod proxy;
+#[path = "../searched/mod.rs"]
+mod searched;
 
 use std::{collections::HashSet, sync::Arc, thread, time::Duration};
 
@@ -12,13 +14,17 @@ use botfarm_http::{HttpFarm, Options, router, serve};
 use botfarm_memory::MemoryFarm;
 use tokio::{net::TcpListener, runtime, sync::oneshot};
 
-use self::proxy::{ALL, Fault, Proxy};
+use self::{
+    proxy::{ALL, Fault, Proxy},
+    searched::Search,
+};
 
 /// A service on a runtime of its own, and two bad lines to it.
 struct Service {
     proxies: [Proxy; 2],
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
+    _search: Arc<Search>,
 }
 
 async fn service() -> Service {
@@ -28,12 +34,14 @@ async fn service() -> Service {
         runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
-            tell.send([Proxy::start(address, 1).await, Proxy::start(address, 2).await]).unwrap();
             let farm = Arc::new(MemoryFarm::with_policy(policy()));
-            serve(listener, router(farm, Options::default()), async { drop(stopped.await) }).await.unwrap();
+            let (search, router) = Search::over(router(farm, Options::default()));
+            tell.send(([Proxy::start(address, 1).await, Proxy::start(address, 2).await], search)).unwrap();
+            serve(listener, router, async { drop(stopped.await) }).await.unwrap();
         });
     });
-    Service { proxies: told.await.unwrap(), stop: Some(stop), thread: Some(thread) }
+    let (proxies, search) = told.await.unwrap();
+    Service { proxies, stop: Some(stop), thread: Some(thread), _search: search }
 }
 
 impl Service {
@@ -67,7 +75,7 @@ impl Drop for Service {
 botfarm_core::conformance!(service);
 
 fn bot(login: String) -> NewBot {
-    NewBot::new(login.try_into().unwrap(), "secret".try_into().unwrap(), ProjectId::new(), Env::Stage)
+    NewBot::new(login.try_into().unwrap(), "xyzzy of nobody".try_into().unwrap(), ProjectId::new(), Env::Stage)
 }
 
 /// Every kind of fault is met, many times, and what every call says is what was done.

@@ -7,8 +7,14 @@
 mod exchange;
 mod log;
 
-use std::{collections::BTreeMap, sync::Arc, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
+use aho_corasick::AhoCorasick;
 use axum::{
     Router,
     body::Body,
@@ -54,13 +60,16 @@ impl Heard {
     /// What was found, and where. Not the secret itself: what a test prints is kept somewhere.
     fn found(&self, log: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
+        // All of them in one go: there may be thousands, and much to read.
+        let secrets = AhoCorasick::new(self.secrets.keys()).unwrap();
+        let what: Vec<_> = self.secrets.values().collect();
         let said = self.said.iter().map(|(place, text)| (place.as_str(), text.as_slice()));
         for (place, text) in said.chain([("the log", log)]) {
-            let text = String::from_utf8_lossy(text);
-            for (secret, what) in &self.secrets {
-                if let Some((before, _)) = text.split_once(secret.as_str()) {
-                    let start = before.char_indices().rev().nth(200).map_or(0, |(at, _)| at);
-                    found.push(format!("a {what} is in {place}, after {:?}", &before[start..]));
+            let mut seen = BTreeSet::new();
+            for secret in secrets.find_overlapping_iter(text) {
+                if seen.insert(secret.pattern()) {
+                    let before = String::from_utf8_lossy(&text[secret.start().saturating_sub(200)..secret.start()]);
+                    found.push(format!("a {} is in {place}, after {before:?}", what[secret.pattern().as_usize()]));
                 }
             }
         }

@@ -253,7 +253,10 @@ mod tests {
         records.push(Record::Revoked { call: NEXT, at: 7 });
         assert_eq!(faults(&records, &books), "", "the grant was made, but not received");
         records[3] = Record::Revoked { call: NEXT, at: 4 };
-        assert!(faults(&records, &books).contains("two holders at a time"), "it was over before the lease was asked for");
+        assert!(
+            faults(&records, &books).contains("two holders at a time"),
+            "it was over before the lease was asked for"
+        );
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! The conformance suite over the wire, on a database: `HttpFarm` against two services that share one, as replicas do; on a good
 //! network, and on a bad one.
-#![cfg(all(feature = "http", feature = "postgres"))]
 
-#[path = "../botfarm-http/tests/faults/proxy.rs"]
+#[path = "faults/proxy.rs"]
 #[expect(dead_code, reason = "how often there was a fault is counted for another test")]
 mod proxy;
+mod searched;
 
 use std::{
     net::SocketAddr,
@@ -13,17 +13,19 @@ use std::{
     time::Duration,
 };
 
-use botfarm::{BotFarm, HttpFarm, Keyring, MasterKey, PostgresFarm, PostgresOptions};
-use botfarm_core::conformance::{self, Fixture};
-use botfarm_http::{Options, ReplaySecret, router, serve};
-use botfarm_postgres::testing::Database;
+use botfarm_core::{
+    BotFarm, Keyring, MasterKey,
+    conformance::{self, Fixture},
+};
+use botfarm_http::{HttpFarm, Options, ReplaySecret, router, serve};
+use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
 use tokio::{
     net::TcpListener,
     runtime,
     sync::{Mutex, oneshot},
 };
 
-use self::proxy::Proxy;
+use self::{proxy::Proxy, searched::Search};
 
 /// A service on a runtime of its own, as if it were another process.
 struct Service {
@@ -32,6 +34,7 @@ struct Service {
     proxy: Proxy,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
+    _search: Arc<Search>,
 }
 
 impl Service {
@@ -50,13 +53,14 @@ impl Service {
                 let replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
                 let farm = PostgresFarm::connect(options, keyring).await.unwrap();
                 let address = listener.local_addr().unwrap();
-                tell.send((address, Proxy::start(address, 3).await)).unwrap();
                 let options = Options { replay_secret, ..Options::default() };
-                serve(listener, router(Arc::new(farm), options), async { drop(stopped.await) }).await.unwrap();
+                let (search, router) = Search::over(router(Arc::new(farm), options));
+                tell.send((address, Proxy::start(address, 3).await, search)).unwrap();
+                serve(listener, router, async { drop(stopped.await) }).await.unwrap();
             });
         });
-        let (address, proxy) = told.await.unwrap();
-        Self { address, proxy, stop: Some(stop), thread: Some(thread) }
+        let (address, proxy, search) = told.await.unwrap();
+        Self { address, proxy, stop: Some(stop), thread: Some(thread), _search: search }
     }
 }
 
