@@ -126,6 +126,11 @@ pub fn env_or_file(name: &str) -> Result<Option<String>> {
 /// Looks variables up; so that tests need not change those of the process.
 type Vars<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
 
+#[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "only a database is connected to at once"))]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "http")),
+    expect(unused_variables, reason = "memory has no settings")
+)]
 async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
     // The URL is never repeated: it may hold a password.
     match url.split_once(':') {
