@@ -1,8 +1,9 @@
 //! Texts that have been checked: they cannot be built with a fault in them.
 
-use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
+use std::{borrow::Borrow, fmt, ops::Deref};
 
 use serde::{Deserialize, Serialize, Serializer};
+use smol_str::SmolStr;
 
 /// Why a text was refused, in words for whoever typed it. Never repeats the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,7 +30,7 @@ macro_rules! text_newtype {
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
         #[serde(try_from = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name(SmolStr);
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -73,7 +74,7 @@ macro_rules! text_newtype {
 
         impl From<$name> for String {
             fn from(text: $name) -> Self {
-                text.0.as_ref().to_owned()
+                text.as_str().to_owned()
             }
         }
 
