@@ -57,7 +57,7 @@ impl State {
     fn audit_leases(&self, slots: &[Slot]) {
         let mut timers = BTreeSet::new();
         let mut held = BTreeSet::new();
-        for lease in self.leases.live.values() {
+        for lease in self.leases.all() {
             timers.insert(lease.ends);
             for &(slot, id) in &lease.bots {
                 assert_eq!(self.bots[slot].bot.id, id);

@@ -145,10 +145,46 @@ impl Past {
     }
 }
 
+/// So many leases are young.
+const YOUNG: usize = 256;
+
+/// The leases in force by their ids, the latest of them apart. Most end soon: so they begin and end in a small map, and
+/// the large one, of which every place that is written to is far away, is written to for those alone that stay.
+#[derive(Debug, Default)]
+struct Live {
+    young: HashMap<LeaseId, Box<Held>>,
+    old: HashMap<LeaseId, Box<Held>>,
+}
+
+impl Live {
+    fn get(&self, id: LeaseId) -> Option<&Held> {
+        self.young.get(&id).or_else(|| self.old.get(&id)).map(|held| &**held)
+    }
+
+    fn get_mut(&mut self, id: LeaseId) -> Option<&mut Held> {
+        self.young.get_mut(&id).or_else(|| self.old.get_mut(&id)).map(|held| &mut **held)
+    }
+
+    fn insert(&mut self, held: Held) {
+        if self.young.len() == YOUNG {
+            self.old.extend(self.young.drain());
+        }
+        self.young.insert(held.request.id, Box::new(held));
+    }
+
+    fn remove(&mut self, id: LeaseId) -> Option<Box<Held>> {
+        self.young.remove(&id).or_else(|| self.old.remove(&id))
+    }
+
+    fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+}
+
 /// The leases in force, and the latest of those that have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
-    pub(crate) live: HashMap<LeaseId, Box<Held>>,
+    live: Live,
     /// The last hand-out of each lease that has ended.
     ended: HashMap<LeaseId, PastId>,
     /// The hand-outs that have ended, oldest first; those of a lease one after the other. One log for all bots: a log for
@@ -161,11 +197,17 @@ pub(crate) struct Leases {
 impl Leases {
     /// A lease in force.
     pub(crate) fn live(&self, id: LeaseId) -> Option<&Held> {
-        self.live.get(&id).map(|held| &**held)
+        self.live.get(id)
     }
 
     pub(crate) fn live_mut(&mut self, id: LeaseId) -> Option<&mut Held> {
-        self.live.get_mut(&id).map(|held| &mut **held)
+        self.live.get_mut(id)
+    }
+
+    /// All that are in force.
+    #[cfg(test)]
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Held> {
+        self.live.young.values().chain(self.live.old.values()).map(|held| &**held)
     }
 
     /// How a lease ended, if it has.
@@ -191,12 +233,12 @@ impl Leases {
 
     /// Keeps a new lease.
     pub(crate) fn insert(&mut self, held: Held) {
-        self.live.insert(held.request.id, Box::new(held));
+        self.live.insert(held);
     }
 
     /// Takes a lease out of those in force.
     pub(crate) fn take(&mut self, id: LeaseId) -> Option<Box<Held>> {
-        self.live.remove(&id)
+        self.live.remove(id)
     }
 
     /// Remembers a hand-out that has ended.
