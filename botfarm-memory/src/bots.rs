@@ -1,11 +1,11 @@
 //! Every bot, with what the farm is doing with it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     ops::{Bound, Index, IndexMut},
 };
 
-use botfarm_core::{Bot, BotId, BotState, Domain, Env, Fence, LeaseId, ProjectId, Secret, Selector, StickyKey};
+use botfarm_core::{Bot, BotId, BotState, Domain, Env, Fence, Labels, LeaseId, ProjectId, Secret, Selector, StickyKey};
 use slab::Slab;
 use smallvec::SmallVec;
 
@@ -14,6 +14,9 @@ use crate::{
     lease::PastId,
     view::{Shelf, Spot, ViewId},
 };
+
+/// So many sets of labels are known at a time. Where there are more, bots have little in common.
+const SETS: usize = 1_024;
 
 /// Where a bot is kept. Used again once the bot is deleted.
 pub(crate) type Slot = usize;
@@ -119,6 +122,8 @@ pub(crate) struct Bots {
     by_id: BTreeMap<BotId, Slot>,
     /// By env and login, case aside.
     by_login: HashMap<Env, HashMap<Box<str>, Slot>>,
+    /// What bots are labelled with. Mostly there are few sets, however many the bots.
+    labels: HashSet<Labels>,
 }
 
 impl Bots {
@@ -136,6 +141,19 @@ impl Bots {
         if let Some(logins) = self.by_login.get_mut(&bot.env) {
             logins.remove(bot.login.folded().as_str());
         }
+    }
+
+    /// The same labels, in memory that bots share: a million of them take half a gigabyte less, and a lease has one place
+    /// less to fetch.
+    pub(crate) fn shared(&mut self, labels: &Labels) -> Labels {
+        if let Some(shared) = self.labels.get(labels) {
+            return shared.clone();
+        }
+        if self.labels.len() == SETS {
+            self.labels.clear();
+        }
+        self.labels.insert(labels.clone());
+        labels.clone()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -27,7 +27,8 @@ impl State {
     fn keep(&mut self, new: NewBot) -> Slot {
         let since = self.count();
         // Version 7 UUIDs made by one process sort by their creation.
-        let bot = Bot::new(BotId::new(), &new, self.clock.shown(self.clock.now));
+        let mut bot = Bot::new(BotId::new(), &new, self.clock.shown(self.clock.now));
+        bot.labels = self.bots.shared(&new.labels);
         let mut entry = Entry::new(bot, new.password, since);
         entry.views = self.views.fitting(&entry.bot);
         let slot = self.bots.insert(entry);
@@ -67,10 +68,11 @@ impl State {
             return Ok(report);
         }
         for (slot, new) in changed {
+            let labels = self.bots.shared(&new.labels);
             match slot {
                 Some(slot) => self.reshape(slot, |entry| {
                     entry.password = new.password;
-                    entry.bot.labels = new.labels;
+                    entry.bot.labels = labels;
                     (entry.bot.project, entry.bot.domain) = (new.project, new.domain);
                 }),
                 None => drop(self.keep(new)),
@@ -133,8 +135,9 @@ impl State {
         if changes.need_a_free_bot() {
             self.check_free(slot)?;
         }
+        let BotChanges { password, labels, condition, domain, project } = changes;
+        let labels = labels.map(|labels| self.bots.shared(&labels));
         self.reshape(slot, |entry| {
-            let BotChanges { password, labels, condition, domain, project } = changes;
             let bot = &mut entry.bot;
             entry.password = password.unwrap_or_else(|| entry.password.clone());
             bot.labels = labels.unwrap_or_else(|| bot.labels.clone());
