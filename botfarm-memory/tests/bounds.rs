@@ -39,6 +39,45 @@ async fn ended_lease_is_remembered_until_100_000_others_have_ended() {
 }
 
 #[tokio::test]
+async fn lease_is_found_however_many_came_after_it() {
+    const BOTS: usize = 1_000;
+    let farm = MemoryFarm::with_bots(bots(BOTS)).unwrap();
+    let mut leases = Vec::new();
+    for _ in 0..BOTS {
+        leases.push(farm.acquire(ask()).await.unwrap());
+    }
+    for lease in &leases {
+        let again = farm.acquire(ask().id(lease.id)).await.unwrap();
+        assert_eq!((again.bot().bot.id, again.bot().fence), (lease.bot().bot.id, lease.bot().fence));
+        let longer = farm.renew(lease.id, Some(lease.ttl * 2)).await.unwrap();
+        assert_eq!(longer.ttl, lease.ttl * 2);
+    }
+    let (odd, even): (Vec<_>, Vec<_>) = leases.iter().enumerate().partition(|(number, _)| number % 2 == 1);
+    for (_, lease) in odd {
+        farm.release(lease.id, Ending::clean()).await.unwrap();
+        assert_eq!(farm.lookup(lease.id).await.unwrap_err().code(), "lease-lost");
+    }
+    assert_eq!(farm.stats().await.unwrap().pools[0].leased, even.len() as u64);
+    for (_, lease) in even {
+        assert_eq!(farm.lookup(lease.id).await.unwrap().bot().bot.id, lease.bot().bot.id);
+        farm.release(lease.id, Ending::clean()).await.unwrap();
+    }
+    assert_eq!(farm.stats().await.unwrap().pools[0].free, BOTS as u64);
+}
+
+#[tokio::test]
+async fn bots_of_many_labels_are_told_apart() {
+    let labelled = bots(3_000).enumerate().map(|(number, bot)| bot.labels(labels(&number.to_string())));
+    let farm = MemoryFarm::with_bots(labelled).unwrap();
+    for number in [0, 1_023, 1_024, 2_999] {
+        let wanted = labels(&number.to_string());
+        let request = LeaseRequest::new("somebody".parse().unwrap(), Selector::any().labels(wanted.clone()));
+        let lease = farm.acquire(request).await.unwrap();
+        assert_eq!((lease.bot().bot.login.as_str(), &lease.bot().bot.labels), (&*format!("bot-{number}"), &wanted));
+    }
+}
+
+#[tokio::test]
 async fn latest_100_hand_outs_are_remembered_and_the_one_in_force() {
     let farm = MemoryFarm::with_bots(bots(1)).unwrap();
     for _ in 0..103 {
