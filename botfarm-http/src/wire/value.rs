@@ -40,6 +40,8 @@ impl Serialize for Seconds {
     }
 }
 
+const NANOSECOND: Duration = Duration::from_nanos(1);
+
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Number;
@@ -56,9 +58,14 @@ impl<'de> Deserialize<'de> for Seconds {
             }
 
             fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Seconds, E> {
-                Duration::try_from_secs_f64(seconds)
-                    .map(Seconds)
-                    .map_err(|_| E::invalid_value(Unexpected::Other("another number"), &self))
+                let rounded = Duration::try_from_secs_f64(seconds)
+                    .map_err(|_| E::invalid_value(Unexpected::Other("another number"), &self))?;
+                // What is beyond a limit by less than a nanosecond is beyond it: limits are whole seconds.
+                Ok(Seconds(match rounded.as_secs_f64() {
+                    whole if rounded.subsec_nanos() == 0 && whole < seconds => rounded.saturating_add(NANOSECOND),
+                    whole if rounded.subsec_nanos() == 0 && whole > seconds => rounded.saturating_sub(NANOSECOND),
+                    _ => rounded,
+                }))
             }
 
             fn visit_i64<E: de::Error>(self, _: i64) -> Result<Seconds, E> {
@@ -170,6 +177,16 @@ mod tests {
             let duration = Duration::from_nanos(nanos);
             assert_eq!(serde_json::from_str::<Seconds>(&written(duration)).unwrap().0, duration);
         }
+    }
+
+    #[test]
+    fn a_number_next_to_a_whole_one_is_not_that_one() {
+        let read = |text: &str| serde_json::from_str::<Seconds>(text).unwrap().0;
+        let day = Duration::from_hours(24);
+        assert_eq!((read("86400.0"), read("86400.00000000001")), (day, day + Duration::from_nanos(1)));
+        assert_eq!((read("5.0"), read("4.9999999999")), (Duration::from_secs(5), Duration::from_nanos(4_999_999_999)));
+        assert_eq!((read("2.7"), read("1e18")), (Duration::from_millis(2_700), Duration::from_secs(10_u64.pow(18))));
+        assert_eq!(read("0.0000000001"), Duration::from_nanos(1));
     }
 
     #[test]

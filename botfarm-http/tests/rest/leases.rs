@@ -73,6 +73,8 @@ async fn a_renewal_moves_the_end_of_the_lease() {
     let kept = rest.farm.lookup(lease["id"].as_str().unwrap().parse().unwrap()).await.unwrap();
     assert_eq!(longer["expires_at"], crate::service::time(kept.expires_at));
     assert_eq!((&longer["ttl_seconds"], &longer["renew_after_seconds"]), (&json!(3_600), &json!(1_200)));
+    let too_long = rest.post(&path, json!({"ttl_seconds": 86_400.000_000_000_01})).await;
+    assert_eq!(too_long.failure(), (422, "invalid".to_owned()));
     assert_eq!(longer["users"][0]["password"], "pass-ada");
 }
 
