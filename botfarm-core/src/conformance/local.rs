@@ -117,6 +117,7 @@ pub async fn calls_come_from_any_runtime(trial: Trial) {
     });
     let gone = tokio::task::spawn_blocking(|| thread.join()).await.expect("joined").expect("no call panics");
     assert!(gone.is_err(), "a request that nothing is free for waits");
+    until("who has hung up waits no longer", async || trial.waiting().await == 0).await;
     // One that is served from another runtime, and serves this one.
     let (farm, request) = stays;
     let thread = std::thread::spawn(move || {
