@@ -54,6 +54,9 @@ struct Standing {
     known: bool,
 }
 
+/// Where the counts of a standing end: more would take long. What is beyond may be free.
+const COUNTED: u64 = 10_000;
+
 /// How often a request that does not wait tries to claim a bot that others claim at the same time, before it queues.
 const CLAIMS: usize = 3;
 
@@ -134,7 +137,7 @@ impl Farm {
                 break;
             }
             let standing = self.standing(request, &Want::of(selector, None), 0).await?;
-            if standing.known || standing.shortage.matching == 0 {
+            if standing.known || standing.shortage.matching == 0 || standing.shortage.matching >= COUNTED {
                 break;
             }
             if standing.free == 0 {
@@ -556,7 +559,7 @@ impl Farm {
                         where p.project_id = coalesce($1, p.project_id)
                             and p.env = coalesce($2, p.env)
                             and p.domain = coalesce($3, p.domain)
-                        -- Counts end here: more would take long.
+                        -- See COUNTED.
                         limit 10000
                     ),
                     counts as (
