@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use botfarm_core::{BotFarm, Ending, Error, LeaseRequest, Selector};
+use botfarm_core::{BotFarm, Ending, Env, Error, LeaseRequest, NewBot, Selector};
 use tokio::task::JoinSet;
 
-use crate::ground::{Ground, holder};
+use crate::ground::{Ground, LONG, holder};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_64_who_ask_for_a_bot_by_id_one_gets_it() {
@@ -59,4 +59,28 @@ async fn of_64_who_ask_for_any_of_50_bots_50_get_one_each() {
     assert_eq!(ground.value::<i64>("select count(*) from history").await, 20);
     assert_eq!(ground.held().await, 30);
     ground.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn free_bot_is_found_behind_ten_thousand_broken_ones_though_others_wait() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    let many = (0..10_000).map(|index| ground.new_bot(&format!("broken-{index}"))).collect();
+    farm.import(many, false).await.unwrap();
+    assert_eq!(ground.run("update bot_slots set condition = 'broken'").await, 10_000);
+    // Of another pool: whoever waits for it is in nobody's way, but that is for the queue to say.
+    let elsewhere = farm.create(NewBot { env: Env::Prod, ..ground.new_bot("elsewhere") }).await.unwrap();
+    let only = move || LeaseRequest::new(holder("elsewhere"), Selector::bot(elsewhere.id));
+    let held = farm.acquire(only()).await.unwrap();
+    let waiter = tokio::spawn({
+        let farm = farm.clone();
+        async move { farm.acquire(only().wait(LONG)).await }
+    });
+    ground.until_waiting(1).await;
+    let free = ground.bot(&farm).await;
+    let request = LeaseRequest::new(holder("in no hurry"), ground.any().env(Env::Stage));
+    let lease = farm.acquire(request).await.expect("a free bot is had, wherever it stands");
+    assert_eq!(lease.bot().bot.id, free.id);
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    assert_eq!(waiter.await.unwrap().unwrap().bot().bot.id, elsewhere.id);
 }
