@@ -52,7 +52,8 @@ if os.environ.get("ACCOUNTS") == "by-chance":
     def account(request):
         """Any account of the file that fits, whoever else has it."""
         marker = request.node.get_closest_marker("account")
-        labels = marker.kwargs["labels"] if marker else {}
+        asked = dict(marker.kwargs) if marker else {}
+        asked |= {f"label.{key}": value for key, value in asked.pop("labels", {}).items()}
         with BOTS.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-        return Chosen(random.choice([row for row in rows if all(row[f"label.{key}"] == labels[key] for key in labels)]))
+            fit = [row for row in csv.DictReader(file) if all(row[key] == asked[key] for key in asked)]
+        return Chosen(random.choice(fit))
