@@ -2,7 +2,7 @@
 //! server; and how long a released bot takes to reach a waiter in another process.
 //!
 //! Run with `cargo bench --bench postgres`, or one part of it with `-- pairs`, `-- statements` or `-- handover`. It takes
-//! about four minutes. pgbench takes its statements from the `.sqlx` folder of the backend, so the two cannot drift
+//! about ten minutes. pgbench takes its statements from the `.sqlx` folder of the backend, so the two cannot drift
 //! apart.
 
 use std::{
@@ -21,7 +21,9 @@ use botfarm_postgres::testing::{Cluster, Database};
 use sqlx::{Connection, PgConnection};
 
 /// How long each measurement takes.
-const TIME: Duration = Duration::from_secs(4);
+const TIME: Duration = Duration::from_secs(3);
+/// The farm and pgbench take turns: each has so many, and the median of them counts.
+const ROUNDS: usize = 5;
 const CLIENTS: [usize; 2] = [1, 32];
 const POOLS: [usize; 3] = [50, 10_000, 1_000_000];
 const HELD: [usize; 2] = [0, 99];
@@ -72,17 +74,22 @@ async fn next_to_pgbench(farm: &PostgresFarm, url: &str, pool: usize) -> Result<
     for held in HELD {
         hold(url, project, pool * held / 100).await?;
         for (index, clients) in CLIENTS.into_iter().enumerate() {
-            // Both counted by the history, which has a row for each pair that was one: with more clients than free
-            // bots, not every try is.
-            tidy(url).await?;
-            let before = ended(url).await?;
-            let time = pgbench(url, project, clients)?;
-            let between = ended(url).await?;
-            let theirs = (between - before) / time;
-            tidy(url).await?;
-            let time = pairs(farm, project, clients).await?;
-            let ours = (ended(url).await? - between) / time;
-            println!("{pool:>9}  {held:>3} %  {clients:>7}  {ours:>13.0}  {theirs:>16.0}  {:>6.2}", ours / theirs);
+            let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+            for _ in 0..ROUNDS {
+                // Both counted by the history, which has a row for each pair that was one: with more clients than free
+                // bots, not every try is.
+                tidy(url).await?;
+                let before = ended(url).await?;
+                let time = pgbench(url, project, clients)?;
+                let between = ended(url).await?;
+                theirs.push((between - before) / time);
+                tidy(url).await?;
+                let time = pairs(farm, project, clients).await?;
+                ours.push((ended(url).await? - between) / time);
+                ratios.push(ours[ours.len() - 1] / theirs[theirs.len() - 1]);
+            }
+            let (ours, theirs, ratio) = (median(ours), median(theirs), median(ratios));
+            println!("{pool:>9}  {held:>3} %  {clients:>7}  {ours:>13.0}  {theirs:>16.0}  {ratio:>6.2}");
             if held == 0 {
                 free.push(ours);
             } else {
@@ -91,6 +98,11 @@ async fn next_to_pgbench(farm: &PostgresFarm, url: &str, pool: usize) -> Result<
         }
     }
     Ok(())
+}
+
+fn median(mut of: Vec<f64>) -> f64 {
+    of.sort_by(f64::total_cmp);
+    of[of.len() / 2]
 }
 
 async fn open(url: &str, key: &str) -> Result<PostgresFarm> {
