@@ -139,11 +139,12 @@ impl BotFarm for MemoryFarm {
 
     async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
         let (id, wait) = (request.id, request.wait);
-        match self.0.turn(|state| state.acquire(request))? {
-            Answer::Granted(lease) => Ok(lease),
-            // Boxed, so that a call that need not wait is small.
-            Answer::Parked(bell) => Box::pin(Place { farm: &self.0, id }.wait(bell, wait)).await,
-        }
+        let bell = match self.0.turn(|state| state.acquire(request))? {
+            Answer::Granted(lease) => return Ok(lease),
+            Answer::Parked(bell) => bell,
+        };
+        // Boxed, so that a call that need not wait is small.
+        Box::pin(Place { farm: &self.0, id }.wait(bell, wait)).await
     }
 
     async fn lookup(&self, id: LeaseId) -> Result<Lease> {
