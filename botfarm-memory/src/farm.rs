@@ -1,13 +1,16 @@
 //! The farm itself: one state, one lock, and what is rung when the lock is free again.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, ImportReport, Lease, LeaseId,
     LeasePolicy, LeaseRecord, LeaseRequest, Login, NewBot, Page, PageRequest, Result, Revocation, Stats,
 };
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::{bots::Slot, operators::Staff, place::Place, queue::Answer, state::State};
@@ -23,13 +26,13 @@ pub struct MemoryFarm(pub(crate) Arc<Shared>);
 
 /// What all handles share.
 pub(crate) struct Shared {
+    /// The standard library's lock: with more threads than cores, `parking_lot`'s took twice the time for a lease.
     state: Mutex<State>,
     /// Held by the waiter who looks at the clock for all.
     pub(crate) duty: tokio::sync::Mutex<()>,
     /// Rung when something is due before that waiter meant to look again.
     pub(crate) early: Notify,
-    /// Who may use a service of this farm.
-    pub(crate) staff: Mutex<Staff>,
+    staff: Mutex<Staff>,
 }
 
 impl MemoryFarm {
@@ -77,7 +80,7 @@ impl MemoryFarm {
 impl Shared {
     /// One turn at the state: what is due is settled first, and whoever was served is rung last, without the lock.
     pub(crate) fn turn<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
-        let mut state = self.state.lock();
+        let mut state = lock(&self.state);
         state.settle();
         let outcome = work(&mut state);
         let (bells, early) = (std::mem::take(&mut state.bells), state.timeline.take_early());
@@ -90,6 +93,16 @@ impl Shared {
         }
         outcome
     }
+
+    /// Who may use a service of this farm.
+    pub(crate) fn staff(&self) -> MutexGuard<'_, Staff> {
+        lock(&self.staff)
+    }
+}
+
+/// A thread that has panicked does not take the farm from the others.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Default for MemoryFarm {
@@ -101,7 +114,7 @@ impl Default for MemoryFarm {
 /// How many bots, leases and waiters it has.
 impl fmt::Debug for MemoryFarm {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let state = self.0.state.lock();
+        let state = lock(&self.0.state);
         f.debug_struct("MemoryFarm")
             .field("bots", &state.bots.len())
             .field("leases", &state.leases.count())

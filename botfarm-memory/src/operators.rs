@@ -48,7 +48,7 @@ impl MemoryFarm {
 impl Operators for MemoryFarm {
     async fn add_operator(&self, login: Login, password: PasswordHash, role: Role) -> Result<Operator> {
         let (key, created_at) = (login.folded(), self.now());
-        let mut staff = self.0.staff.lock();
+        let mut staff = self.0.staff();
         if staff.operators.contains_key(&key) {
             return Err(Error::invalid("/login", "is taken by another operator"));
         }
@@ -58,21 +58,21 @@ impl Operators for MemoryFarm {
     }
 
     async fn operators(&self) -> Result<Vec<Operator>> {
-        Ok(self.0.staff.lock().operators.values().map(|(operator, _)| operator.clone()).collect())
+        Ok(self.0.staff().operators.values().map(|(operator, _)| operator.clone()).collect())
     }
 
     async fn operator(&self, login: &Login) -> Result<Option<(Operator, PasswordHash)>> {
-        Ok(self.0.staff.lock().operators.get(&login.folded()).cloned())
+        Ok(self.0.staff().operators.get(&login.folded()).cloned())
     }
 
     async fn set_password(&self, id: OperatorId, password: PasswordHash) -> Result<bool> {
-        let mut staff = self.0.staff.lock();
+        let mut staff = self.0.staff();
         let kept = staff.operators.values_mut().find(|(operator, _)| operator.id == id);
         Ok(kept.map(|(_, kept)| *kept = password).is_some())
     }
 
     async fn remove_operator(&self, id: OperatorId) -> Result<bool> {
-        let mut staff = self.0.staff.lock();
+        let mut staff = self.0.staff();
         let Some(operator) = staff.by_id(id).cloned() else { return Ok(false) };
         if operator.role == Role::Admin && staff.admins() == 1 {
             return Err(Error::Forbidden { detail: "the last admin stays; add another admin first".to_owned() });
@@ -84,7 +84,7 @@ impl Operators for MemoryFarm {
     async fn add_token(&self, token: NewToken) -> Result<Token> {
         let created_at = self.now();
         let NewToken { name, role, scope, expires_at, digest } = token;
-        let mut staff = self.0.staff.lock();
+        let mut staff = self.0.staff();
         if staff.tokens.contains_key(&name) {
             return Err(Error::invalid("/name", "is taken by another token"));
         }
@@ -97,12 +97,12 @@ impl Operators for MemoryFarm {
     }
 
     async fn tokens(&self) -> Result<Vec<Token>> {
-        Ok(self.0.staff.lock().tokens.values().cloned().collect())
+        Ok(self.0.staff().tokens.values().cloned().collect())
     }
 
     async fn token(&self, digest: TokenDigest) -> Result<Option<Token>> {
         let now = self.now();
-        let mut staff = self.0.staff.lock();
+        let mut staff = self.0.staff();
         let Staff { tokens, digests, .. } = &mut *staff;
         let Some(token) = digests.get(&digest).and_then(|name| tokens.get_mut(name)) else { return Ok(None) };
         if token.expires_at.is_some_and(|at| at <= now) {
@@ -113,7 +113,7 @@ impl Operators for MemoryFarm {
     }
 
     async fn remove_token(&self, id: TokenId) -> Result<bool> {
-        let mut staff = self.0.staff.lock();
+        let mut staff = self.0.staff();
         let Some(name) = staff.tokens.values().find(|token| token.id == id).map(|token| token.name.clone()) else {
             return Ok(false);
         };
@@ -123,14 +123,14 @@ impl Operators for MemoryFarm {
     }
 
     async fn session(&self, session: SessionId, operator: OperatorId) -> Result<Option<Operator>> {
-        let staff = self.0.staff.lock();
+        let staff = self.0.staff();
         Ok(staff.by_id(operator).filter(|_| !staff.ended.contains_key(&session)).cloned())
     }
 
     async fn end_session(&self, session: SessionId, until: Timestamp) -> Result<()> {
         let now = self.now();
         let forget_at = until.checked_add_signed(SKEW).unwrap_or(Timestamp::MAX_UTC);
-        let mut staff = self.0.staff.lock();
+        let mut staff = self.0.staff();
         staff.ended.retain(|_, forget_at| now < *forget_at);
         let ended = staff.ended.entry(session).or_insert(forget_at);
         *ended = forget_at.max(*ended);
@@ -150,6 +150,6 @@ mod tests {
             farm.end_session(SessionId(Uuid::new_v4()), until).await.unwrap();
         }
         farm.end_session(SessionId(Uuid::new_v4()), farm.now()).await.unwrap();
-        assert_eq!(farm.0.staff.lock().ended.len(), 2);
+        assert_eq!(farm.0.staff().ended.len(), 2);
     }
 }
