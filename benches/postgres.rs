@@ -6,6 +6,7 @@
 //! apart.
 
 use std::{
+    collections::HashMap,
     env, fs,
     io::{BufRead, BufReader, Write},
     path::Path,
@@ -25,7 +26,8 @@ const TIME: Duration = Duration::from_secs(3);
 /// The farm and pgbench take turns: each has so many, and the median of them counts.
 const ROUNDS: usize = 5;
 const CLIENTS: [usize; 2] = [1, 32];
-const POOLS: [usize; 3] = [50, 10_000, 1_000_000];
+/// With the first, 32 clients have as many free bots as with the second when 99 % of that are held: one.
+const POOLS: [usize; 4] = [1, 50, 10_000, 1_000_000];
 const HELD: [usize; 2] = [0, 99];
 
 /// Set for the process that waits.
@@ -59,21 +61,31 @@ async fn main() -> Result<()> {
         hand_over(&farm, &database.url(), &text).await?;
     }
     if wanted("pairs") {
+        let mut free = HashMap::new();
         for pool in POOLS {
-            next_to_pgbench(&farm, &database.url(), pool).await?;
+            next_to_pgbench(&farm, &database.url(), pool, &mut free).await?;
         }
     }
     Ok(())
 }
 
-async fn next_to_pgbench(farm: &PostgresFarm, url: &str, pool: usize) -> Result<()> {
+/// `free` is what there was of pools of which nothing was held, by pool and clients.
+async fn next_to_pgbench(
+    farm: &PostgresFarm,
+    url: &str,
+    pool: usize,
+    free: &mut HashMap<(usize, usize), f64>,
+) -> Result<()> {
     let project = ProjectId::new();
     fill(farm, project, pool).await?;
     println!("pool        held  clients   farm pairs/s   pgbench pairs/s   ratio");
-    let mut free: Vec<f64> = Vec::new();
     for held in HELD {
-        hold(url, project, pool * held / 100).await?;
-        for (index, clients) in CLIENTS.into_iter().enumerate() {
+        let held_bots = pool * held / 100;
+        if held > 0 && held_bots == 0 {
+            continue;
+        }
+        hold(url, project, held_bots).await?;
+        for clients in CLIENTS {
             let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
                 // Both counted by the history, which has a row for each pair that was one: with more clients than free
@@ -91,9 +103,13 @@ async fn next_to_pgbench(farm: &PostgresFarm, url: &str, pool: usize) -> Result<
             let (ours, theirs, ratio) = (median(ours), median(theirs), median(ratios));
             println!("{pool:>9}  {held:>3} %  {clients:>7}  {ours:>13.0}  {theirs:>16.0}  {ratio:>6.2}");
             if held == 0 {
-                free.push(ours);
-            } else {
-                println!("{:>26} held/free: {:.2}", "", free[index] / ours);
+                free.insert((pool, clients), ours);
+                continue;
+            }
+            for of in [pool, pool - held_bots] {
+                if let Some(free) = free.get(&(of, clients)) {
+                    println!("{:>26} {of} free: {:.2} times as many", "", free / ours);
+                }
             }
         }
     }
