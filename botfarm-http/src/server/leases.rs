@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     extract::OriginalUri,
     http::{HeaderMap, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
@@ -12,12 +11,13 @@ use botfarm_core::{Ending, Fault, LeaseId, LeaseRequest, Selector, input::Fields
 use serde_json::Value;
 
 use super::{
-    App, BASE, NO_STORE, Options,
+    App, BASE, Options,
     auth::{Caller, Tester, Viewer},
     drain::Drain,
     input::{Id, Json as JsonBody, OptionalJson, Query},
     list,
     prefer::Prefer,
+    private::Private,
     refusal::Refusal,
     replay,
 };
@@ -64,7 +64,7 @@ async fn grant(
     }
     let lease = Lease::from(app.acquire(request, drain).await?);
     let location = (header::LOCATION, format!("{BASE}/leases/{}", lease.id.as_uuid()));
-    Ok((StatusCode::CREATED, AppendHeaders([NO_STORE]), AppendHeaders([location]), Json(lease)))
+    Ok((StatusCode::CREATED, AppendHeaders([location]), Private(lease)))
 }
 
 /// Reads what every request for a lease may have.
@@ -134,21 +134,21 @@ fn idempotency_key<'h>(headers: &'h HeaderMap, fields: &mut Fields) -> Option<&'
     key
 }
 
-pub(super) async fn lookup(Tester(app, _): Tester, Id(id): Id<LeaseId>) -> Result<impl IntoResponse, Refusal> {
+pub(super) async fn lookup(Tester(app, _): Tester, Id(id): Id<LeaseId>) -> Result<Private<Lease>, Refusal> {
     let lease = app.farm.lookup(id).await?;
-    Ok((AppendHeaders([NO_STORE]), Json(Lease::from(lease))))
+    Ok(Private(Lease::from(lease)))
 }
 
 pub(super) async fn renew(
     Tester(app, _): Tester,
     Id(id): Id<LeaseId>,
     OptionalJson(body): OptionalJson,
-) -> Result<impl IntoResponse, Refusal> {
+) -> Result<Private<Lease>, Refusal> {
     let mut fields = Fields::of(body, "");
     let ttl: Option<Seconds> = fields.optional("ttl_seconds");
     let ttl = fields.finish(ttl)?.map(|Seconds(ttl)| ttl);
     let lease = app.farm.renew(id, ttl).await?;
-    Ok((AppendHeaders([NO_STORE]), Json(Lease::from(lease))))
+    Ok(Private(Lease::from(lease)))
 }
 
 pub(super) async fn release(

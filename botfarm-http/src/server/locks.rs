@@ -2,18 +2,19 @@
 
 use axum::{
     Json,
-    response::{AppendHeaders, IntoResponse, Response},
+    response::{IntoResponse, Response},
 };
 use botfarm_core::{BotId, BotRelease, Ending, Error, LeaseId, Revocation, Selector, input::Fields};
 use serde_json::Value;
 
 use super::{
-    App, NO_STORE,
+    App,
     auth::{Admin, Caller, Tester},
     drain::Drain,
     input::{Id, Json as JsonBody, OptionalJson, QueryOrJson},
     leases,
     prefer::Prefer,
+    private::Private,
     refusal::Refusal,
 };
 use crate::wire::{Locked, Message};
@@ -44,7 +45,7 @@ async fn grant(
         error => error,
     })?;
     let message = format!("User {id} is yours; renew or release the lease by its id.");
-    Ok((AppendHeaders([NO_STORE]), Json(Locked { message, lease: lease.into() })))
+    Ok(Private(Locked { message, lease: lease.into() }))
 }
 
 pub(super) async fn release(

@@ -19,6 +19,7 @@ mod once;
 mod openapi;
 mod options;
 mod prefer;
+mod private;
 mod refusal;
 mod replay;
 mod routes;
@@ -27,12 +28,7 @@ mod users;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{
-    Router,
-    extract::Request,
-    http::{HeaderName, HeaderValue, header, uri::PathAndQuery},
-    middleware::from_fn_with_state,
-};
+use axum::{Router, extract::Request, http::uri::PathAndQuery, middleware::from_fn_with_state};
 use botfarm_core::{BotFarm, Error, Lease, LeaseRequest, Result};
 use tower::ServiceExt as _;
 
@@ -51,9 +47,6 @@ pub use self::{
 
 /// Where the API begins.
 const BASE: &str = "/api/v1";
-
-/// Goes with every answer that holds a password.
-const NO_STORE: (HeaderName, HeaderValue) = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
 /// What every handler needs. Cloned for each layer of each request, and so quickly.
 #[derive(Debug, Clone)]
@@ -152,7 +145,11 @@ fn without_trailing_slash(mut request: Request) -> Request {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Extension, body::Body, http::StatusCode};
+    use axum::{
+        Extension,
+        body::Body,
+        http::{StatusCode, header},
+    };
     use botfarm_core::{Env, NewBot, ProjectId, Selector};
     use botfarm_memory::MemoryFarm;
 

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     extract::{Request, State},
     http::{StatusCode, header, request::Parts},
     response::{AppendHeaders, IntoResponse},
@@ -18,7 +17,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    super::{App, NO_STORE, input, refusal::Refusal},
+    super::{App, input, private::Private, refusal::Refusal},
     address,
     caller::Viewer,
     cookie,
@@ -44,7 +43,7 @@ pub(in crate::server) async fn login(State(app): State<App>, request: Request) -
     let cookie = (header::SET_COOKIE, cookie::set(&guard.required, token.expose()));
     let answer =
         AccessToken { access_token: Password(token), token_type: "bearer".to_owned(), expires_in: ttl.as_secs() };
-    Ok((AppendHeaders([NO_STORE]), AppendHeaders([cookie]), Json(answer)))
+    Ok((AppendHeaders([cookie]), Private(answer)))
 }
 
 /// Login and password, from a form as OAuth 2 has it (RFC 6749, 4.3.2) or from JSON.

@@ -1,10 +1,6 @@
 //! `/tokens`: the credentials of programs.
 
-use axum::{
-    Json,
-    http::StatusCode,
-    response::{AppendHeaders, IntoResponse},
-};
+use axum::{Json, http::StatusCode, response::IntoResponse};
 use botfarm_core::{
     Holder,
     input::Fields,
@@ -14,8 +10,8 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        NO_STORE,
         input::{Id, Json as JsonBody},
+        private::Private,
         refusal::Refusal,
     },
     api_token::ApiToken,
@@ -50,7 +46,7 @@ pub(in crate::server) async fn add(
     let token = guard.required.operators.add_token(new).await?;
     tracing::info!(by = %caller.name(), token = %token.id, %role, "made an API token");
     let issued = IssuedToken { token: token.into(), secret: Password(secret.secret().clone()) };
-    Ok((StatusCode::CREATED, AppendHeaders([NO_STORE]), Json(issued)))
+    Ok((StatusCode::CREATED, Private(issued)))
 }
 
 pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid>) -> Result<StatusCode, Refusal> {
