@@ -129,7 +129,6 @@ impl Farm {
         selector: &Selector,
         ttl: Duration,
     ) -> Result<Option<Lease>> {
-        let want = Want::of(selector, None);
         for _ in 0..CLAIMS {
             if let Some(lease) = self.claim(request, selector, ttl).await? {
                 return Ok(Some(lease));
@@ -137,7 +136,7 @@ impl Farm {
             if !request.wait.is_zero() {
                 break;
             }
-            let standing = self.standing(request, &want, 0).await?;
+            let standing = self.standing(request, &Want::of(selector, None), 0).await?;
             if standing.known || standing.shortage.matching == 0 || standing.shortage.matching >= COUNTED {
                 break;
             }
