@@ -68,13 +68,15 @@ impl State {
             return Ok(report);
         }
         for (slot, new) in changed {
-            let labels = self.bots.shared(&new.labels);
             match slot {
-                Some(slot) => self.reshape(slot, |entry| {
-                    entry.password = new.password;
-                    entry.bot.labels = labels;
-                    (entry.bot.project, entry.bot.domain) = (new.project, new.domain);
-                }),
+                Some(slot) => {
+                    let labels = self.bots.shared(&new.labels);
+                    self.reshape(slot, |entry| {
+                        entry.password = new.password;
+                        entry.bot.labels = labels;
+                        (entry.bot.project, entry.bot.domain) = (new.project, new.domain);
+                    });
+                }
                 None => drop(self.keep(new)),
             }
         }
