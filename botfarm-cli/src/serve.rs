@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
     time::Duration,
 };
 
@@ -18,6 +19,7 @@ use clap::{Args, builder::FalseyValueParser};
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
 };
 use tracing::{info, warn};
 
@@ -32,8 +34,8 @@ use crate::{
 /// requests are to go elsewhere, and send them here until then.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// The signal of Ctrl-C.
-const INTERRUPT: &str = "SIGINT";
+/// The signal that is given notice of.
+const TERMINATE: &str = "SIGTERM";
 
 /// Serves a farm over REST, until SIGTERM or Ctrl-C.
 ///
@@ -64,6 +66,9 @@ pub(crate) struct Serve {
     /// How long to go on accepting after SIGTERM while /readyz says no [default: 5s; on a loopback address 0s]
     #[arg(long, value_name = "TIME", env = "BOTFARM_DRAIN", value_parser = humantime::parse_duration)]
     drain: Option<Duration>,
+    /// Stop when standard input ends: for a program that starts a service of its own, and may be killed
+    #[arg(long)]
+    until_eof: bool,
     #[command(flatten)]
     reach: Reach,
 }
@@ -77,7 +82,7 @@ impl Serve {
         let address = Address { resolved: resolve(&listen).await?, text: listen.clone() };
         let auth_required = admission::is_required(&address, auth)?;
         let listener = bind(&listen, &address.resolved).await?;
-        let mut signals = Signals::listen().map_err(|error| Failure::new(format!("signals: {error}")))?;
+        let mut signals = Signals::listen(self.until_eof).map_err(|error| Failure::new(format!("signals: {error}")))?;
         let bots = self.bots.or(config.file.bots);
         let plain_http = self.plain_http || config.file.plain_http.unwrap_or_default();
         let behind_proxy = self.behind_proxy || config.file.behind_proxy.unwrap_or_default();
@@ -109,7 +114,7 @@ impl Serve {
         };
         announce(&listener).map_err(|error| Failure::new(format!("{listen}: {error}")))?;
 
-        let (tell, told) = tokio::sync::oneshot::channel();
+        let (tell, told) = oneshot::channel();
         let router = botfarm_http::router(farm, options);
         #[cfg(feature = "otel")]
         let router = crate::traces::continued(router);
@@ -120,8 +125,9 @@ impl Serve {
             signal = signals.next() => signal,
         };
         info!(signal = first, "stopping: calls in progress are finished, leases stay; once more stops at once");
-        // Who presses Ctrl-C is looking on; nothing in front of the service is to find another one.
-        let _ = tell.send(if first == INTERRUPT { Duration::ZERO } else { drain });
+        // Nothing in front of the service is to find another one: who presses Ctrl-C is looking on, and who had started
+        // it is gone.
+        let _ = tell.send(if first == TERMINATE { drain } else { Duration::ZERO });
         tokio::select! {
             ended = &mut served => done(ended),
             signal = signals.next() => {
@@ -217,18 +223,30 @@ async fn load(farm: &dyn BotFarm, path: &Path) -> Result<(), Failure> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    end_of_input: oneshot::Receiver<()>,
 }
 
 impl Signals {
-    fn listen() -> io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    fn listen(until_eof: bool) -> io::Result<Self> {
+        let (ended, end_of_input) = oneshot::channel();
+        if until_eof {
+            // A thread of its own: one of the runtime's would have to read to the end before the process is over.
+            thread::Builder::new().name("stdin".to_owned()).spawn(move || {
+                let _ = io::copy(&mut io::stdin(), &mut io::sink());
+                let _ = ended.send(());
+            })?;
+        }
+        let (terminate, interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, end_of_input })
     }
 
     /// The next one, by name. Cancel safety: none is lost when the future is dropped.
     async fn next(&mut self) -> &'static str {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => INTERRUPT,
+            _ = self.terminate.recv() => TERMINATE,
+            _ = self.interrupt.recv() => "SIGINT",
+            // Without the flag there is no sender, and nothing to wait for; the end comes once.
+            Ok(()) = &mut self.end_of_input, if !self.end_of_input.is_terminated() => "end of input",
         }
     }
 }

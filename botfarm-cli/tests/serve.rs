@@ -442,6 +442,22 @@ async fn a_farm_that_is_not_there_is_a_failure_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_service_that_was_asked_to_ends_with_its_input() {
+    let folder = TempDir::new().unwrap();
+    let mut command = botfarm(&folder, &[&ANY_PORT[..], &["--until-eof"]].concat());
+    let mut service = Service::start({
+        command.stdin(Stdio::piped());
+        command
+    })
+    .await;
+    assert_eq!(service.bots().await, 0);
+    drop(service.child.stdin.take());
+    let (code, said) = service.end().await;
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("end of input"), "{said}");
+}
+
+#[tokio::test]
 async fn a_signal_ends_a_start_that_hangs() {
     let folder = TempDir::new().unwrap();
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
