@@ -80,7 +80,7 @@ def test_a_lost_lease_fails_the_test(
         Farm(os.environ["DIRECT"]).revoke(account.id, "somebody needs it")
     """)
     result = pytester.runpytest_subprocess()
-    assert result.ret == 1
+    assert result.parseoutcomes() == {"test": {"passed": 1, "errors": 1}, "worker": {"failed": 1}}[scope]
     result.stdout.fnmatch_lines(["*botfarm: *revoked*somebody needs it*what the test has seen proves nothing*"])
 
 
@@ -127,7 +127,7 @@ def test_a_service_that_is_away_for_ten_seconds_does_not_hurt(pytester: pytest.P
     """)
 
     def cut() -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not service.held() and time.monotonic() < deadline:
             time.sleep(0.01)
         service.door.shut()
@@ -162,7 +162,7 @@ def test_a_wait_says_who_holds_and_takes_nothing_of_the_timeout(pytester: pytest
     result = pytester.runpytest_subprocess("-o", "timeout_method=signal")
     result.assert_outcomes(passed=1, failed=1)
     result.stderr.fnmatch_lines(
-        ["botfarm: waiting for role=admin, 4m 59s more at most: *", "  ada@shop.example is held by the night shift*"]
+        ["botfarm: waiting for role=admin, 4m 5?s more at most: *", "  ada@shop.example is held by the night shift*"]
     )
     assert "waiting" not in result.stdout.str()
 
