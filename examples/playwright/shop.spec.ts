@@ -1,6 +1,6 @@
 // Runs with more workers than there are accounts.
+import { expect, test as leased } from '@botfarm/playwright';
 import { test as byChance } from './by-chance';
-import { expect, test as leased } from './botfarm';
 
 const test = process.env.ACCOUNTS === 'by-chance' ? byChance : leased;
 

@@ -1,0 +1,25 @@
+import { BotfarmError } from './errors';
+
+const units: Record<string, number> = { ms: 1, s: 1000, sec: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
+const part = /(\d+)\s*([a-z]+)\s*/g;
+
+/** Reads `90s`, `5m`, `1h 30m` as milliseconds, as the `botfarm` command does. */
+export function milliseconds(text: string): number {
+  const parts = [...text.matchAll(part)].map(([, number, unit = '']) => Number(number) * (units[unit] ?? NaN));
+  const sum = parts.reduce((sum, each) => sum + each, 0);
+  if (parts.length === 0 || text.replace(part, '').trim() || Number.isNaN(sum)) {
+    throw new BotfarmError(`${JSON.stringify(text)} is no duration: write 90s, 5m or 1h 30m`, 'invalid');
+  }
+  return sum;
+}
+
+/** For people: `4m 50s`. */
+export function lasting(duration: number): string {
+  const seconds = Math.max(0, Math.round(duration / 1000));
+  return seconds >= 60 ? `${Math.floor(seconds / 60)}m ${seconds % 60}s` : `${seconds}s`;
+}
+
+/** Resolves after some milliseconds. Does not keep a process alive. */
+export function pause(duration: number): Promise<void> {
+  return new Promise((done) => setTimeout(done, Math.max(0, duration)));
+}

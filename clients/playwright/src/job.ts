@@ -1,0 +1,64 @@
+// Who holds: the CI job, otherwise whoever sits at the keyboard. The same names as `botfarm run` gives.
+import { hostname } from 'node:os';
+
+type Variables = Record<string, string | undefined>;
+
+/** What a run is part of, and its page. */
+export type Job = { name: string; url?: string };
+
+const longestHolder = 200;
+
+/** Looks at the environment. */
+export function found(variables: Variables = process.env): Job {
+  const job = ci(variables) ?? { name: person(variables) };
+  const url = page(job.url);
+  return url ? { name: job.name.trim(), url } : { name: job.name.trim() };
+}
+
+/** The name under which others see the account held. BOTFARM_HOLDER is it, if that is set. */
+export function holder(test: string, variables: Variables = process.env): string {
+  if (variables.BOTFARM_HOLDER) return flat(variables.BOTFARM_HOLDER).slice(0, longestHolder);
+  const job = flat(found(variables).name).slice(0, longestHolder / 2);
+  // The end of a test's name tells more than its start.
+  return `${flat(test).slice(-(longestHolder - job.length - 2)).trim()}, ${job}`;
+}
+
+function ci(all: Variables): Job | undefined {
+  const or = (name: string, otherwise: string) => all[name] || otherwise;
+  if (all.GITHUB_ACTIONS) {
+    const repository = or('GITHUB_REPOSITORY', '?');
+    const number = or('GITHUB_RUN_NUMBER', '?');
+    const name = `GitHub ${repository} ${or('GITHUB_WORKFLOW', '?')} #${number} ${or('GITHUB_JOB', '')}`;
+    if (!all.GITHUB_RUN_ID) return { name };
+    const run = `${all.GITHUB_RUN_ID}/attempts/${or('GITHUB_RUN_ATTEMPT', '1')}`;
+    return { name, url: `${or('GITHUB_SERVER_URL', 'https://github.com')}/${repository}/actions/runs/${run}` };
+  }
+  if (all.GITLAB_CI) {
+    const name = `GitLab ${or('CI_PROJECT_PATH', '?')} ${or('CI_JOB_NAME', '?')} #${or('CI_JOB_ID', '?')}`;
+    return { name, url: or('CI_JOB_URL', '') };
+  }
+  if (all.BUILDKITE) {
+    const number = or('BUILDKITE_BUILD_NUMBER', '?');
+    const name = `Buildkite ${or('BUILDKITE_PIPELINE_SLUG', '?')} #${number} ${or('BUILDKITE_LABEL', '')}`;
+    const build = or('BUILDKITE_BUILD_URL', '');
+    return { name, url: build && all.BUILDKITE_JOB_ID ? `${build}#${all.BUILDKITE_JOB_ID}` : build };
+  }
+  if (all.JENKINS_URL) {
+    const name = `Jenkins ${or('JOB_NAME', '?')} #${or('BUILD_NUMBER', '?')}`;
+    return { name, url: or('BUILD_URL', '') };
+  }
+  return undefined;
+}
+
+function person(all: Variables): string {
+  return `${all.USER || all.LOGNAME || all.USERNAME || 'somebody'}@${hostname()}`;
+}
+
+/** The address, if the service takes it for one. */
+function page(url: string | undefined): string | undefined {
+  return url && /^https?:\/\//.test(url) && url.length <= 2000 ? url : undefined;
+}
+
+function flat(text: string): string {
+  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}]/gu, ' ').trim();
+}
