@@ -174,80 +174,8 @@ pub trait BotFarm: Debug + Send + Sync + 'static {
     async fn check(&self) -> Result<()>;
 }
 
-macro_rules! forward {
-    ($pointer:ty) => {
-        #[async_trait]
-        #[deny(clippy::missing_trait_methods)]
-        impl<F: BotFarm + ?Sized> BotFarm for $pointer {
-            async fn create(&self, bot: NewBot) -> Result<Bot> {
-                (**self).create(bot).await
-            }
-
-            async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
-                (**self).import(bots, dry_run).await
-            }
-
-            async fn get(&self, id: BotId) -> Result<Bot> {
-                (**self).get(id).await
-            }
-
-            async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>> {
-                (**self).list(filter, page).await
-            }
-
-            async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
-                (**self).update(id, changes).await
-            }
-
-            async fn delete(&self, id: BotId) -> Result<()> {
-                (**self).delete(id).await
-            }
-
-            async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
-                (**self).acquire(request).await
-            }
-
-            async fn lookup(&self, id: LeaseId) -> Result<Lease> {
-                (**self).lookup(id).await
-            }
-
-            async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
-                (**self).renew(id, ttl).await
-            }
-
-            async fn release(&self, id: LeaseId, ending: Ending) -> Result<()> {
-                (**self).release(id, ending).await
-            }
-
-            async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()> {
-                (**self).release_bot(bot, release).await
-            }
-
-            async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
-                (**self).revoke(bot, revocation).await
-            }
-
-            async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
-                (**self).leases(page).await
-            }
-
-            async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
-                (**self).history(bot, page).await
-            }
-
-            async fn stats(&self) -> Result<Stats> {
-                (**self).stats().await
-            }
-
-            async fn check(&self) -> Result<()> {
-                (**self).check().await
-            }
-        }
-    };
-}
-
-forward!(Arc<F>);
-forward!(Box<F>);
+crate::delegate!([F: BotFarm + ?Sized] BotFarm for Arc<F>, farm => **farm);
+crate::delegate!([F: BotFarm + ?Sized] BotFarm for Box<F>, farm => **farm);
 
 /// What is convenient for those who use a farm. Every farm that can be cloned has it, `Arc<dyn BotFarm>` too.
 #[async_trait]

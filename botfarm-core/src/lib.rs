@@ -22,6 +22,7 @@ pub mod background;
 mod bot;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod delegate;
 mod error;
 mod farm;
 mod guard;
@@ -42,6 +43,9 @@ mod selector;
 mod stats;
 mod text;
 
+/// For [`delegate!`] alone.
+#[doc(hidden)]
+pub use async_trait::async_trait as __async_trait;
 pub use bot::{Bot, BotChanges, BotState, Condition, Domain, Env, Holding, ImportReport, NewBot, Timestamp};
 pub use error::{BoxError, Busy, Error, Fault, LostLease, Oldest, Result, Shortage};
 pub use farm::{BotFarm, BotFarmExt};
