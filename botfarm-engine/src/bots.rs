@@ -5,21 +5,20 @@ use std::{
     ops::{Bound, Index, IndexMut},
 };
 
-use botfarm_core::{Bot, BotId, BotState, Domain, Env, Fence, Labels, LeaseId, ProjectId, Secret, Selector, StickyKey};
+use botfarm_core::{
+    Bot, BotId, BotState, Condition, Domain, Env, Fence, Labels, LeaseId, ProjectId, Secret, Selector, StickyKey,
+};
 use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::{
-    clock::Timer,
-    lease::PastId,
-    view::{Shelf, Spot, ViewId},
+    bucket::{Bucket, Position},
+    number::{IndexId, PastId, Slot},
+    timeline::Timer,
 };
 
 /// So many sets of labels are known at a time. Where there are more, bots have little in common.
 const SETS: usize = 1_024;
-
-/// Where a bot is kept. Used again once the bot is deleted.
-pub(crate) type Slot = usize;
 
 /// What the farm is doing with a bot. The numbers are of the farm's one counter: whatever comes later has a greater one.
 #[derive(Debug, Clone, Copy)]
@@ -39,8 +38,8 @@ pub(crate) enum Status {
 pub(crate) struct Entry {
     pub(crate) status: Status,
     pub(crate) fence: Fence,
-    /// The views that it is in.
-    pub(crate) views: SmallVec<[ViewId; 3]>,
+    /// The indexes that it is in.
+    pub(crate) indexes: SmallVec<[IndexId; 3]>,
     /// As it was given: who holds it, and until when it rests, is known by the status.
     pub(crate) bot: Bot,
     pub(crate) password: Secret,
@@ -55,7 +54,7 @@ impl Entry {
         Self {
             status: Status::Free { since },
             fence: Fence(0),
-            views: SmallVec::new(),
+            indexes: SmallVec::new(),
             bot,
             password,
             sticky: None,
@@ -63,13 +62,13 @@ impl Entry {
         }
     }
 
-    /// Where it stands in each of its views.
-    pub(crate) fn spot(&self) -> Spot {
+    /// Where it stands in each of its indexes.
+    pub(crate) fn position(&self) -> Position {
         match self.status {
-            Status::Free { since } => Spot { shelf: Shelf::free(self.bot.condition), order: since },
-            Status::Reserved { since } => Spot { shelf: Shelf::reserved(self.bot.condition), order: since },
-            Status::Held { hand_out, .. } => Spot { shelf: Shelf::HELD, order: hand_out },
-            Status::Cooling { rested } => Spot { shelf: Shelf::COOLING, order: rested.order },
+            Status::Free { since } => Position { bucket: Bucket::free(self.bot.condition), order: since },
+            Status::Reserved { since } => Position { bucket: Bucket::reserved(self.bot.condition), order: since },
+            Status::Held { hand_out, .. } => Position { bucket: Bucket::HELD, order: hand_out },
+            Status::Cooling { rested } => Position { bucket: Bucket::COOLING, order: rested.order },
         }
     }
 
@@ -92,6 +91,15 @@ impl Entry {
         match self.status {
             Status::Held { lease, .. } => Some(lease),
             _ => None,
+        }
+    }
+
+    /// Its condition, whether it rests, and its place among those that do or do not; `None` while it is held.
+    pub(crate) fn idle(&self) -> Option<(Condition, bool, u64)> {
+        match self.status {
+            Status::Free { since } | Status::Reserved { since } => Some((self.bot.condition, false, since)),
+            Status::Cooling { rested } => Some((self.bot.condition, true, rested.order)),
+            Status::Held { .. } => None,
         }
     }
 

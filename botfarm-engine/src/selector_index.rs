@@ -1,4 +1,4 @@
-//! The bots of one selector, on shelves.
+//! The bots of one selector, in buckets by what the farm is doing with them.
 
 use std::{
     collections::BTreeSet,
@@ -11,108 +11,48 @@ use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::{
-    bots::{Bots, Entry, Slot},
+    bots::{Bots, Entry},
+    bucket::{Bucket, Counts, Position},
     line::Line,
-    queue::Ticket,
+    number::{IndexId, Slot, Ticket},
 };
 
-/// So many views are kept, besides those that somebody waits in: there is one for each selector in use, and few tests
+/// So many indexes are kept, besides those that somebody waits in: there is one for each selector in use, and few tests
 /// use more.
 pub(crate) const MAX: usize = 256;
 
-/// What the farm is doing with a bot, as far as a view cares: which shelf it stands on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Shelf(pub(crate) usize);
-
-impl Shelf {
-    pub(crate) const COUNT: usize = 8;
-    pub(crate) const HELD: Self = Self(6);
-    pub(crate) const COOLING: Self = Self(7);
-
-    pub(crate) fn free(condition: Condition) -> Self {
-        Self(condition as usize)
-    }
-
-    pub(crate) fn reserved(condition: Condition) -> Self {
-        Self(3 + condition as usize)
-    }
-
-    pub(crate) fn is_free(self) -> bool {
-        self.0 < 3
-    }
-}
-
-/// Where a bot stands in a view: on which shelf, and where in its order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Spot {
-    pub(crate) shelf: Shelf,
-    pub(crate) order: u64,
-}
-
-/// One number for each shelf.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Counts([u64; Shelf::COUNT]);
-
-impl Counts {
-    pub(crate) fn total(&self) -> u64 {
-        self.0.iter().sum()
-    }
-
-    /// Neither held nor resting, in this condition: free, or reserved.
-    pub(crate) fn idle(&self, condition: Condition) -> u64 {
-        self[Shelf::free(condition)] + self[Shelf::reserved(condition)]
-    }
-}
-
-impl Index<Shelf> for Counts {
-    type Output = u64;
-
-    fn index(&self, of: Shelf) -> &u64 {
-        &self.0[of.0]
-    }
-}
-
-impl IndexMut<Shelf> for Counts {
-    fn index_mut(&mut self, of: Shelf) -> &mut u64 {
-        &mut self.0[of.0]
-    }
-}
-
-/// Which view.
-pub(crate) type ViewId = usize;
-
 /// The bots that one selector could ever fit, whatever its role and condition.
 ///
-/// On each shelf they stand in order: the free ones and the reserved by when they became free, the held ones by when
+/// In each bucket they stand in order: the free ones and the reserved by when they became free, the held ones by when
 /// they were handed out. Taking the first and adding behind the last is what happens most, and is cheap.
 #[derive(Debug)]
-pub(crate) struct View {
+pub(crate) struct SelectorIndex {
     shape: Selector,
-    pub(crate) shelves: [Line<u64, Slot>; Shelf::COUNT],
+    pub(crate) buckets: [Line<u64, Slot>; Bucket::COUNT],
     /// Who waits for one of them, by the condition wanted.
     pub(crate) waiters: [BTreeSet<Ticket>; 3],
     /// In which turn it was last used.
     used: u64,
 }
 
-impl View {
-    /// A view of these bots alone.
+impl SelectorIndex {
+    /// An index of these bots alone.
     pub(crate) fn of(shape: Selector, slots: impl Iterator<Item = Slot>, bots: &Bots) -> Self {
-        let mut shelves = <[Vec<(u64, Slot)>; Shelf::COUNT]>::default();
+        let mut buckets = <[Vec<(u64, Slot)>; Bucket::COUNT]>::default();
         for slot in slots {
-            let at = bots[slot].spot();
-            shelves[at.shelf.0].push((at.order, slot));
+            let at = bots[slot].position();
+            buckets[at.bucket.0].push((at.order, slot));
         }
-        Self { shape, shelves: shelves.map(Line::from_iter), waiters: Default::default(), used: 0 }
+        Self { shape, buckets: buckets.map(Line::from_iter), waiters: Default::default(), used: 0 }
     }
 
-    /// Takes a bot from one spot to another.
-    pub(crate) fn shift(&mut self, slot: Slot, from: Option<Spot>, to: Option<Spot>) {
-        if let Some(Spot { shelf, order }) = from {
-            self.shelves[shelf.0].remove(&order);
+    /// Takes a bot from one position to another.
+    pub(crate) fn shift(&mut self, slot: Slot, from: Option<Position>, to: Option<Position>) {
+        if let Some(Position { bucket, order }) = from {
+            self.buckets[bucket.0].remove(&order);
         }
-        if let Some(Spot { shelf, order }) = to {
-            self.shelves[shelf.0].insert(order, slot);
+        if let Some(Position { bucket, order }) = to {
+            self.buckets[bucket.0].insert(order, slot);
         }
     }
 
@@ -120,18 +60,18 @@ impl View {
         self.shape.could_fit(bot)
     }
 
-    /// The bots on a shelf, in their order.
-    pub(crate) fn on(&self, of: Shelf) -> impl Iterator<Item = Slot> {
-        self.shelves[of.0].iter().map(|(_, slot)| *slot)
+    /// The bots in a bucket, in their order.
+    pub(crate) fn in_bucket(&self, of: Bucket) -> impl Iterator<Item = Slot> {
+        self.buckets[of.0].iter().map(|(_, slot)| *slot)
     }
 
     /// All its bots.
     pub(crate) fn members(&self) -> impl Iterator<Item = Slot> {
-        self.shelves.iter().flat_map(Line::iter).map(|(_, slot)| *slot)
+        self.buckets.iter().flat_map(Line::iter).map(|(_, slot)| *slot)
     }
 
     pub(crate) fn counts(&self) -> Counts {
-        Counts(self.shelves.each_ref().map(|shelf| shelf.len() as u64))
+        Counts(self.buckets.each_ref().map(|bucket| bucket.len() as u64))
     }
 
     fn is_waited_in(&self) -> bool {
@@ -139,78 +79,78 @@ impl View {
     }
 }
 
-/// The views of the selectors in use.
+/// The indexes of the selectors in use.
 #[derive(Debug, Default)]
-pub(crate) struct Views {
-    pub(crate) slab: Slab<View>,
-    by_shape: HashMap<Selector, ViewId>,
+pub(crate) struct SelectorIndexes {
+    pub(crate) slab: Slab<SelectorIndex>,
+    by_shape: HashMap<Selector, IndexId>,
     turn: u64,
 }
 
-impl Views {
-    /// Starts a turn: whatever view is used in it stays at least until the next.
+impl SelectorIndexes {
+    /// Starts a turn: whatever index is used in it stays at least until the next.
     pub(crate) fn start_turn(&mut self) {
         self.turn += 1;
     }
 
-    /// The view of a selector that names no bot; made now if it is not in use.
-    pub(crate) fn of(&mut self, selector: &Selector, bots: &mut Bots) -> ViewId {
+    /// The index of a selector that names no bot; made now if it is not in use.
+    pub(crate) fn of(&mut self, selector: &Selector, bots: &mut Bots) -> IndexId {
         let id = if let Some(id) = self.find(selector) { id } else { self.make(shape(selector), bots) };
         self.slab[id].used = self.turn;
         id
     }
 
-    /// The view of a selector, if it is in use.
-    pub(crate) fn find(&self, selector: &Selector) -> Option<ViewId> {
+    /// The index of a selector, if it is in use.
+    pub(crate) fn find(&self, selector: &Selector) -> Option<IndexId> {
         if selector.role.is_none() && selector.condition == Condition::Ready {
             return self.by_shape.get(selector).copied();
         }
         self.by_shape.get(&shape(selector)).copied()
     }
 
-    /// The views that a bot belongs in.
-    pub(crate) fn fitting(&self, bot: &Bot) -> SmallVec<[ViewId; 3]> {
-        self.slab.iter().filter(|(_, view)| view.could_fit(bot)).map(|(id, _)| id).collect()
+    /// The indexes that a bot belongs in.
+    pub(crate) fn fitting(&self, bot: &Bot) -> SmallVec<[IndexId; 3]> {
+        self.slab.iter().filter(|(_, index)| index.could_fit(bot)).map(|(id, _)| id).collect()
     }
 
-    fn make(&mut self, shape: Selector, bots: &mut Bots) -> ViewId {
+    fn make(&mut self, shape: Selector, bots: &mut Bots) -> IndexId {
         if self.slab.len() >= MAX {
             self.evict(bots);
         }
         let id = self.slab.vacant_key();
         let mut slots = Vec::new();
-        for (slot, Entry { bot, views, .. }) in bots.iter_mut() {
+        for (slot, Entry { bot, indexes, .. }) in bots.iter_mut() {
             if shape.could_fit(bot) {
-                views.push(id);
+                indexes.push(id);
                 slots.push(slot);
             }
         }
         self.by_shape.insert(shape.clone(), id);
-        self.slab.insert(View::of(shape, slots.into_iter(), bots))
+        self.slab.insert(SelectorIndex::of(shape, slots.into_iter(), bots))
     }
 
-    /// Drops the view that has not been used for the longest.
+    /// Drops the index that has not been used for the longest.
     fn evict(&mut self, bots: &mut Bots) {
-        let unused = self.slab.iter().filter(|(_, view)| view.used < self.turn && !view.is_waited_in());
-        let Some((id, _)) = unused.min_by_key(|(_, view)| view.used) else { return };
-        let view = self.slab.remove(id);
-        self.by_shape.remove(&view.shape);
-        for slot in view.members() {
-            bots[slot].views.retain(|of| *of != id);
+        let unused = self.slab.iter().filter(|(_, index)| index.used < self.turn && !index.is_waited_in());
+        let Some((id, _)) = unused.min_by_key(|(_, index)| index.used) else { return };
+        let index = self.slab.remove(id);
+        self.by_shape.remove(&index.shape);
+        for slot in index.members() {
+            bots[slot].indexes.retain(|of| *of != id);
         }
     }
 }
 
-impl Index<ViewId> for Views {
-    type Output = View;
+impl Index<IndexId> for SelectorIndexes {
+    type Output = SelectorIndex;
 
-    fn index(&self, id: ViewId) -> &View {
+    fn index(&self, id: IndexId) -> &SelectorIndex {
         &self.slab[id]
     }
 }
 
-impl IndexMut<ViewId> for Views {
-    fn index_mut(&mut self, id: ViewId) -> &mut View {
+impl IndexMut<IndexId> for SelectorIndexes {
+    fn index_mut(&mut self, id: IndexId) -> &mut SelectorIndex {
         &mut self.slab[id]
     }
 }

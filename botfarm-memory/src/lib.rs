@@ -1,5 +1,5 @@
 //! The in-memory farm: deterministic, without I/O, and with nothing kept across restarts. Unit tests use it as the fake,
-//! a service without a database as its farm; it is the reference for those who write another one.
+//! CI jobs and trials as their farm; it is the reference for those who write another one.
 //!
 //! ```
 //! # use botfarm_core::{BotFarm, Env, LeaseRequest, NewBot, ProjectId, Selector};
@@ -13,47 +13,64 @@
 //! # }
 //! ```
 //!
-//! # Layout
-//! Everything is one `State` behind one mutex, and every call is one turn at it: settle what is due by the
-//! clock, do the work, ring whoever was served.
-//!
-//! | file | what it is |
-//! |---|---|
-//! | `clock` | what time it is, and the timeline of what is due |
-//! | `bots` | every bot, with what the farm is doing with it |
-//! | `view` | the bots of one selector, on shelves by what the farm is doing with them |
-//! | `line` | a sorted map for what comes mostly in order |
-//! | `lease` | the leases in force, and those that have ended |
-//! | `state` | all of these together; how a bot goes from shelf to shelf, and what is seen of it |
-//! | `choice` | which bots a request gets, and what it is told when it gets none |
-//! | `queue` | who waits, what is kept for them, and how a freed bot finds the first whom it fits |
-//! | `ending` | how leases end |
-//! | `roster` | how bots come, change and go |
-//! | `place` | one waiter's task: its future, and who looks at the clock for all |
-//! | `farm` | [`MemoryFarm`] |
-//! | `operators` | who may use a service of it |
-//!
-//! # Cost
-//! The first request of a selector looks at every bot, to make its view; the 256 selectors used last keep theirs. From
-//! then on an operation costs O(log n) for each view that its bots are in, whatever the share that is leased and however
-//! many wait for other bots.
+//! It is [`botfarm_engine`], with a journal that keeps nothing.
 
-#[cfg(test)]
-mod audit;
-mod bots;
-mod choice;
-mod clock;
-mod ending;
-mod farm;
-mod lease;
-mod line;
+mod journal;
 #[cfg(test)]
 mod model;
-mod operators;
-mod place;
-mod queue;
-mod roster;
-mod state;
-mod view;
 
-pub use farm::MemoryFarm;
+use std::fmt;
+
+use botfarm_core::{BotId, LeasePolicy, NewBot, Result};
+use botfarm_engine::EngineFarm;
+
+use self::journal::Nowhere;
+
+/// A farm that keeps everything in memory, and nothing across restarts.
+///
+/// A clone is another handle to the same farm. It needs no background task and, unless a call has to wait, no runtime;
+/// its clock is tokio's, so that tests may pause it. A call that waits needs a runtime with its timers on.
+///
+/// It remembers the latest 100,000 hand-outs that have ended, and tells the latest 100 of a bot.
+#[derive(Clone)]
+pub struct MemoryFarm(EngineFarm<Nowhere>);
+
+impl MemoryFarm {
+    /// An empty farm with the default policy.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_policy(LeasePolicy::default())
+    }
+
+    /// An empty farm.
+    #[must_use]
+    pub fn with_policy(policy: LeasePolicy) -> Self {
+        Self(EngineFarm::new(policy, Nowhere))
+    }
+
+    /// A farm of these bots with the default policy: what a unit test wants.
+    ///
+    /// # Errors
+    /// `Invalid` when two of them are the same account.
+    pub fn with_bots(bots: impl IntoIterator<Item = NewBot>) -> Result<Self> {
+        let farm = Self::new();
+        farm.0.turn(|engine| engine.import(bots.into_iter().collect(), false, BotId::new)).0?;
+        Ok(farm)
+    }
+}
+
+impl Default for MemoryFarm {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// How many bots, leases and waiters it has.
+impl fmt::Debug for MemoryFarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.debug("MemoryFarm", f)
+    }
+}
+
+botfarm_core::delegate!(BotFarm for MemoryFarm, farm => farm.0);
+botfarm_core::delegate!(Operators for MemoryFarm, farm => farm.0);

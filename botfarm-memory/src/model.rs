@@ -534,7 +534,7 @@ impl Both {
             tokio::task::yield_now().await;
         }
         assert_eq!(self.start.elapsed(), Duration::from_millis(self.model.now));
-        self.farm.0.turn(|state| state.audit());
+        self.farm.0.turn(|engine| engine.audit());
         for (id, call) in std::mem::take(&mut self.calls) {
             let fate = self.model.fates.get(&id);
             assert_eq!(call.is_finished(), fate.is_some(), "the model says {fate:?}");

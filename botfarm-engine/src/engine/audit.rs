@@ -4,17 +4,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use botfarm_core::LeaseId;
 
+use super::Engine;
 use crate::{
-    bots::{Slot, Status},
-    clock::{Event, Timer},
-    state::State,
-    view::{Counts, Shelf, Spot},
+    bots::Status,
+    bucket::{Bucket, Counts, Position},
+    number::Slot,
+    timeline::{Event, Timer},
 };
 
-impl State {
+impl Engine {
+    /// Checks that all that is kept twice agrees.
+    ///
     /// # Panics
     /// When the state contradicts itself, or a free bot is of use to somebody who waits.
-    pub(crate) fn audit(&self) {
+    pub fn audit(&self) {
         let slots: Vec<Slot> = self.bots.after(None).map(|(_, slot)| slot).collect();
         assert_eq!(slots.len(), self.bots.len());
         self.audit_indexes(&slots);
@@ -29,35 +32,35 @@ impl State {
             let entry = &self.bots[slot];
             assert_eq!(self.bots.slot(entry.bot.id), Some(slot));
             assert_eq!(self.bots.of_login(entry.bot.env, &entry.bot.login.folded()), Some(slot));
-            let at = entry.spot();
-            pools.entry(entry.pool()).or_default()[at.shelf] += 1;
-            if let Some(key) = entry.sticky.clone().filter(|_| at.shelf.is_free()) {
+            let at = entry.position();
+            pools.entry(entry.pool()).or_default()[at.bucket] += 1;
+            if let Some(key) = entry.sticky.clone().filter(|_| at.bucket.is_free()) {
                 sticky.entry(key).or_default().insert(at.order, slot);
             }
         }
         assert_eq!(self.pools, pools, "pools are counted right");
         assert_eq!(self.sticky.clone().into_iter().collect::<BTreeMap<_, _>>(), sticky, "sticky bots are indexed");
-        for (id, view) in &self.views.slab {
+        for (id, index) in &self.indexes.slab {
             let mut members = 0;
             for &slot in slots {
                 let entry = &self.bots[slot];
-                let (fits, at) = (view.could_fit(&entry.bot), entry.spot());
-                assert_eq!(entry.views.contains(&id), fits, "a bot knows the views that it is in");
+                let (fits, at) = (index.could_fit(&entry.bot), entry.position());
+                assert_eq!(entry.indexes.contains(&id), fits, "a bot knows the indexes that it is in");
                 assert_eq!(
-                    view.shelves[at.shelf.0].iter().any(|of| *of == (at.order, slot)),
+                    index.buckets[at.bucket.0].iter().any(|of| *of == (at.order, slot)),
                     fits,
                     "a bot stands where it belongs"
                 );
                 members += u64::from(fits);
             }
-            assert_eq!(view.counts().total(), members, "a view has no bots but those that fit");
+            assert_eq!(index.counts().total(), members, "an index has no bots but those that fit");
         }
     }
 
     fn audit_leases(&self, slots: &[Slot]) {
         let mut timers = BTreeSet::new();
         let mut held = BTreeSet::new();
-        for lease in self.leases.all() {
+        for lease in self.leases.iter() {
             timers.insert(lease.ends);
             for &(slot, id) in &lease.bots {
                 assert_eq!(self.bots[slot].bot.id, id);
@@ -72,12 +75,12 @@ impl State {
             }
         }
         timers.extend(self.queue.kept.values().map(|(_, timer)| *timer));
-        let known: BTreeSet<Timer> = self.timeline.events.iter().map(|(timer, _)| *timer).collect();
+        let known: BTreeSet<Timer> = self.timeline.iter().map(|(timer, _)| *timer).collect();
         assert_eq!(known, timers, "the timeline has what will happen, and nothing else");
-        for (timer, event) in self.timeline.events.iter() {
-            assert!(timer.at > self.clock.now, "what was due is settled");
+        for (timer, event) in self.timeline.iter() {
+            assert!(timer.at > self.now, "what was due is settled");
             if let Event::Rested(slot) = *event {
-                assert_eq!(self.bots[slot].spot(), Spot { shelf: Shelf::COOLING, order: timer.order });
+                assert_eq!(self.bots[slot].position(), Position { bucket: Bucket::COOLING, order: timer.order });
             }
         }
     }
@@ -87,8 +90,9 @@ impl State {
         assert_eq!(waiting.len(), self.queue.len());
         let mut reserved = BTreeSet::new();
         for &id in &waiting {
-            assert!(self.leases.live(id).is_none(), "nobody waits for what they have");
-            for slot in self.queue.wish(id).unwrap().reserved.iter().flatten() {
+            assert!(self.leases.get(id).is_none(), "nobody waits for what they have");
+            let pending = self.queue.pending(id).expect("whoever stands in the line waits");
+            for slot in pending.reserved.iter().flatten() {
                 assert!(reserved.insert(*slot), "no bot is reserved twice");
             }
         }
@@ -97,11 +101,12 @@ impl State {
             let is_reserved = matches!(entry.status, Status::Reserved { .. });
             assert_eq!(is_reserved, reserved.contains(&slot), "what is reserved is reserved for somebody");
             let takers = waiting.iter().filter(|id| self.extended(**id, slot).is_some());
-            if entry.spot().shelf.is_free() {
+            if entry.position().bucket.is_free() {
                 assert_eq!(takers.count(), 0, "no free bot is of use to anybody who waits");
             }
             for &id in &waiting {
-                let wants = self.queue.wish(id).unwrap().request.selectors.iter().any(|selector| entry.fits(selector));
+                let pending = self.queue.pending(id).expect("whoever stands in the line waits");
+                let wants = pending.request.selectors.iter().any(|selector| entry.fits(selector));
                 let stands =
                     std::iter::successors(self.next_waiter(slot, 0), |(ticket, _)| self.next_waiter(slot, ticket + 1));
                 // By login alone one may stand where a bot of another kind comes, too.
@@ -109,54 +114,66 @@ impl State {
                 assert!(stands || !wants, "who wants a bot stands where it comes");
             }
         }
-        for (_, view) in &self.views.slab {
-            for ticket in view.waiters.iter().flatten() {
-                assert!(self.queue.line.contains_key(ticket), "who has gone stands in no view");
+        for (_, index) in &self.indexes.slab {
+            for ticket in index.waiters.iter().flatten() {
+                assert!(self.queue.line.contains_key(ticket), "who has gone stands in no index");
             }
         }
     }
 }
 
+#[cfg(test)]
 mod tests {
-    use botfarm_core::{BotFarm, Ending, Env, Labels, LeaseRequest, NewBot, ProjectId, Selector};
+    use std::time::Duration;
 
-    use crate::{MemoryFarm, view::MAX};
+    use botfarm_core::{BotId, Ending, Env, Labels, LeasePolicy, LeaseRequest, NewBot, ProjectId, Selector};
 
-    /// More selectors than there are views, each in use by somebody who holds its bot, and one by somebody who waits.
-    #[tokio::test]
-    async fn views_that_are_not_waited_in_come_and_go() {
+    use crate::{Answer, Engine, selector_index::MAX};
+
+    fn granted(engine: &mut Engine, request: LeaseRequest) -> botfarm_core::Lease {
+        match engine.acquire(request).unwrap() {
+            Answer::Granted { lease, .. } => lease,
+            Answer::Parked => panic!("its bot is free"),
+        }
+    }
+
+    /// More selectors than there are indexes, each in use by somebody who holds its bot, and one by somebody who waits.
+    #[test]
+    fn indexes_that_are_not_waited_in_come_and_go() {
         let project = ProjectId::new();
         let labels = |number: usize| Labels::try_from([("number", number.to_string().as_str())]).unwrap();
-        let farm = MemoryFarm::with_bots((0..MAX + 50).map(|number| {
+        let mut engine = Engine::new(LeasePolicy::default());
+        let bots = (0..MAX + 50).map(|number| {
             let login = format!("bot-{number}").parse().unwrap();
             NewBot::new(login, "hunter2".try_into().unwrap(), project, Env::Stage).labels(labels(number))
-        }))
-        .unwrap();
+        });
+        engine.import(bots.collect(), false, BotId::new).unwrap();
         let ask = |number| LeaseRequest::new("somebody".parse().unwrap(), Selector::any().labels(labels(number)));
-        let first = farm.acquire(ask(0)).await.unwrap();
-        let (other, request) = (farm.clone(), ask(0).wait(std::time::Duration::from_mins(1)));
-        let waiter = tokio::spawn(async move { other.acquire(request).await });
-        while farm.stats().await.unwrap().waiting == 0 {
-            tokio::task::yield_now().await;
-        }
+        let turn = |engine: &mut Engine| engine.settle(engine.now());
+        turn(&mut engine);
+        let first = granted(&mut engine, ask(0));
+        let waiter = ask(0).wait(Duration::from_mins(1));
+        turn(&mut engine);
+        assert!(matches!(engine.acquire(waiter.clone()), Ok(Answer::Parked)));
         let mut leases = Vec::new();
         for round in 0..2 {
             for number in 1..MAX + 50 {
-                let lease = farm.acquire(ask(number)).await.unwrap();
+                turn(&mut engine);
+                let lease = granted(&mut engine, ask(number));
                 assert_eq!(lease.bot().bot.labels, labels(number));
                 leases.push(lease.id);
             }
-            farm.0.turn(|state| {
-                state.audit();
-                assert_eq!(state.views.slab.len(), MAX);
-            });
+            engine.audit();
+            assert_eq!(engine.indexes.slab.len(), MAX);
             for lease in leases.drain(..) {
-                farm.release(lease, Ending::clean()).await.unwrap();
+                turn(&mut engine);
+                engine.release(lease, Ending::clean()).unwrap();
             }
-            assert_eq!(farm.stats().await.unwrap().waiting, 1, "in round {round}");
+            assert_eq!(engine.stats().waiting, 1, "in round {round}");
         }
-        farm.release(first.id, Ending::clean()).await.unwrap();
-        assert_eq!(waiter.await.unwrap().unwrap().bot().bot.id, first.bot().bot.id);
-        farm.0.turn(|state| state.audit());
+        engine.release(first.id, Ending::clean()).unwrap();
+        assert_eq!(engine.take_woken(), [waiter.id]);
+        assert_eq!(engine.outcome(waiter.id).unwrap().unwrap().bot().bot.id, first.bot().bot.id);
+        engine.audit();
     }
 }

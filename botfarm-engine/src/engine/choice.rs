@@ -5,49 +5,43 @@ use std::time::Duration;
 use botfarm_core::{Busy, Error, Holding, LeaseId, LeaseRequest, Oldest, Result, Selector, Shortage, matching};
 use smallvec::SmallVec;
 
+use super::Engine;
 use crate::{
-    bots::Slot,
-    state::State,
-    view::{Counts, Shelf, View, ViewId, shape},
+    assignment::{Assignment, unmet},
+    bucket::{Bucket, Counts},
+    number::{IndexId, Slot},
+    selector_index::{SelectorIndex, shape},
 };
 
 /// So many of the bots last leased with a sticky key are looked at: it is a preference, and must not cost a search.
 const STICKY: usize = 256;
 
-/// A bot for each selector, as far as there is one.
-pub(crate) type Choice = SmallVec<[Option<Slot>; 1]>;
-
-/// The first selector without a bot.
-pub(crate) fn unmet(choice: &[Option<Slot>]) -> Option<usize> {
-    choice.iter().position(Option::is_none)
-}
-
 /// Where the bots of a selector are found.
 enum Source {
-    /// In the view that all its requests share.
-    Shared(ViewId),
+    /// In the index that all its requests share.
+    Shared(IndexId),
     /// They were looked up by id or login: three at most.
-    Own(Box<View>),
+    Own(Box<SelectorIndex>),
 }
 
-impl State {
+impl Engine {
     fn source(&mut self, selector: &Selector) -> Source {
         if selector.names_a_bot() {
             let slots = self.bots.named(selector).into_iter();
-            return Source::Own(Box::new(View::of(shape(selector), slots, &self.bots)));
+            return Source::Own(Box::new(SelectorIndex::of(shape(selector), slots, &self.bots)));
         }
-        Source::Shared(self.views.of(selector, &mut self.bots))
+        Source::Shared(self.indexes.of(selector, &mut self.bots))
     }
 
-    fn view<'a>(&'a self, source: &'a Source) -> &'a View {
+    fn index<'a>(&'a self, source: &'a Source) -> &'a SelectorIndex {
         match source {
-            Source::Shared(id) => &self.views[*id],
-            Source::Own(view) => view,
+            Source::Shared(id) => &self.indexes[*id],
+            Source::Own(index) => index,
         }
     }
 
     /// Chooses free bots, for as many selectors of a request as can be.
-    pub(crate) fn choose(&mut self, request: &LeaseRequest) -> Choice {
+    pub(super) fn choose(&mut self, request: &LeaseRequest) -> Assignment {
         if let [selector] = &request.selectors[..] {
             let source = self.source(selector);
             return SmallVec::from_buf([self.free(request, selector, &source).next()]);
@@ -56,9 +50,10 @@ impl State {
         // By Hall's theorem, as many candidates for each selector as there are selectors are enough. Preferred ones come
         // twice.
         let enough = 2 * request.selectors.len();
-        let wishes = request.selectors.iter().zip(&sources);
-        let wishes = wishes.map(|(selector, source)| self.free(request, selector, source).take(enough).collect());
-        matching::assign(&wishes.collect::<Vec<_>>()).into()
+        let selectors = request.selectors.iter().zip(&sources);
+        let candidates =
+            selectors.map(|(selector, source)| self.free(request, selector, source).take(enough).collect());
+        matching::assign(&candidates.collect::<Vec<_>>()).into()
     }
 
     /// The free bots that fit a selector: the preferred ones, then all, in the order of becoming free.
@@ -70,44 +65,44 @@ impl State {
     ) -> impl Iterator<Item = Slot> + 'a {
         let preferred = request.sticky.iter().flat_map(|key| self.last_leased_with(key)).take(STICKY);
         let preferred = preferred.filter(|slot| self.bots[*slot].fits(selector));
-        let all = self.view(source).on(Shelf::free(selector.condition));
+        let all = self.index(source).in_bucket(Bucket::free(selector.condition));
         preferred.chain(all).filter(|slot| !self.avoids(request, *slot))
     }
 
     /// Whether the bot is one of those to avoid. They have been sorted.
-    pub(crate) fn avoids(&self, request: &LeaseRequest, slot: Slot) -> bool {
+    pub(super) fn avoids(&self, request: &LeaseRequest, slot: Slot) -> bool {
         !request.avoid.is_empty() && request.avoid.binary_search(&self.bots[slot].bot.id).is_ok()
     }
 
     /// Refuses what no bots could ever satisfy, whatever their condition and whoever holds them.
-    pub(crate) fn check_match(&mut self, request: &LeaseRequest) -> Result<()> {
+    pub(super) fn check_match(&mut self, request: &LeaseRequest) -> Result<()> {
         let enough = request.selectors.len();
-        let mut wishes = Vec::with_capacity(enough);
+        let mut candidates = Vec::with_capacity(enough);
         for selector in &request.selectors {
             let source = self.source(selector);
-            let members = self.view(&source).members().filter(|slot| !self.avoids(request, *slot));
-            wishes.push(members.take(enough).collect::<Vec<_>>());
+            let members = self.index(&source).members().filter(|slot| !self.avoids(request, *slot));
+            candidates.push(members.take(enough).collect::<Vec<_>>());
         }
-        let Some(index) = unmet(&matching::assign(&wishes)) else { return Ok(()) };
+        let Some(index) = unmet(&matching::assign(&candidates)) else { return Ok(()) };
         let selector = &request.selectors[index];
-        let detail = if wishes[index].is_empty() {
+        let detail = if candidates[index].is_empty() {
             let near = self.near(selector.project, selector.env, selector.domain);
             let avoided = if request.avoid.is_empty() { "" } else { " besides those to avoid" };
             format!("no bot{avoided} matches {selector}: of the {near} in that project, env and domain, none ever will")
         } else {
-            let count = wishes[index].len();
+            let count = candidates[index].len();
             format!("the other selectors of the request need the {count} bots that match {selector}")
         };
         Err(Error::NoMatch { selector: index, detail })
     }
 
     /// What a request is told whose selector `index` finds no free bot.
-    pub(crate) fn shortage(&mut self, request: &LeaseRequest, index: usize) -> Error {
+    pub(super) fn shortage(&mut self, request: &LeaseRequest, index: usize) -> Error {
         let selector = &request.selectors[index];
         let source = self.source(selector);
-        let view = self.view(&source);
-        let counts = self.counts(request, view);
-        let mut members = view.members().filter(|slot| !self.avoids(request, *slot));
+        let matches = self.index(&source);
+        let counts = self.counts(request, matches);
+        let mut members = matches.members().filter(|slot| !self.avoids(request, *slot));
         if request.selectors.len() == 1
             && selector.names_a_bot()
             && counts.total() == 1
@@ -116,11 +111,11 @@ impl State {
             return Error::Busy(Box::new(self.busy(slot)));
         }
         let matching = counts.total();
-        let (leased, cooling) = (counts[Shelf::HELD], counts[Shelf::COOLING]);
+        let (leased, cooling) = (counts[Bucket::HELD], counts[Bucket::COOLING]);
         let out_of_service = matching - leased - cooling - counts.idle(selector.condition);
-        let oldest = view.on(Shelf::HELD).find(|slot| !self.avoids(request, *slot));
+        let oldest = matches.in_bucket(Bucket::HELD).find(|slot| !self.avoids(request, *slot));
         let oldest = oldest.and_then(|slot| self.holder_of(slot));
-        let ends = oldest.map_or(Duration::ZERO, |held| self.clock.now.until(held.ends.at));
+        let ends = oldest.map_or(Duration::ZERO, |held| self.left(held));
         Error::Exhausted(Box::new(Shortage {
             selector: index,
             matching,
@@ -128,8 +123,7 @@ impl State {
             cooling,
             out_of_service,
             waiting: self.rivals(request.id, selector),
-            oldest: oldest
-                .map(|held| Oldest { holder: held.request.holder.clone(), since: self.clock.shown(held.since) }),
+            oldest: oldest.map(|held| Oldest { holder: held.request.holder.clone(), since: held.since.timestamp() }),
             // Leases are given back long before they end, as a rule.
             retry_after: ends.clamp(Duration::from_secs(1), Duration::from_secs(5)),
         }))
@@ -144,13 +138,13 @@ impl State {
         Busy { bot: bot.id, holder, since, expires_at, condition: bot.condition }
     }
 
-    /// Counts the bots of a view, but those to avoid.
-    fn counts(&self, request: &LeaseRequest, view: &View) -> Counts {
-        let mut counts = view.counts();
+    /// Counts the bots of an index, but those to avoid.
+    fn counts(&self, request: &LeaseRequest, index: &SelectorIndex) -> Counts {
+        let mut counts = index.counts();
         for avoided in request.avoid.iter().filter_map(|id| self.bots.slot(*id)) {
             let entry = &self.bots[avoided];
-            if view.could_fit(&entry.bot) {
-                counts[entry.spot().shelf] -= 1;
+            if index.could_fit(&entry.bot) {
+                counts[entry.position().bucket] -= 1;
             }
         }
         counts

@@ -6,55 +6,68 @@ use botfarm_core::{
     BotId, BotRelease, Condition, EndReason, Ending, Error, Lease, LeaseId, Outcome, Result, Revocation,
 };
 
+use super::Engine;
 use crate::{
-    bots::{Slot, Status},
-    clock::{Event, Moment},
-    lease::{Ended, Held, Past, Told},
-    state::State,
+    bots::{Entry, Status},
+    kept::Change,
+    moment::Moment,
+    number::Slot,
+    past::{EndRemark, Ended, Past},
+    timeline::Event,
 };
 
-impl State {
-    /// A lease that must be in force.
-    pub(crate) fn live(&self, id: LeaseId) -> Result<&Held> {
-        self.leases
-            .live(id)
-            .ok_or_else(|| self.leases.ended(id).map_or(Error::NoSuchLease, |end| end.lost(&self.clock)))
-    }
-
-    pub(crate) fn lookup(&mut self, id: LeaseId) -> Result<Lease> {
-        let lease = self.live(id).map(|held| held.lease(&self.clock, &self.bots))?;
-        self.mark_received(id);
+impl Engine {
+    /// A lease in force. Whoever sees it has received it.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::lookup`](botfarm_core::BotFarm::lookup).
+    pub fn lookup(&mut self, id: LeaseId) -> Result<Lease> {
+        let lease = self.live(id).map(|held| held.lease(self.now, &self.bots))?;
+        self.received(id);
         Ok(lease)
     }
 
-    pub(crate) fn renew(&mut self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
+    /// Gives a lease in force another deadline.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::renew`](botfarm_core::BotFarm::renew).
+    pub fn renew(&mut self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
         let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?;
         let held = self.live(id)?;
         let (ttl, old) = (ttl.unwrap_or(held.ttl), held.ends);
         self.timeline.cancel(old);
-        let ends = self.timer(self.clock.now.plus(ttl), Event::Expired(id));
-        if let Some(held) = self.leases.live_mut(id) {
+        let ends = self.timer(self.now.plus(ttl), Event::Expired(id));
+        if let Some(held) = self.leases.get_mut(id) {
             (held.ttl, held.ends) = (ttl, ends);
         }
+        self.note(|_| Change::Renewed { id, ttl, expires_at: ends.at });
         self.lookup(id)
     }
 
-    pub(crate) fn release(&mut self, id: LeaseId, Ending { outcome, note }: Ending) -> Result<()> {
-        let told = note.map(|note| Told { by: None, note: Some(note) });
-        match self.end(id, self.clock.now, EndReason::Released, Some(outcome), told) {
+    /// Ends a lease for its holder.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::release`](botfarm_core::BotFarm::release).
+    pub fn release(&mut self, id: LeaseId, Ending { outcome, note }: Ending) -> Result<()> {
+        let remark = note.map(|note| EndRemark { by: None, note: Some(note) });
+        match self.end(id, self.now, EndReason::Released, Some(outcome), remark) {
             Err(Error::LeaseLost(lost)) if lost.reason == EndReason::Released => Ok(()),
             ended => ended,
         }
     }
 
-    pub(crate) fn release_bot(&mut self, bot: BotId, release: BotRelease) -> Result<()> {
+    /// Ends the lease that holds a bot, as its holder would.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::release_bot`](botfarm_core::BotFarm::release_bot).
+    pub fn release_bot(&mut self, bot: BotId, release: BotRelease) -> Result<()> {
         let slot = self.slot(bot)?;
         let current = self.bots[slot].lease();
         if let Some(named) = release.lease
             && current != Some(named)
         {
-            let never = || Error::lost(EndReason::Released, self.clock.shown(self.clock.now), None, None);
-            return Err(self.leases.ended_of(bot, named).map_or_else(never, |end| end.lost(&self.clock)));
+            let never = || Error::lost(EndReason::Released, self.now.timestamp(), None, None);
+            return Err(self.past.ended_of(bot, named).map_or_else(never, Ended::lost));
         }
         let Some(id) = current else { return Ok(()) };
         let held = self.live(id)?;
@@ -64,26 +77,31 @@ impl State {
         self.release(id, release.ending)
     }
 
-    pub(crate) fn revoke(&mut self, bot: BotId, Revocation { reason, by }: Revocation) -> Result<()> {
+    /// Takes a bot away from whoever holds it.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::revoke`](botfarm_core::BotFarm::revoke).
+    pub fn revoke(&mut self, bot: BotId, Revocation { reason, by }: Revocation) -> Result<()> {
         let slot = self.slot(bot)?;
         if let Some(id) = self.bots[slot].lease() {
-            let told = Some(Told { by: Some(by), note: Some(reason) });
-            self.end(id, self.clock.now, EndReason::Revoked, None, told)?;
+            let remark = Some(EndRemark { by: Some(by), note: Some(reason) });
+            self.end(id, self.now, EndReason::Revoked, None, remark)?;
         }
         Ok(())
     }
 
     /// Ends a lease that must be in force, as of `at`.
-    pub(crate) fn end(
+    pub(super) fn end(
         &mut self,
         id: LeaseId,
         at: Moment,
         reason: EndReason,
         outcome: Option<Outcome>,
-        told: Option<Told>,
+        remark: Option<EndRemark>,
     ) -> Result<()> {
-        let Some(held) = self.leases.take(id) else { return self.live(id).map(drop) };
-        let end = Ended { at, reason, told: told.map(Arc::new) };
+        let Some(held) = self.leases.remove(id) else { return self.live(id).map(drop) };
+        let end = Ended { at, reason, remark: remark.map(Arc::new) };
+        self.note(|_| Change::LeaseOver(id));
         self.timeline.cancel(held.ends);
         let (condition, rest) = match outcome {
             Some(Outcome::Clean) => (Some(Condition::Ready), self.policy.reuse_delay),
@@ -97,8 +115,21 @@ impl State {
             } else {
                 Status::Cooling { rested: self.timer(at.plus(rest), Event::Rested(slot)) }
             };
-            let past = Past::new(&held, &self.bots[slot], outcome, end.clone());
-            let last = self.leases.remember(past);
+            let Entry { bot, fence, last, .. } = &self.bots[slot];
+            let past = Past {
+                lease: id,
+                bot: bot.id,
+                fence: *fence,
+                holder: held.request.holder.clone(),
+                note: held.request.note.clone(),
+                url: held.request.url.clone(),
+                from: held.since,
+                outcome,
+                end: end.clone(),
+                earlier: *last,
+            };
+            self.note(|_| Change::Ended(past.kept()));
+            let last = self.past.remember(past);
             self.change(slot, |entry| {
                 entry.last = Some(last);
                 entry.bot.condition = condition.unwrap_or(entry.bot.condition);
@@ -116,9 +147,10 @@ impl State {
 
     /// Undoes a grant that nobody received, as if it had not been; only the fences stay where they are. Gives the bots,
     /// still to be put back.
-    pub(crate) fn undo(&mut self, id: LeaseId) -> Option<Vec<Slot>> {
-        let held = self.leases.take(id)?;
+    pub(super) fn undo(&mut self, id: LeaseId) -> Option<Vec<Slot>> {
+        let held = self.leases.remove(id)?;
         self.timeline.cancel(held.ends);
+        self.note(|_| Change::LeaseOver(id));
         Some(held.bots.into_iter().map(|(slot, _)| slot).collect())
     }
 }

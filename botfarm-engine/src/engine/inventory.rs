@@ -1,22 +1,24 @@
 //! How bots come, change and go.
 
-use botfarm_core::{Bot, BotChanges, BotFilter, BotId, Error, Fault, ImportReport, Login, NewBot, Result, Selector};
+use botfarm_core::{Bot, BotChanges, BotId, Error, Fault, ImportReport, NewBot, Result};
 
+use super::Engine;
 use crate::{
-    bots::{Entry, Slot, Status},
-    state::State,
+    bots::{Entry, Status},
+    kept::Change,
+    number::Slot,
 };
 
-/// So many bots are looked at in one turn of a list, so that a filter that few bots of a million pass does not keep
-/// others from their leases.
-const STRIDE: usize = 4_096;
-
-impl State {
-    pub(crate) fn create(&mut self, bot: NewBot) -> Result<Bot> {
+impl Engine {
+    /// Keeps a new bot, under this id.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::create`](botfarm_core::BotFarm::create).
+    pub fn create(&mut self, id: BotId, bot: NewBot) -> Result<Bot> {
         if self.bots.of_login(bot.env, &bot.login.folded()).is_some() {
             return Err(Error::LoginTaken { login: bot.login, env: bot.env });
         }
-        let slot = self.keep(bot);
+        let slot = self.keep(id, bot);
         // As it was created, though a waiter may have it at once.
         let bot = self.seen(slot);
         self.offer(slot);
@@ -24,19 +26,28 @@ impl State {
     }
 
     /// Keeps a bot of a new login. The waiters are yet to be served.
-    fn keep(&mut self, new: NewBot) -> Slot {
+    fn keep(&mut self, id: BotId, new: NewBot) -> Slot {
         let since = self.count();
-        // Version 7 UUIDs made by one process sort by their creation.
-        let mut bot = Bot::new(BotId::new(), &new, self.clock.shown(self.clock.now));
+        let mut bot = Bot::new(id, &new, self.now.timestamp());
         bot.labels = self.bots.shared(&new.labels);
         let mut entry = Entry::new(bot, new.password, since);
-        entry.views = self.views.fitting(&entry.bot);
+        entry.indexes = self.indexes.fitting(&entry.bot);
         let slot = self.bots.insert(entry);
-        self.put_on_shelves(slot);
+        self.put_into_buckets(slot);
+        self.note(|engine| Change::Bot(engine.kept_bot(slot)));
         slot
     }
 
-    pub(crate) fn import(&mut self, rows: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
+    /// Keeps many bots, all or nothing; the new ones under ids that are made when they are needed.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::import`](botfarm_core::BotFarm::import).
+    pub fn import(
+        &mut self,
+        rows: Vec<NewBot>,
+        dry_run: bool,
+        mut new_id: impl FnMut() -> BotId,
+    ) -> Result<ImportReport> {
         let mut faults = NewBot::twins(&rows);
         let (mut report, mut changed) = (ImportReport::default(), Vec::new());
         for (row, new) in rows.into_iter().enumerate() {
@@ -77,62 +88,18 @@ impl State {
                         (entry.bot.project, entry.bot.domain) = (new.project, new.domain);
                     });
                 }
-                None => drop(self.keep(new)),
+                None => drop(self.keep(new_id(), new)),
             }
         }
         self.rematch();
         Ok(report)
     }
 
-    pub(crate) fn get(&self, id: BotId) -> Result<Bot> {
-        self.slot(id).map(|slot| self.seen(slot))
-    }
-
-    /// Goes on with a list of all bots, or of those with a login, after a bot: adds what is shown of each, until `items`
-    /// are one more than `limit`. Gives the bot to go on after in another turn, unless that was all.
-    pub(crate) fn list<T>(
-        &self,
-        login: Option<&Login>,
-        after: Option<BotId>,
-        limit: usize,
-        items: &mut Vec<(BotId, T)>,
-        show: impl Fn(&Self, Slot) -> Option<T>,
-    ) -> Option<BotId> {
-        if let Some(login) = login {
-            let slots = self.bots.named(&Selector::any().login(login.clone()));
-            let mut bots: Vec<_> = slots.into_iter().map(|slot| (self.bots[slot].bot.id, slot)).collect();
-            bots.sort_unstable();
-            bots.retain(|(id, _)| after.is_none_or(|after| *id > after));
-            items.extend(bots.into_iter().filter_map(|(id, slot)| Some((id, show(self, slot)?))));
-            return None;
-        }
-        for (count, (id, slot)) in self.bots.after(after).enumerate() {
-            if items.len() > limit {
-                return None;
-            }
-            items.extend(show(self, slot).map(|item| (id, item)));
-            if count == STRIDE {
-                return Some(id);
-            }
-        }
-        None
-    }
-
-    /// The bot as everybody may see it, if a list with this filter holds it, whatever its login.
-    pub(crate) fn filtered(&self, filter: &BotFilter, slot: Slot) -> Option<Bot> {
-        let BotFilter { project, env, domain, login: _, condition, state, labels } = filter;
-        let entry = &self.bots[slot];
-        let bot = &entry.bot;
-        let passes = project.is_none_or(|project| project == bot.project)
-            && env.is_none_or(|env| env == bot.env)
-            && domain.is_none_or(|domain| domain == bot.domain)
-            && condition.is_none_or(|condition| condition == bot.condition)
-            && state.is_none_or(|state| state == entry.state())
-            && bot.labels.contain(labels);
-        passes.then(|| self.seen(slot))
-    }
-
-    pub(crate) fn update(&mut self, id: BotId, changes: BotChanges) -> Result<Bot> {
+    /// Changes a bot.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::update`](botfarm_core::BotFarm::update).
+    pub fn update(&mut self, id: BotId, changes: BotChanges) -> Result<Bot> {
         let slot = self.slot(id)?;
         if changes.need_a_free_bot() {
             self.check_free(slot)?;
@@ -152,15 +119,20 @@ impl State {
         Ok(bot)
     }
 
-    pub(crate) fn delete(&mut self, id: BotId) -> Result<()> {
+    /// Forgets a bot.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::delete`](botfarm_core::BotFarm::delete).
+    pub fn delete(&mut self, id: BotId) -> Result<()> {
         let slot = self.slot(id)?;
         self.check_free(slot)?;
         self.unreserve();
-        self.take_off_shelves(slot);
+        self.take_out_of_buckets(slot);
         if let Status::Cooling { rested } = self.bots[slot].status {
             self.timeline.cancel(rested);
         }
         self.bots.remove(slot);
+        self.note(|_| Change::BotDeleted(id));
         self.rematch();
         Ok(())
     }
@@ -170,7 +142,7 @@ impl State {
         Err(Error::InUse {
             bot: self.bots[slot].bot.id,
             holder: held.request.holder.clone(),
-            expires_at: self.clock.shown(held.ends.at),
+            expires_at: held.ends.at.timestamp(),
         })
     }
 }

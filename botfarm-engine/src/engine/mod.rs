@@ -1,67 +1,95 @@
-//! All that the farm knows.
+//! All that the farm knows, and how a bot goes from bucket to bucket.
+
+mod acquire;
+#[cfg(any(test, feature = "audit"))]
+mod audit;
+mod choice;
+mod ending;
+mod grant;
+mod inventory;
+mod list;
+mod operators;
+mod restore;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
-use botfarm_core::{
-    ActiveLease, Bot, BotId, Condition, Cursor, Domain, EndReason, Env, Error, Fence, Holding, LeasePolicy,
-    LeaseRecord, LeaseRequest, Page, PageRequest, PoolStats, ProjectId, Result, Stats, StickyKey,
-};
-use tokio::sync::Notify;
+use botfarm_core::{Bot, BotId, Domain, EndReason, Env, Error, LeaseId, LeasePolicy, ProjectId, Result, StickyKey};
 
+pub use self::{acquire::Answer, restore::Contradiction};
 use crate::{
-    bots::{Bots, Entry, Slot, Status},
-    clock::{Clock, Event, Moment, Timeline, Timer},
+    bots::{Bots, Entry, Status},
+    bucket::{Counts, Position},
+    directory::Directory,
+    kept::{Change, KeptBot, KeptStatus},
     lease::{Held, Leases},
+    moment::Moment,
+    number::Slot,
+    past::{Ended, PastLog},
     queue::Queue,
-    view::{Counts, Shelf, Spot, Views},
+    selector_index::SelectorIndexes,
+    timeline::{Event, Timeline, Timer},
 };
 
-/// So many hand-outs of a bot that have ended are told.
-const HISTORY: usize = 100;
-
-/// All that the farm knows.
+/// The state machine of a farm.
+///
+/// Every call is one turn: [`settle`](Self::settle) with what time it is, do the work, then take out who is to be
+/// [woken](Self::take_woken), what has [changed](Self::take_changes), and when something is [due](Self::next_due). It
+/// does what it is told in the order that it is told, and the same again when told the same again.
+///
+/// Its methods are those of [`BotFarm`](botfarm_core::BotFarm) and [`Operators`](botfarm_core::operators::Operators),
+/// and so are their errors; only what is made anew, such as the id of a bot, is given by the caller.
 #[derive(Debug)]
-pub(crate) struct State {
-    pub(crate) policy: LeasePolicy,
-    pub(crate) clock: Clock,
-    pub(crate) timeline: Timeline,
-    pub(crate) bots: Bots,
-    pub(crate) views: Views,
-    pub(crate) leases: Leases,
-    pub(crate) queue: Queue,
-    pub(crate) pools: BTreeMap<(ProjectId, Env, Domain), Counts>,
+pub struct Engine {
+    policy: LeasePolicy,
+    /// What time it was in the latest turn.
+    now: Moment,
+    timeline: Timeline,
+    bots: Bots,
+    indexes: SelectorIndexes,
+    leases: Leases,
+    past: PastLog,
+    queue: Queue,
+    pools: BTreeMap<(ProjectId, Env, Domain), Counts>,
     /// The free bots by what their last lease was asked for with, each in the order of becoming free.
-    pub(crate) sticky: HashMap<StickyKey, BTreeMap<u64, Slot>>,
-    /// Who is to be rung at the end of this turn.
-    pub(crate) bells: Vec<Arc<Notify>>,
+    sticky: HashMap<StickyKey, BTreeMap<u64, Slot>>,
+    directory: Directory,
+    /// Who is to be woken at the end of this turn.
+    woken: Vec<LeaseId>,
+    /// What this turn has changed; `None` when nobody wants to know.
+    changes: Option<Vec<Change>>,
     counter: u64,
 }
 
-impl State {
-    pub(crate) fn new(policy: LeasePolicy) -> Self {
+impl Engine {
+    /// A farm without bots, whose changes nobody wants to know.
+    #[must_use]
+    pub fn new(policy: LeasePolicy) -> Self {
         Self {
             policy,
-            clock: Clock::new(),
-            timeline: Timeline::new(),
+            now: Moment::default(),
+            timeline: Timeline::default(),
             bots: Bots::default(),
-            views: Views::default(),
+            indexes: SelectorIndexes::default(),
             leases: Leases::default(),
+            past: PastLog::default(),
             queue: Queue::default(),
             pools: BTreeMap::new(),
             sticky: HashMap::new(),
-            bells: Vec::new(),
+            directory: Directory::default(),
+            woken: Vec::new(),
+            changes: None,
             counter: 0,
         }
     }
 
-    /// Starts a turn: looks at the clock, and does what has come due, in its order.
-    pub(crate) fn settle(&mut self) {
-        let now = self.clock.look();
-        while let Some((at, event)) = self.timeline.due(now) {
+    /// Starts a turn: takes note of the time, and does what has come due, in its order. Time never goes backwards: a
+    /// moment before that of the latest turn counts as that.
+    pub fn settle(&mut self, now: Moment) {
+        self.now = self.now.max(now);
+        while let Some((at, event)) = self.timeline.due(self.now) {
             match event {
                 // A lease whose deadline stands in the timeline is in force.
                 Event::Expired(id) => drop(self.end(id, at, EndReason::Expired, None, None)),
@@ -73,67 +101,121 @@ impl State {
                 Event::Forgotten(id) => self.queue.forget_place(id),
             }
         }
-        self.views.start_turn();
+        self.indexes.start_turn();
+    }
+
+    /// What time it was in the latest turn.
+    #[must_use]
+    pub fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// When the next thing happens by itself, if anything does: a turn is wanted by then.
+    #[must_use]
+    pub fn next_due(&self) -> Option<Moment> {
+        self.timeline.next()
+    }
+
+    /// Whose [outcome](Self::outcome) there is since this was last asked.
+    pub fn take_woken(&mut self) -> Vec<LeaseId> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// What has changed since this was last asked, in order.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        self.changes.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How many bots there are.
+    #[must_use]
+    pub fn bots(&self) -> usize {
+        self.bots.len()
+    }
+
+    /// How many leases are in force.
+    #[must_use]
+    pub fn leases_in_force(&self) -> usize {
+        self.leases.len()
+    }
+
+    /// How many requests stand in the queue.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Takes note of a change, if anybody wants to know.
+    fn note(&mut self, change: impl FnOnce(&Self) -> Change) {
+        if self.changes.is_some() {
+            let change = change(self);
+            self.changes.get_or_insert_default().push(change);
+        }
     }
 
     /// The next number of the farm's counter.
-    pub(crate) fn count(&mut self) -> u64 {
+    fn count(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }
 
-    pub(crate) fn timer(&mut self, at: Moment, event: Event) -> Timer {
+    fn timer(&mut self, at: Moment, event: Event) -> Timer {
         let timer = Timer { at, order: self.count() };
         self.timeline.set(timer, event);
         timer
     }
 
-    /// Changes a bot, and moves it to the shelf where it then belongs, in all its views.
-    pub(crate) fn change(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
+    /// Changes what the farm does with a bot, and moves it to the bucket where it then belongs, in all its indexes.
+    fn change(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
         let entry = &mut self.bots[slot];
-        let from = entry.spot();
+        let (from, idle) = (entry.position(), entry.idle());
         change(entry);
-        let to = entry.spot();
+        let to = entry.position();
+        // Who holds a bot is in its lease, and for whom one is reserved is forgotten with the queue.
+        let is_news = entry.idle().is_some_and(|now| idle != Some(now));
         self.shift(slot, Some(from), Some(to));
+        if is_news {
+            self.note(|engine| Change::Status(engine.kept_status(slot)));
+        }
     }
 
-    /// The same, for changes that may put it into other views or another pool.
-    pub(crate) fn reshape(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
-        self.take_off_shelves(slot);
+    /// Changes what a bot is, which may put it into other indexes or another pool.
+    fn reshape(&mut self, slot: Slot, change: impl FnOnce(&mut Entry)) {
+        self.take_out_of_buckets(slot);
         let entry = &mut self.bots[slot];
         change(entry);
-        entry.views = self.views.fitting(&entry.bot);
-        self.put_on_shelves(slot);
+        entry.indexes = self.indexes.fitting(&entry.bot);
+        self.put_into_buckets(slot);
+        self.note(|engine| Change::Bot(engine.kept_bot(slot)));
     }
 
-    pub(crate) fn put_on_shelves(&mut self, slot: Slot) {
-        let to = self.bots[slot].spot();
+    fn put_into_buckets(&mut self, slot: Slot) {
+        let to = self.bots[slot].position();
         self.shift(slot, None, Some(to));
     }
 
-    pub(crate) fn take_off_shelves(&mut self, slot: Slot) {
-        let from = self.bots[slot].spot();
+    fn take_out_of_buckets(&mut self, slot: Slot) {
+        let from = self.bots[slot].position();
         self.shift(slot, Some(from), None);
     }
 
-    /// Takes a bot from one spot to another: in all its views, in the counts, and among those with its sticky key, which
-    /// does not change while it is free.
-    fn shift(&mut self, slot: Slot, from: Option<Spot>, to: Option<Spot>) {
+    /// Takes a bot from one position to another: in all its indexes, in the counts, and among those with its sticky key,
+    /// which does not change while it is free.
+    fn shift(&mut self, slot: Slot, from: Option<Position>, to: Option<Position>) {
         let entry = &self.bots[slot];
-        for view in &entry.views {
-            self.views[*view].shift(slot, from, to);
+        for index in &entry.indexes {
+            self.indexes[*index].shift(slot, from, to);
         }
         let pool = self.pools.entry(entry.pool()).or_default();
         if let Some(from) = from {
-            pool[from.shelf] -= 1;
+            pool[from.bucket] -= 1;
         }
         if let Some(to) = to {
-            pool[to.shelf] += 1;
+            pool[to.bucket] += 1;
         } else if pool.total() == 0 {
             self.pools.remove(&entry.pool());
         }
         let Some(key) = &entry.sticky else { return };
-        if let Some(from) = from.filter(|from| from.shelf.is_free())
+        if let Some(from) = from.filter(|from| from.bucket.is_free())
             && let Some(free) = self.sticky.get_mut(key)
         {
             free.remove(&from.order);
@@ -141,18 +223,33 @@ impl State {
                 self.sticky.remove(key);
             }
         }
-        if let Some(to) = to.filter(|to| to.shelf.is_free()) {
+        if let Some(to) = to.filter(|to| to.bucket.is_free()) {
             self.sticky.entry(key.clone()).or_default().insert(to.order, slot);
         }
     }
 
+    fn kept_bot(&self, slot: Slot) -> KeptBot {
+        let Entry { bot, password, .. } = &self.bots[slot];
+        KeptBot { bot: bot.clone(), password: password.clone(), status: self.kept_status(slot) }
+    }
+
+    fn kept_status(&self, slot: Slot) -> KeptStatus {
+        let entry = &self.bots[slot];
+        let (order, rests_until) = match entry.status {
+            Status::Free { since } | Status::Reserved { since } | Status::Held { since, .. } => (since, None),
+            Status::Cooling { rested } => (rested.order, Some(rested.at)),
+        };
+        let Entry { bot, fence, sticky, .. } = entry;
+        KeptStatus { bot: bot.id, condition: bot.condition, fence: *fence, sticky: sticky.clone(), order, rests_until }
+    }
+
     /// The free bots last leased with this key, in the order of becoming free.
-    pub(crate) fn last_leased_with(&self, key: &StickyKey) -> impl Iterator<Item = Slot> {
+    fn last_leased_with(&self, key: &StickyKey) -> impl Iterator<Item = Slot> {
         self.sticky.get(key).into_iter().flat_map(BTreeMap::values).copied()
     }
 
     /// How many bots there are in the pools that a selector is about, whatever their labels and logins.
-    pub(crate) fn near(&self, project: Option<ProjectId>, env: Option<Env>, domain: Option<Domain>) -> u64 {
+    fn near(&self, project: Option<ProjectId>, env: Option<Env>, domain: Option<Domain>) -> u64 {
         let is_near = |(of_project, of_env, of_domain): &(ProjectId, Env, Domain)| {
             project.is_none_or(|project| project == *of_project)
                 && env.is_none_or(|env| env == *of_env)
@@ -161,81 +258,33 @@ impl State {
         self.pools.iter().filter(|(pool, _)| is_near(pool)).map(|(_, counts)| counts.total()).sum()
     }
 
-    /// Hands out bots, one for each selector. The lease is still to be kept.
-    pub(crate) fn hand_out(&mut self, request: LeaseRequest, ttl: Duration, slots: impl Iterator<Item = Slot>) -> Held {
-        let (id, since) = (request.id, self.clock.now);
-        let bots = slots.map(|slot| (slot, self.bots[slot].bot.id)).collect();
-        let ends = self.timer(since.plus(ttl), Event::Expired(id));
-        let held = Held { request, since, ttl, ends, bots };
-        for &(slot, _) in &held.bots {
-            let hand_out = self.count();
-            self.change(slot, |entry| {
-                if let Status::Free { since } | Status::Reserved { since } = entry.status {
-                    entry.status = Status::Held { since, lease: id, hand_out };
-                }
-                entry.fence = Fence(entry.fence.0 + 1);
-            });
-        }
-        held
-    }
-
-    pub(crate) fn slot(&self, id: BotId) -> Result<Slot> {
+    fn slot(&self, id: BotId) -> Result<Slot> {
         self.bots.slot(id).ok_or(Error::NoSuchBot { id })
     }
 
+    /// A lease that must be in force.
+    fn live(&self, id: LeaseId) -> Result<&Held> {
+        self.leases.get(id).ok_or_else(|| self.past.ended(id).map_or(Error::NoSuchLease, Ended::lost))
+    }
+
     /// The lease that holds a bot.
-    pub(crate) fn holder_of(&self, slot: Slot) -> Option<&Held> {
-        self.leases.live(self.bots[slot].lease()?)
+    fn holder_of(&self, slot: Slot) -> Option<&Held> {
+        self.leases.get(self.bots[slot].lease()?)
     }
 
     /// A bot as everybody may see it.
-    pub(crate) fn seen(&self, slot: Slot) -> Bot {
+    fn seen(&self, slot: Slot) -> Bot {
         let entry = &self.bots[slot];
-        let holding = self.holder_of(slot).map(|held| held.holding(&self.clock));
+        let holding = self.holder_of(slot).map(Held::holding);
         let cooling_until = match entry.status {
-            Status::Cooling { rested } => Some(self.clock.shown(rested.at)),
+            Status::Cooling { rested } => Some(rested.at.timestamp()),
             _ => None,
         };
         Bot { holding, cooling_until, ..entry.bot.clone() }
     }
 
-    /// The lease that holds a bot, as everybody may see it, if the bot is the one it is listed by: that with the least id.
-    pub(crate) fn active_lease(&self, slot: Slot) -> Option<ActiveLease> {
-        let held = self.holder_of(slot)?;
-        if held.bots.iter().any(|(_, id)| *id < self.bots[slot].bot.id) {
-            return None;
-        }
-        let Holding { holder, note, url, since, expires_at } = held.holding(&self.clock);
-        let bots = held.bots.iter().zip(&held.request.selectors);
-        let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
-        Some(ActiveLease { holder, note, url, acquired_at: since, expires_at, bots })
-    }
-
-    pub(crate) fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
-        let entry = &self.bots[self.slot(bot)?];
-        let limit = page.checked_limit()?;
-        let before = page.cursor.as_ref().map(Cursor::fence).transpose()?;
-        let open = entry.lease().and_then(|id| self.leases.live(id)).map(|held| {
-            let Holding { holder, note, url, since, .. } = held.holding(&self.clock);
-            LeaseRecord { bot, fence: entry.fence, holder, note, url, from: since, end: None }
-        });
-        let past = self.leases.history(entry.last).take(HISTORY).map(|past| past.record(&self.clock));
-        let items = open.into_iter().chain(past).filter(|record| before.is_none_or(|before| record.fence < before));
-        Ok(Page::of(items.take(limit + 1).collect(), limit, |record| Cursor::before_fence(record.fence)))
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let pools = self.pools.iter().map(|(&(project, env, domain), counts)| PoolStats {
-            project,
-            env,
-            domain,
-            total: counts.total(),
-            free: counts.idle(Condition::Ready),
-            leased: counts[Shelf::HELD],
-            cooling: counts[Shelf::COOLING],
-            dirty: counts.idle(Condition::Dirty),
-            broken: counts.idle(Condition::Broken),
-        });
-        Stats { pools: pools.collect(), waiting: self.queue.len() as u64 }
+    /// How long until a lease ends.
+    fn left(&self, held: &Held) -> Duration {
+        self.now.until(held.ends.at)
     }
 }

@@ -1,27 +1,25 @@
 //! One waiter's task.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
 use botfarm_core::{Lease, LeaseId, Result};
-use tokio::{
-    sync::Notify,
-    time::{sleep, timeout, timeout_at},
-};
+use tokio::time::{sleep, timeout, timeout_at};
 
-use crate::farm::Shared;
+use super::{Journal, Shared};
 
 /// How often those who wait look at the clock themselves, in case that the task which does so for all is blocked.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// A place in the queue, left when it is dropped: with the future of the call.
-pub(crate) struct Place<'a> {
-    pub(crate) farm: &'a Shared,
-    pub(crate) id: LeaseId,
+pub(super) struct Place<'a, J: Journal> {
+    pub(super) farm: &'a Shared<J>,
+    pub(super) id: LeaseId,
 }
 
-impl Place<'_> {
+impl<J: Journal> Place<'_, J> {
     /// Waits to be served, for at most this long.
-    pub(crate) async fn wait(self, bell: Arc<Notify>, wait: Duration) -> Result<Lease> {
+    pub(super) async fn wait(self, wait: Duration) -> Result<Lease> {
+        let (bell, _) = self.farm.turn(|state| state.bells.entry(self.id).or_default().clone());
         let patience = async {
             if !wait.is_zero() {
                 sleep(wait).await;
@@ -31,46 +29,58 @@ impl Place<'_> {
             loop {
                 // Hears what is rung from here on, also before it is polled.
                 let news = bell.clone().notified_owned();
-                if let Some(outcome) = self.farm.turn(|state| state.outcome(self.id)) {
-                    return outcome;
+                if let (Some(outcome), position) = self.farm.turn(|state| state.engine.outcome(self.id)) {
+                    return (outcome, position);
                 }
                 news.await;
             }
         };
-        tokio::select! {
+        let (outcome, position) = tokio::select! {
             biased;
-            outcome = served => outcome,
+            served = served => served,
             () = patience => self.farm.turn(|state| {
                 // It may just have been served.
-                state.outcome(self.id).unwrap_or_else(|| Err(state.give_up(self.id)))
+                let outcome = state.engine.outcome(self.id);
+                outcome.unwrap_or_else(|| Err(state.engine.give_up(self.id)))
             }),
             never = keep_time(self.farm) => match never {},
+        };
+        self.receive(outcome, position).await
+    }
+
+    /// Takes an outcome away, when it has been kept. A lease is received from then on.
+    pub(super) async fn receive(self, outcome: Result<Lease>, position: u64) -> Result<Lease> {
+        self.farm.journal.kept(position).await?;
+        if outcome.is_ok() {
+            self.farm.turn(|state| state.engine.received(self.id));
         }
+        outcome
     }
 }
 
-impl Drop for Place<'_> {
+impl<J: Journal> Drop for Place<'_, J> {
     fn drop(&mut self) {
-        self.farm.turn(|state| state.leave(self.id));
+        self.farm.turn(|state| {
+            if state.engine.leave(self.id) {
+                state.bells.remove(&self.id);
+            }
+        });
     }
 }
 
 /// Settles what comes due while nobody calls, so that who waits for it is served. One waiter does so for all; when its
 /// task goes, the next takes over.
-async fn keep_time(farm: &Shared) -> Infallible {
+async fn keep_time<J: Journal>(farm: &Shared<J>) -> Infallible {
     let _duty = loop {
         match timeout(LOOK, farm.duty.lock()).await {
             Ok(duty) => break duty,
-            Err(_) => farm.turn(|_| ()),
+            Err(_) => drop(farm.turn(|_| ())),
         }
     };
     loop {
-        let alarm = farm.turn(|state| {
-            let alarm = state.timeline.alarm();
-            state.clock.instant(alarm)
-        });
+        let (alarm, _) = farm.turn(|state| state.alarm.set(state.engine.next_due()));
         let earlier = farm.early.notified();
-        match alarm {
+        match farm.clock.instant(alarm) {
             Some(alarm) => drop(timeout_at(alarm, earlier).await),
             None => earlier.await,
         }
