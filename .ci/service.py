@@ -33,6 +33,18 @@ def installed(*packages):
     return folder / "bin"
 
 
+def maven(folder, *goals):
+    """The command of Maven, which finds what it needs in Debian's packages, and nowhere else."""
+    home = TARGET / "maven"
+    home.mkdir(parents=True, exist_ok=True)
+    mirror = "<id>debian</id><mirrorOf>*</mirrorOf><url>file:///usr/share/maven-repo</url>"
+    local = f"<localRepository>{home}/repository</localRepository>"
+    settings = f"<settings>{local}<mirrors><mirror>{mirror}</mirror></mirrors></settings>"
+    (home / "settings.xml").write_text(settings)
+    options = ["--batch-mode", "--no-transfer-progress", "--settings", home / "settings.xml", "--file", folder]
+    return ["mvn", *options, *goals]
+
+
 @contextlib.contextmanager
 def postgres():
     """A PostgreSQL server of our own, on a socket alone. Gives the URL of a database."""

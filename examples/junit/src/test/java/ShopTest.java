@@ -1,6 +1,8 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.github.botfarm.junit.Account;
+import io.github.botfarm.junit.Leased;
 import java.io.IOException;
 import java.net.CookieManager;
 import java.net.URI;
@@ -12,31 +14,28 @@ import java.nio.charset.StandardCharsets;
 import java.util.Optional;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.Test;
-import org.junit.jupiter.api.extension.ExtendWith;
 
 /** Runs with more threads than there are accounts. */
-@ExtendWith(Botfarm.class)
 class ShopTest {
     private static final String SITE = Optional.ofNullable(System.getenv("SITE_URL")).orElse("http://127.0.0.1:8080");
 
     @RepeatedTest(24)
-    void aSessionIsOursAlone(Botfarm.Account account) throws Exception {
+    void aSessionIsOursAlone(@Leased Account account) throws Exception {
         visit(account);
     }
 
     @Test
-    void anAccountOfAKind(@Botfarm.Wanted(env = "stage", labels = "role=admin") Botfarm.Account account)
-            throws Exception {
-        assertEquals("ada@shop.example", account.login);
+    void anAccountOfAKind(@Leased(env = "stage", labels = "role=admin") Account account) throws Exception {
+        assertEquals("ada@shop.example", account.login());
         visit(account);
     }
 
-    private static void visit(Botfarm.Account account) throws IOException, InterruptedException {
+    private static void visit(Account account) throws IOException, InterruptedException {
         HttpClient browser = HttpClient.newBuilder().cookieHandler(new CookieManager()).build();
-        String page = post(browser, "/login", "login=" + encode(account.login) + "&password=" + encode(account.password));
-        assertTrue(page.contains("signed in as " + account.login), page);
+        String page = post(browser, "/login", "login=" + encode(account.login()) + "&password=" + encode(account.password()));
+        assertTrue(page.contains("signed in as " + account.login()), page);
         for (int times = 0; times < 10; times++) {
-            assertEquals("{\"login\": \"" + account.login + "\"}", send(browser, request("/me")));
+            assertEquals("{\"login\": \"" + account.login() + "\"}", send(browser, request("/me")));
         }
         post(browser, "/logout", "");
     }
