@@ -20,6 +20,8 @@ export type Request = {
   ttl: number;
   holder: string;
   sticky?: string;
+  /** The id of the lease to come, a secret: random unless given. */
+  id?: string;
   /** Where to tell people what is waited for. */
   report(text: string): void;
 };
@@ -30,7 +32,7 @@ export type Request = {
  * Fails with `NoAccount` when nothing became free in time. After any other error nothing is held.
  */
 export async function acquire(transport: Transport, request: Request): Promise<Lease> {
-  const id = randomUUID();
+  const { id = randomUUID() } = request;
   const { url } = found();
   const body = {
     id,
