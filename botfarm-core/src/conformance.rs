@@ -24,6 +24,9 @@
 //! (`owner`, `fingerprint`, who revokes), that a grant is undone which has already left the service, and that the
 //! runtime of the test may be blocked (a service in the same process often runs on it).
 //!
+//! Beside the claims there is [`model`]: random operations, and a naive model of a farm that says what each has to come
+//! to. [`conformance_model!`](crate::conformance_model) makes tests of it.
+//!
 //! Nothing is timed from above except by a generous patience, and nothing sleeps to hope: a claim waits until the farm
 //! itself says so. That a request stands in the queue is told by `waiting` of a [`Shortage`](crate::Shortage).
 #![expect(
@@ -48,6 +51,7 @@ mod history;
 mod imports;
 mod lists;
 mod local;
+pub mod model;
 pub mod operators;
 mod queue;
 mod releases;

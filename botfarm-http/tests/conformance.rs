@@ -5,7 +5,7 @@ mod searched;
 use std::{net::SocketAddr, sync::Arc, thread};
 
 use botfarm_core::{
-    BotFarm,
+    BotFarm, LeasePolicy,
     conformance::{Fixture, Trial, policy},
     operators::{NewToken, Operators as _, Role, Scope},
 };
@@ -29,7 +29,11 @@ struct Service {
 }
 
 async fn service() -> Service {
-    start(MemoryFarm::with_policy(policy()), None).await
+    service_of(policy()).await
+}
+
+async fn service_of(policy: LeasePolicy) -> Service {
+    start(MemoryFarm::with_policy(policy), None).await
 }
 
 /// One that asks who is calling.
@@ -82,6 +86,7 @@ impl Drop for Service {
 }
 
 botfarm_core::conformance!(service);
+botfarm_core::conformance_model!(service_of);
 
 mod with_a_token {
     botfarm_core::conformance!(super::guarded_service);

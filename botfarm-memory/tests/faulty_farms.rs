@@ -1,7 +1,8 @@
-//! The conformance suite can fail: it catches a farm that breaks one promise and keeps all others.
+//! The conformance suite can fail: its claims catch a farm that breaks one promise and keeps all others, and so does the
+//! model, but for what it does not look at (pages, owners, fingerprints, who is shown a password).
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -12,10 +13,13 @@ use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, BotId, BotRelease, Ending, Error, Fence,
     ImportReport, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result,
     Revocation, Selector, Shortage, Stats,
-    conformance::{self, Trial},
+    conformance::{
+        self, Trial,
+        model::{self, Pace},
+    },
 };
 use botfarm_memory::MemoryFarm;
-use tokio::task::LocalSet;
+use tokio::{task::LocalSet, time::Instant};
 
 /// The promise that is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,16 +78,18 @@ struct Place<'a>(&'a FaultyFarm, LeaseId);
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.waiting.lock().unwrap().retain(|id| *id != self.1);
+        let mut waiting = self.0.waiting.lock().unwrap();
+        let at = waiting.iter().position(|id| *id == self.1).unwrap();
+        waiting.remove(at);
     }
 }
 
 impl FaultyFarm {
-    fn new(fault: Fault) -> Self {
-        let cooling = if fault == Fault::NeverRests { Duration::ZERO } else { conformance::policy().cooling };
+    fn new(fault: Fault, policy: &LeasePolicy) -> Self {
+        let cooling = if fault == Fault::NeverRests { Duration::ZERO } else { policy.cooling };
         Self {
             fault,
-            farm: MemoryFarm::with_policy(LeasePolicy { cooling, ..conformance::policy() }),
+            farm: MemoryFarm::with_policy(LeasePolicy { cooling, ..policy.clone() }),
             passwords: Arc::default(),
             granted: Arc::default(),
             inner_ids: Arc::default(),
@@ -99,14 +105,23 @@ impl FaultyFarm {
         self.granted.lock().unwrap().iter().rev().find(|lease| lease.id == id).cloned()
     }
 
+    /// The last lease of so many bots of the same project.
+    fn last_granted(&self, asked: &LeaseRequest) -> Option<Lease> {
+        let alike = |lease: &&Lease| {
+            lease.bots.len() == asked.selectors.len() && Some(lease.bots[0].bot.project) == asked.selectors[0].project
+        };
+        self.granted.lock().unwrap().iter().rev().find(alike).cloned()
+    }
+
     /// A queue that is none: whoever may try does so again and again.
     async fn wait_unfairly(&self, request: LeaseRequest, may_try: impl Fn(&[LeaseId]) -> bool) -> Result<Lease> {
         self.waiting.lock().unwrap().push(request.id);
         let _place = Place(self, request.id);
+        let over = Instant::now() + request.wait;
         loop {
             let turn = may_try(&self.waiting.lock().unwrap());
             match self.farm.acquire(LeaseRequest { wait: Duration::ZERO, ..request.clone() }).await {
-                Err(Error::Exhausted(_) | Error::Busy(_)) => {}
+                Err(Error::Exhausted(_) | Error::Busy(_)) if Instant::now() < over => {}
                 Ok(lease) if !turn => self.farm.release(lease.id, Ending::clean()).await?,
                 answer => return answer,
             }
@@ -229,13 +244,15 @@ impl BotFarm for FaultyFarm {
         let lease = match answer {
             Ok(lease) => Lease { id: asked.id, ..lease },
             Err(Error::Exhausted(_))
-                if self.fault == Fault::HandsOutTwice && asked.selectors[0].condition.as_str() == "ready" =>
+                if self.fault == Fault::HandsOutTwice
+                    && asked.selectors[0].condition.as_str() == "ready"
+                    && let Some(granted) = self.last_granted(&asked) =>
             {
-                let granted = self.granted.lock().unwrap().last().cloned();
-                Lease { id: asked.id, holder: asked.holder, ..granted.unwrap() }
+                Lease { id: asked.id, holder: asked.holder, ..granted }
             }
             Err(Error::Exhausted(told)) if !self.waiting.lock().unwrap().is_empty() => {
-                let waiting = told.waiting + self.waiting.lock().unwrap().len() as u64;
+                let distinct: HashSet<_> = self.waiting.lock().unwrap().iter().copied().collect();
+                let waiting = told.waiting + distinct.len() as u64;
                 return Err(Error::Exhausted(Box::new(Shortage { waiting, ..*told })));
             }
             Err(Error::NoMatch { selector, .. }) if self.fault == Fault::WaitsForTheImpossible => {
@@ -323,7 +340,7 @@ impl BotFarm for FaultyFarm {
 
 /// Tries one claim. Time is paused, so that what would be waited for in vain is seen at once.
 async fn tried<F: Future<Output = ()> + 'static>(fault: Fault, claim: fn(Trial) -> F) -> Result<(), String> {
-    let trial = Trial::on(&FaultyFarm::new(fault));
+    let trial = Trial::on(&FaultyFarm::new(fault, &conformance::policy()));
     let local = LocalSet::new();
     let claim = local.spawn_local(claim(trial));
     local.await;
@@ -405,4 +422,75 @@ catches! {
         UpdatesByHalves => held_bot_is_neither_moved_nor_deleted, "a refused call has changed nothing";
     catches_a_farm_that_waits_for_the_impossible:
         WaitsForTheImpossible => what_no_bot_could_satisfy_is_refused_at_once, "no bot could ever satisfy";
+}
+
+/// Lets the model look for the fault. Time is paused, so that what would be waited for in vain is seen at once.
+async fn found(fault: Fault, pace: Pace) -> Option<String> {
+    let [policy, _] = model::policies(pace);
+    model::find(&FaultyFarm::new(fault, &policy), &policy, pace, 1, 256).await
+}
+
+macro_rules! finds {
+    ($($test:ident: $fault:ident, $pace:ident => $complaint:literal;)+) => {
+        $(
+            #[tokio::test(start_paused = true)]
+            async fn $test() {
+                let finding = found(Fault::$fault, Pace::$pace).await.expect("the model finds the fault");
+                assert!(finding.contains($complaint), "it finds what is broken: {finding}");
+            }
+        )+
+    };
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_model_finds_nothing_without_a_fault() {
+    assert_eq!(found(Fault::None, Pace::Exact).await, None);
+    assert_eq!(found(Fault::None, Pace::Patient).await, None);
+}
+
+finds! {
+    the_model_finds_a_farm_that_answers_an_old_holder:
+        AnswersAnOldHolder, Exact => "who uses the id of a lease that has ended";
+    the_model_finds_a_farm_that_assigns_greedily:
+        AssignsGreedily, Exact => "was told exhausted; could match: false";
+    the_model_finds_a_farm_that_counts_a_bot_twice:
+        CountsTheLeasedAsFree, Exact => "the bots are counted as";
+    the_model_finds_a_farm_that_forgets_fences:
+        ForgetsFences, Exact => "the fence of";
+    the_model_finds_a_farm_that_forgets_outcomes:
+        Cleans, Exact => "a bot is seen as";
+    the_model_finds_a_farm_that_gives_away_half_a_set:
+        GivesAwayHalfASet, Exact => "was granted a part";
+    the_model_finds_a_farm_that_hands_a_bot_out_twice:
+        HandsOutTwice, Exact => "which is not free";
+    the_model_finds_a_farm_that_ignores_avoid:
+        IgnoresAvoid, Exact => "which does not fit";
+    the_model_finds_a_farm_that_ignores_lease_ids:
+        IgnoresLeaseIds, Exact => "2 are said to wait, but 1 do";
+    the_model_finds_a_farm_that_ignores_sticky_keys:
+        IgnoresSticky, Exact => "was not granted the bot last leased with its sticky key";
+    the_model_finds_a_farm_that_imports_row_by_row:
+        ImportsRowByRow, Exact => "which does not fit";
+    the_model_finds_a_farm_that_keeps_dead_waiters:
+        KeepsDeadWaiters, Patient => "are said to wait";
+    the_model_finds_a_farm_that_lets_a_request_for_many_starve:
+        ForgetsWhoWaitsForMany, Patient => "which is for somebody before it";
+    the_model_finds_a_farm_that_lets_stale_holders_release:
+        LetsStaleHoldersRelease, Exact => "who uses the id of a lease that has ended";
+    the_model_finds_a_farm_that_never_lets_go:
+        OutlivesItsTtl, Exact => "a bot is seen as";
+    the_model_finds_a_farm_that_never_rests:
+        NeverRests, Exact => "a bot is seen as";
+    the_model_finds_a_farm_that_revokes_silently:
+        RevokesSilently, Exact => "a bot is seen as";
+    the_model_finds_a_farm_that_serves_anybody_first:
+        ServesAnybodyFirst, Patient => "which is for somebody before it";
+    the_model_finds_a_farm_that_serves_the_last_first:
+        ServesTheLastFirst, Patient => "which is for somebody before it";
+    the_model_finds_a_farm_that_tells_history_backwards:
+        TellsHistoryBackwards, Exact => "the history of a bot, newest first";
+    the_model_finds_a_farm_that_updates_by_halves:
+        UpdatesByHalves, Exact => "a bot is seen as";
+    the_model_finds_a_farm_that_waits_for_the_impossible:
+        WaitsForTheImpossible, Exact => "could match: false";
 }
