@@ -2,7 +2,7 @@
 
 use botfarm_core::{
     Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Domain, Env, Error as FarmError, NewBot, Page,
-    PageRequest,
+    PageRequest, Timestamp,
 };
 use uuid::Uuid;
 
@@ -23,16 +23,14 @@ macro_rules! bot_rows {
                 select
                     b.id,
                     b.login,
-                    p.project_id,
+                    p.project,
                     p.env,
                     p.domain,
                     b.labels,
                     s.condition,
                     b.created_at,
                     case botfarm_state(s) when 'cooling' then s.free_at end as cooling_until,
-                    case botfarm_state(s) when 'leased' then s.holder end as holder,
-                    case botfarm_state(s) when 'leased' then s.note end as note,
-                    case botfarm_state(s) when 'leased' then s.url end as url,
+                    case botfarm_state(s) when 'leased' then s.terms end as terms,
                     case botfarm_state(s) when 'leased' then s.leased_at end as leased_at,
                     case botfarm_state(s) when 'leased' then s.expires_at end as expires_at
                 from chosen c
@@ -51,35 +49,11 @@ impl Farm {
         let labels = label_texts(&bot.labels);
         let sealed = self.keyring.seal(&bot.password, id);
         let created = once!(self.database, |connection| {
-            Ok(sqlx::query_scalar!(
-                r#"with made as (
-                        insert into pools (project_id, env, domain)
-                        select $2, $3, $4
-                        where not exists (select from pools where project_id = $2 and env = $3 and domain = $4)
-                        -- An update that changes nothing returns the row that somebody else has just made.
-                        on conflict on constraint pools_key do update set domain = excluded.domain
-                        returning id
-                    ),
-                    pool as (
-                        select id from made
-                        union all
-                        select id from pools where project_id = $2 and env = $3 and domain = $4
-                        limit 1
-                    ),
-                    bot as (
-                        insert into bots (id, pool_id, env, login, login_key, sealed, labels)
-                        select $1, pool.id, $3, $5, $6, $7, $8
-                        from pool
-                        returning id, pool_id, created_at
-                    ),
-                    slot as (
-                        insert into bot_slots (bot_id, pool_id, labels)
-                        select id, pool_id, $8
-                        from bot
-                    )
-                    select created_at as "created_at!" from bot"#,
+            Ok(sqlx::query!(
+                r#"select created_at as "created_at!", pools as "pools!"
+                from botfarm_create($1, $2, $3, $4, $5, $6, $7, $8)"#,
                 id.as_uuid(),
-                bot.project.as_uuid(),
+                bot.project.to_string(),
                 bot.env.as_str(),
                 bot.domain.as_str(),
                 bot.login.as_str(),
@@ -91,27 +65,14 @@ impl Farm {
             .await?)
         });
         match created {
-            Ok(created_at) => {
-                self.serve_after_change().await;
-                Ok(Bot::new(id, bot, created_at))
+            Ok(created) => {
+                self.serve(created.pools);
+                Ok(Bot::new(id, bot, created.created_at))
             }
             Err(error) if error.constraint() == Some("bots_login") => {
                 Err(FarmError::LoginTaken { login: bot.login.clone(), env: bot.env }.into())
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// A change may have brought what somebody waits for.
-    pub(crate) async fn serve_after_change(&self) {
-        let waiters = repeat!(self.database, |connection| {
-            Ok(sqlx::query_scalar!(r#"select exists (select from waiters where not granted) as "waiters!""#)
-                .fetch_one(&mut *connection)
-                .await?)
-        });
-        // When it cannot be told, the waiters' own processes look once a second.
-        if matches!(waiters, Ok(true)) {
-            self.queue.want_pass();
         }
     }
 
@@ -132,7 +93,7 @@ impl Farm {
         let condition = filter.condition.map(Condition::as_str);
         let state = filter.state.map(BotState::as_str);
         let pools = (
-            filter.project.map(|project| project.as_uuid()),
+            filter.project.map(|project| project.to_string()),
             filter.env.map(Env::as_str),
             filter.domain.map(Domain::as_str),
         );
@@ -145,10 +106,9 @@ impl Farm {
                             from bots b
                             join pools p on p.id = b.pool_id
                             join bot_slots s on s.bot_id = b.id
-                            where b.env = any(array['prod', 'preprod', 'stage'])
-                                and b.login_key = $1
+                            where b.login_key = $1
                                 and b.id > $2
-                                and p.project_id = coalesce($3, p.project_id)
+                                and p.project = coalesce($3, p.project)
                                 and p.env = coalesce($4, p.env)
                                 and p.domain = coalesce($5, p.domain)
                                 and b.labels @> $6
@@ -207,7 +167,7 @@ impl Farm {
                                 order by b.id
                                 limit $8
                             ) c
-                            where p.project_id = coalesce($2, p.project_id)
+                            where p.project = coalesce($2, p.project)
                                 and p.env = coalesce($3, p.env)
                                 and p.domain = coalesce($4, p.domain)
                             order by c.id
@@ -236,72 +196,11 @@ impl Farm {
         let sealed = changes.password.as_ref().map(|password| self.keyring.seal(password, id));
         let updated = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                r#"with slot as materialized (
-                        select s.*, p.project_id, p.env, p.domain
-                        from bot_slots s
-                        join pools p on p.id = s.pool_id
-                        where s.bot_id = $1
-                        for no key update of s
-                    ),
-                    held as materialized (
-                        select holder, expires_at
-                        from slot
-                        where lease_id is not null
-                            and expires_at > clock_timestamp()
-                    ),
-                    allowed as materialized (
-                        select *
-                        from slot
-                        where not $2 or not exists (select from held)
-                    ),
-                    made as (
-                        insert into pools (project_id, env, domain)
-                        select coalesce($3, a.project_id), a.env, coalesce($4, a.domain)
-                        from allowed a
-                        where not exists (
-                            select from pools
-                            where project_id = coalesce($3, a.project_id)
-                                and env = a.env
-                                and domain = coalesce($4, a.domain)
-                        )
-                        on conflict on constraint pools_key do update set domain = excluded.domain
-                        returning id
-                    ),
-                    pool as (
-                        select id from made
-                        union all
-                        select p.id
-                        from pools p
-                        join allowed a
-                            on p.project_id = coalesce($3, a.project_id)
-                            and p.env = a.env
-                            and p.domain = coalesce($4, a.domain)
-                        limit 1
-                    ),
-                    slot_updated as (
-                        update bot_slots s
-                        set pool_id = pool.id,
-                            labels = coalesce($5, s.labels),
-                            condition = coalesce($6, s.condition)
-                        from allowed a, pool
-                        where s.bot_id = a.bot_id
-                    ),
-                    bot_updated as (
-                        update bots b
-                        set pool_id = pool.id,
-                            labels = coalesce($5, b.labels),
-                            sealed = coalesce($7, b.sealed)
-                        from allowed a, pool
-                        where b.id = a.bot_id
-                    )
-                    select
-                        (select count(*) from slot) as "found!",
-                        (select count(*) from allowed) as "allowed!",
-                        (select holder from held) as holder,
-                        (select expires_at from held) as expires_at"#,
+                r#"select is_found as "is_found!", holder, held_until, pools
+                from botfarm_update($1, $2, $3, $4, $5, $6, $7)"#,
                 id.as_uuid(),
                 changes.need_a_free_bot(),
-                changes.project.map(|project| project.as_uuid()),
+                changes.project.map(|project| project.to_string()),
                 changes.domain.map(Domain::as_str),
                 labels.as_deref(),
                 changes.condition.map(Condition::as_str),
@@ -310,71 +209,36 @@ impl Farm {
             .fetch_one(&mut *connection)
             .await?)
         })?;
-        if updated.found == 0 {
-            return Err(FarmError::NoSuchBot { id }.into());
-        }
-        if updated.allowed == 0 {
-            return Err(in_use(id, updated.holder.as_deref(), updated.expires_at)?.into());
-        }
-        self.serve_after_change().await;
+        checked(id, updated.is_found, updated.holder.as_deref(), updated.held_until)?;
+        self.serve(updated.pools.unwrap_or_default());
+        // Who waited for it alone may wait in vain now.
+        self.queue.look_soon();
         self.get(id).await
     }
 
     pub(crate) async fn delete(&self, id: BotId) -> Result<()> {
         let deleted = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                r#"with slot as materialized (
-                        select *
-                        from bot_slots
-                        where bot_id = $1
-                        for update
-                    ),
-                    held as materialized (
-                        select holder, expires_at
-                        from slot
-                        where lease_id is not null
-                            and expires_at > clock_timestamp()
-                    ),
-                    -- Its lease stays known to have ended.
-                    expired as (
-                        insert into history (bot_id, fence, lease_id, holder, note, url, leased_at, ended_at, reason)
-                        select bot_id, fence, lease_id, holder, note, url, leased_at, expires_at, 'expired'
-                        from slot
-                        where lease_id is not null
-                            and not offered
-                            and not exists (select from held)
-                    ),
-                    deleted as (
-                        delete from bots
-                        where id in (select bot_id from slot)
-                            and not exists (select from held)
-                        returning id
-                    )
-                    select
-                        (select count(*) from slot) as "found!",
-                        (select count(*) from deleted) as "deleted!",
-                        (select holder from held) as holder,
-                        (select expires_at from held) as expires_at"#,
+                r#"select is_found as "is_found!", holder, held_until from botfarm_delete($1)"#,
                 id.as_uuid(),
             )
             .fetch_one(&mut *connection)
             .await?)
         })?;
-        if deleted.found == 0 {
-            return Err(FarmError::NoSuchBot { id }.into());
-        }
-        if deleted.deleted == 0 {
-            return Err(in_use(id, deleted.holder.as_deref(), deleted.expires_at)?.into());
-        }
+        checked(id, deleted.is_found, deleted.holder.as_deref(), deleted.held_until)?;
         // Who waited for it alone waits in vain now.
-        self.serve_after_change().await;
+        self.queue.look_soon();
         Ok(())
     }
 }
 
-fn in_use(bot: BotId, holder: Option<&str>, expires_at: Option<botfarm_core::Timestamp>) -> Result<FarmError> {
-    match (holder, expires_at) {
-        (Some(holder), Some(expires_at)) => Ok(FarmError::InUse { bot, holder: rows::text(holder)?, expires_at }),
-        _ => Err(Error::corrupt("a held bot has no holder")),
+/// Refuses what was not done.
+fn checked(id: BotId, is_found: bool, holder: Option<&str>, expires_at: Option<Timestamp>) -> Result<()> {
+    match (is_found, holder, expires_at) {
+        (false, ..) => Err(FarmError::NoSuchBot { id }.into()),
+        (true, Some(holder), Some(expires_at)) => {
+            Err(FarmError::InUse { bot: id, holder: rows::text(holder)?, expires_at }.into())
+        }
+        _ => Ok(()),
     }
 }

@@ -40,7 +40,8 @@ impl Database {
         // Set by a statement rather than at start-up: a connection pooler refuses parameters that it does not know.
         let settings = format!(
             "set statement_timeout = {statement_timeout}; set lock_timeout = {lock_timeout}; \
-             set idle_in_transaction_session_timeout = {statement_timeout}"
+             set idle_in_transaction_session_timeout = {statement_timeout}; \
+             set default_transaction_isolation = 'read committed'; set jit = off"
         );
         let host = writable(&options.hosts, options.connect_timeout).await?;
         let pool = pool(host, settings.clone(), options.max_connections);

@@ -24,6 +24,9 @@ pub(crate) enum Error {
     /// Nobody waits for the answer any more.
     #[error("nobody waits for the answer any more")]
     Unanswered,
+    /// Others changed meanwhile what this call was about to change.
+    #[error("others keep changing the same bots")]
+    Outrun,
     /// Neither an answer nor the end of the connection came, for longer than the server works on a statement.
     #[error("the database did not answer within {patience:?}")]
     Silent { patience: Duration },
@@ -73,7 +76,8 @@ impl Error {
     pub(crate) fn gave_way(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| matches!(&*code, "40001" | "40P01" | "55P03" | "57014"))
+                // Also what was about to be used when it was cleared away: a selector, a pool, a set of labels.
+                error.code().is_some_and(|code| matches!(&*code, "40001" | "40P01" | "55P03" | "57014" | "23503"))
             }
             _ => false,
         }
@@ -84,7 +88,7 @@ impl From<Error> for botfarm_core::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Farm(error) => error,
-            error if error.lost_connection() || error.gave_way() => Self::Unavailable {
+            error if error.lost_connection() || error.gave_way() || matches!(error, Error::Outrun) => Self::Unavailable {
                 detail: "the farm's database cannot be reached just now".into(),
                 retry_after: Duration::from_secs(1),
                 source: Some(error.into()),

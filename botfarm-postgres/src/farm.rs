@@ -1,6 +1,10 @@
 //! The farm: the trait, each call in a task of its own.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use botfarm_core::{
@@ -12,7 +16,10 @@ use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
 
 use crate::connection::repeat;
-use crate::{connection::Database, error, keys, options::PostgresOptions, queue, queue::Queue, schema};
+use crate::{
+    acquire::Hints, connection::Database, error, keys, listener, options::PostgresOptions, prune, queue, queue::Queue,
+    schema,
+};
 
 /// A farm on PostgreSQL 14 or later, shared by any number of processes.
 ///
@@ -27,10 +34,14 @@ pub(crate) struct Farm {
     pub(crate) keyring: Keyring,
     pub(crate) policy: LeasePolicy,
     pub(crate) takeover_grace: Duration,
+    pub(crate) keep_history: Duration,
     pub(crate) queue: Queue,
+    pub(crate) hints: Hints,
     pub(crate) runtime: Handle,
     /// By which the waiters of this process are told apart.
     pub(crate) process: Uuid,
+    /// Itself, for tasks that outlive a call.
+    pub(crate) this: Weak<Farm>,
 }
 
 impl PostgresFarm {
@@ -51,17 +62,23 @@ impl PostgresFarm {
             let database = Database::connect(&options).await?;
             schema::check(&database).await?;
             keys::check(&database, &keyring).await?;
-            let farm = Arc::new(Farm {
+            let farm = Arc::new_cyclic(|this| Farm {
                 database,
                 keyring,
                 policy: options.policy,
                 takeover_grace: options.takeover_grace,
+                keep_history: options.keep_history,
                 queue: Queue::default(),
+                hints: Hints::default(),
                 runtime,
                 process: Uuid::new_v4(),
+                this: this.clone(),
             });
-            farm.notice_epoch().await?;
-            queue::start(&farm, options.listen);
+            // Notices the life of the server, too.
+            farm.look(false).await?;
+            queue::start(&farm);
+            farm.runtime.spawn(listener::run(Arc::downgrade(&farm), options.listen));
+            farm.runtime.spawn(prune::run(Arc::downgrade(&farm)));
             Ok::<_, error::Error>(Self(farm))
         });
         Ok(joined(task.await)??)
@@ -99,6 +116,7 @@ impl PostgresFarm {
 /// What came of an acquire, on its way to the caller. When nobody takes it out, the lease is undone.
 pub(crate) struct Answer {
     id: LeaseId,
+    call: Uuid,
     acquired: Option<error::Result<Lease>>,
     farm: Arc<Farm>,
 }
@@ -114,10 +132,9 @@ impl Drop for Answer {
         if !matches!(self.acquired, Some(Ok(_))) {
             return;
         }
-        let (farm, id) = (self.farm.clone(), self.id);
+        let (farm, id, call) = (self.farm.clone(), self.id, self.call);
         self.farm.runtime.spawn(async move {
-            // Its own answer is the one; a twin that has received the lease keeps it.
-            if let Err(error) = farm.undo(id, 1).await {
+            if let Err(error) = farm.leave(id, call).await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "a lease that nobody received could not be undone; its TTL will end it");
             }
@@ -161,9 +178,10 @@ impl BotFarm for PostgresFarm {
         let (mut answer, answered) = oneshot::channel();
         let farm = self.0.clone();
         self.0.runtime.spawn(async move {
-            let acquired = farm.acquire(&request, &mut answer).await;
+            let call = Uuid::new_v4();
+            let acquired = farm.acquire(&request, call, &mut answer).await;
             // Whether it is refused or dropped unread: what nobody takes out is undone.
-            let _ = answer.send(Answer { id: request.id, acquired: Some(acquired), farm: farm.clone() });
+            let _ = answer.send(Answer { id: request.id, call, acquired: Some(acquired), farm: farm.clone() });
         });
         match answered.await {
             Ok(answer) => Ok(answer.take()?),

@@ -13,9 +13,7 @@ impl Farm {
             Ok(sqlx::query!(
                 r#"select
                         fence as "fence!",
-                        holder as "holder!",
-                        note,
-                        url,
+                        terms as "terms!",
                         leased_at as "leased_at!",
                         -- A lease that has expired without anybody having noticed is over all the same.
                         case when expires_at > now() then null else expires_at end as ended_at,
@@ -26,14 +24,15 @@ impl Farm {
                     from bot_slots
                     where bot_id = $1
                         and lease_id is not null
-                        and not offered
+                        and phase <> 'offered'
                         and fence < $2
                     union all
                     (
-                        select fence, holder, note, url, leased_at, ended_at, reason, outcome, ended_by, end_note
+                        select fence, terms, leased_at, ended_at, reason, outcome, ended_by, end_note
                         from history
                         where bot_id = $1
                             and fence < $2
+                            and reason <> 'undone'
                         order by fence desc
                         limit $3
                     )
@@ -66,12 +65,13 @@ impl Farm {
                 }),
                 None => None,
             };
+            let terms = rows::terms(row.terms)?;
             records.push(LeaseRecord {
                 bot,
                 fence: Fence(row.fence),
-                holder: rows::text(&row.holder)?,
-                note: row.note.as_deref().map(rows::text).transpose()?,
-                url: row.url.as_deref().map(rows::text).transpose()?,
+                holder: rows::text(&terms.holder)?,
+                note: terms.note.as_deref().map(rows::text).transpose()?,
+                url: terms.url.as_deref().map(rows::text).transpose()?,
                 from: row.leased_at,
                 end,
             });

@@ -1,9 +1,6 @@
 //! Many bots at once, all or nothing.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    time::Duration,
-};
+use std::{collections::BTreeSet, time::Duration};
 
 use botfarm_core::{BotId, Error as FarmError, Fault, ImportReport, NewBot};
 use sqlx::{Connection as _, PgConnection, PgTransaction};
@@ -19,7 +16,7 @@ use crate::{
 /// How long one import may take.
 pub(crate) const LONGEST: Duration = Duration::from_mins(10);
 
-/// How often to look again because others create the same bots meanwhile.
+/// How often to look again because others create, change or delete the same bots meanwhile.
 const TRIES: usize = 50;
 
 /// Rows per statement.
@@ -28,30 +25,45 @@ const BATCH: usize = 5_000;
 /// Between labels in a text; no label has it.
 const SEPARATOR: &str = "\u{1f}";
 
-/// What the database has of an account that a row names.
-struct Existing {
-    id: BotId,
-    row: usize,
-    same: bool,
+/// What an import does to the farm.
+#[derive(Default)]
+struct Plan<'a> {
+    new: Vec<(BotId, &'a NewBot)>,
+    /// Of which only what the pool does not care about changes: login and password.
+    changed: Vec<(BotId, &'a NewBot)>,
+    /// Of which project, domain or labels change.
+    moved: Vec<(BotId, &'a NewBot)>,
+    unchanged: usize,
+    /// By row.
+    faults: Vec<(usize, Fault)>,
 }
 
 impl Farm {
     /// See [`BotFarm::import`](botfarm_core::BotFarm::import). A transaction of many statements; it runs in a task that
-    /// is never cancelled.
+    /// is never cancelled. What others need, it locks last and for as long as the changes take: rows of bots that it
+    /// changes, in the order in which everybody locks them.
     pub(crate) async fn import(&self, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
         let report = repeat_long!(self.database, |connection| {
             let mut tries = 0;
             loop {
                 tries += 1;
                 match self.try_import(&mut *connection, bots, dry_run).await {
-                    // Somebody has just created one of them: look again.
+                    // Somebody has just created or deleted one of them: look again.
+                    Err(Error::Outrun) if tries < TRIES => {}
                     Err(error) if error.constraint() == Some("bots_login") && tries < TRIES => {}
                     done => break done,
                 }
             }
         })?;
         if !dry_run {
-            self.serve_after_change().await;
+            let pools = repeat_long!(self.database, |connection| {
+                Ok(sqlx::query_scalar!(r#"select botfarm_awaited_pools(array(select id from pools)) as "pools!""#)
+                    .fetch_one(&mut *connection)
+                    .await?)
+            });
+            // When it cannot be told, those who wait look by themselves.
+            self.serve(pools.unwrap_or_default());
+            self.queue.look_soon();
         }
         Ok(report)
     }
@@ -68,118 +80,111 @@ impl Farm {
     }
 
     async fn write(&self, transaction: &mut PgTransaction<'_>, bots: &[NewBot], dry_run: bool) -> Result<ImportReport> {
-        sqlx::query!("set local statement_timeout = '60s'").execute(&mut **transaction).await?;
-        // One import at a time: two that overlap would wait for each other's rows.
-        sqlx::query!("select pg_advisory_xact_lock(7238462)").fetch_one(&mut **transaction).await?;
-        let (mut existing, mut faults) = (Vec::new(), NewBot::twins(bots));
-        for (start, batch) in batches(bots) {
-            self.compare(transaction, start, batch, &mut existing, &mut faults).await?;
+        sqlx::query!("select set_config('statement_timeout', '60s', true) as statements, set_config('lock_timeout', '30s', true) as locks")
+            .fetch_one(&mut **transaction)
+            .await?;
+        let mut plan = self.plan(transaction, bots).await?;
+        if !plan.faults.is_empty() {
+            plan.faults.sort_by_key(|(row, _)| *row);
+            return Err(FarmError::Invalid { faults: plan.faults.into_iter().map(|(_, fault)| fault).collect() }.into());
         }
-        if !faults.is_empty() {
-            faults.sort_by_key(|(row, _)| *row);
-            let faults = faults.into_iter().map(|(_, fault)| fault).collect();
-            return Err(FarmError::Invalid { faults }.into());
-        }
-        let unchanged = existing.iter().filter(|existing| existing.same).count();
         let report = ImportReport {
-            created: number(bots.len() - existing.len()),
-            updated: number(existing.len() - unchanged),
-            unchanged: number(unchanged),
+            created: number(plan.new.len()),
+            updated: number(plan.changed.len() + plan.moved.len()),
+            unchanged: number(plan.unchanged),
         };
         if dry_run {
             return Ok(report);
         }
-        make_pools(transaction, bots).await?;
-        let known: HashMap<usize, &Existing> = existing.iter().map(|existing| (existing.row, existing)).collect();
-        for (start, batch) in batches(bots) {
-            let rows = || (start..).zip(batch);
-            let new = rows().filter(|(row, _)| !known.contains_key(row)).map(|(_, bot)| (BotId::new(), bot));
-            self.insert(transaction, &new.collect::<Vec<_>>()).await?;
-            let changed = rows().filter_map(|(row, bot)| match known.get(&row) {
-                Some(existing) if !existing.same => Some((existing.id, bot)),
-                _ => None,
-            });
-            self.overwrite(transaction, &changed.collect::<Vec<_>>()).await?;
+        make_pools_and_label_sets(transaction, bots).await?;
+        // In one order, so that two imports wait for each other, but not both.
+        plan.new.sort_by_cached_key(|(_, bot)| bot.login.folded());
+        for batch in plan.new.chunks(BATCH) {
+            self.insert(transaction, batch).await?;
         }
+        sqlx::query!("select set_config('lock_timeout', '2s', true)").fetch_one(&mut **transaction).await?;
+        self.change(transaction, &mut plan).await?;
         Ok(report)
     }
 
-    /// Finds the accounts that the farm has already, and whether anything about them differs.
-    async fn compare(
-        &self,
-        transaction: &mut PgTransaction<'_>,
-        start: usize,
-        batch: &[NewBot],
-        existing: &mut Vec<Existing>,
-        faults: &mut Vec<(usize, Fault)>,
-    ) -> Result<()> {
-        let envs: Vec<_> = batch.iter().map(|bot| bot.env.as_str().to_owned()).collect();
-        let logins: Vec<_> = batch.iter().map(|bot| bot.login.folded()).collect();
-        let rows = sqlx::query!(
-            r#"select
-                n.row as "row!",
-                b.id,
-                b.login,
-                b.sealed,
-                b.labels,
-                p.project_id,
-                p.domain,
-                s.holder,
-                coalesce(s.lease_id is not null and s.expires_at > clock_timestamp(), false) as "held!"
-            from unnest($1::text[], $2::text[]) with ordinality n (env, login_key, row)
-            join bots b on b.env = n.env and b.login_key = n.login_key
-            join pools p on p.id = b.pool_id
-            join bot_slots s on s.bot_id = b.id
-            order by b.id
-            for no key update of b, s"#,
-            &envs,
-            &logins,
-        )
-        .fetch_all(&mut **transaction)
-        .await?;
-        for row in rows {
-            let at = usize::try_from(row.row).unwrap_or(1) - 1;
-            let (bot, number) = (&batch[at], start + at);
-            let id = BotId::from(row.id);
-            if row.held {
-                let holder = row.holder.unwrap_or_default();
-                for (moves, field) in [
-                    (row.project_id != bot.project.as_uuid(), "project_id"),
-                    (row.domain != bot.domain.as_str(), "domain"),
-                ] {
-                    if moves {
-                        let detail = format!("cannot change while the bot is held by {holder}");
-                        faults.push((number, Fault::new(format!("/{number}/{field}"), detail)));
+    /// Finds the accounts that the farm has already, and what about them differs.
+    async fn plan<'a>(&self, transaction: &mut PgTransaction<'_>, bots: &'a [NewBot]) -> Result<Plan<'a>> {
+        let mut plan = Plan { faults: NewBot::twins(bots), ..Plan::default() };
+        for (start, batch) in bots.chunks(BATCH).enumerate().map(|(index, batch)| (index * BATCH, batch)) {
+            let envs: Vec<_> = batch.iter().map(|bot| bot.env.as_str().to_owned()).collect();
+            let logins: Vec<_> = batch.iter().map(|bot| bot.login.folded()).collect();
+            let rows = sqlx::query!(
+                r#"select
+                    n.row as "row!",
+                    b.id as "id?",
+                    b.login as "login?",
+                    b.sealed as "sealed?",
+                    b.labels as "labels?",
+                    p.project as "project?",
+                    p.domain as "domain?",
+                    case when botfarm_state(s) = 'leased' then s.terms->>'holder' end as holder
+                from unnest($1::text[], $2::text[]) with ordinality n (env, login_key, row)
+                left join bots b on b.env = n.env and b.login_key = n.login_key
+                left join pools p on p.id = b.pool_id
+                left join bot_slots s on s.bot_id = b.id
+                order by n.row"#,
+                &envs,
+                &logins,
+            )
+            .fetch_all(&mut **transaction)
+            .await?;
+            for row in rows {
+                let at = usize::try_from(row.row).unwrap_or(1) - 1;
+                let (Some(bot), number) = (batch.get(at), start + at) else { continue };
+                let (Some(id), Some(sealed)) = (row.id, row.sealed) else {
+                    plan.new.push((BotId::new(), bot));
+                    continue;
+                };
+                let id = BotId::from(id);
+                let moves = [
+                    (row.project != Some(bot.project.to_string()), "project_id"),
+                    (row.domain.as_deref() != Some(bot.domain.as_str()), "domain"),
+                ];
+                if let Some(holder) = row.holder {
+                    for (_, field) in moves.iter().filter(|(moves, _)| *moves) {
+                        plan.faults.push((number, held(number, field, &holder)));
                     }
                 }
+                let password = self.keyring.open(&sealed, id).map_err(|source| Error::Sealed { bot: id, source })?;
+                if moves.iter().any(|(moves, _)| *moves) || row.labels != Some(label_texts(&bot.labels)) {
+                    plan.moved.push((id, bot));
+                } else if row.login.as_deref() != Some(bot.login.as_str()) || password != bot.password {
+                    plan.changed.push((id, bot));
+                } else {
+                    plan.unchanged += 1;
+                }
             }
-            let password = self.keyring.open(&row.sealed, id).map_err(|source| Error::Sealed { bot: id, source })?;
-            let same = row.login == bot.login.as_str()
-                && row.project_id == bot.project.as_uuid()
-                && row.domain == bot.domain.as_str()
-                && row.labels == label_texts(&bot.labels)
-                && password == bot.password;
-            existing.push(Existing { id, row: number, same });
         }
-        Ok(())
+        Ok(plan)
     }
 
     async fn insert(&self, transaction: &mut PgTransaction<'_>, bots: &[(BotId, &NewBot)]) -> Result<()> {
         let columns = self.columns(bots);
         sqlx::query!(
-            "with bot as (
+            "with new as materialized (
+                select n.*, string_to_array(n.joined, $9) as labels
+                from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[])
+                    n (id, project, env, domain, login, login_key, sealed, joined)
+            ),
+            bot as (
                 insert into bots (id, pool_id, env, login, login_key, sealed, labels)
-                select n.id, p.id, n.env, n.login, n.login_key, n.sealed, string_to_array(n.labels, $9)
-                from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::bytea[], $8::text[])
-                    n (id, project_id, env, domain, login, login_key, sealed, labels)
-                join pools p on p.project_id = n.project_id and p.env = n.env and p.domain = n.domain
-                -- In the order of the file, which the ids keep.
-                order by n.id
+                select n.id, p.id, n.env, n.login, n.login_key, n.sealed, n.labels
+                from new n
+                join pools p on p.project = n.project and p.env = n.env and p.domain = n.domain
+                order by n.login_key
                 returning id, pool_id, labels
             )
-            insert into bot_slots (bot_id, pool_id, labels)
-            select id, pool_id, labels
-            from bot",
+            insert into bot_slots (bot_id, pool_id, label_set_id)
+            select b.id, b.pool_id, l.id
+            from bot b
+            left join label_sets l on b.labels <> '{}' and l.key = sha256(convert_to(b.labels::text, 'UTF8'))
+            -- Who was imported first is granted first; the ids keep the order of the file.
+            order by b.id",
             &columns.ids,
             &columns.projects,
             &columns.envs,
@@ -195,37 +200,85 @@ impl Farm {
         Ok(())
     }
 
-    async fn overwrite(&self, transaction: &mut PgTransaction<'_>, bots: &[(BotId, &NewBot)]) -> Result<()> {
-        let columns = self.columns(bots);
+    /// Locks what is to be changed, looks once more, and changes it.
+    async fn change(&self, transaction: &mut PgTransaction<'_>, plan: &mut Plan<'_>) -> Result<()> {
+        let moved = self.columns(&plan.moved);
+        let slots = sqlx::query!(
+            r#"select s.bot_id, p.project, p.domain, s.terms->>'holder' as holder,
+                s.lease_id is not null and s.expires_at > clock_timestamp() as "is_held!"
+            from bot_slots s
+            join pools p on p.id = s.pool_id
+            where s.bot_id = any($1)
+            order by s.bot_id
+            for no key update of s"#,
+            &moved.ids,
+        )
+        .fetch_all(&mut **transaction)
+        .await?;
+        if slots.len() != moved.ids.len() {
+            return Err(Error::Outrun);
+        }
+        // A bot that was leased since the plan was made must not change its project or domain.
+        let outrun = slots.iter().filter(|slot| slot.is_held).any(|slot| {
+            plan.moved.iter().any(|(id, bot)| {
+                id.as_uuid() == slot.bot_id
+                    && (slot.project != bot.project.to_string() || slot.domain != bot.domain.as_str())
+            })
+        });
+        if outrun {
+            return Err(Error::Outrun);
+        }
         sqlx::query!(
-            "with bot as (
-                update bots b
-                set pool_id = p.id,
-                    login = n.login,
-                    sealed = n.sealed,
-                    labels = string_to_array(n.labels, $8)
-                from unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[])
-                    n (id, project_id, env, domain, login, sealed, labels)
-                join pools p on p.project_id = n.project_id and p.env = n.env and p.domain = n.domain
-                where b.id = n.id
-                returning b.id, b.pool_id, b.labels
-            )
-            update bot_slots s
-            set pool_id = b.pool_id,
-                labels = b.labels
-            from bot b
-            where s.bot_id = b.id",
-            &columns.ids,
-            &columns.projects,
-            &columns.envs,
-            &columns.domains,
-            &columns.logins,
-            &columns.sealed,
-            &columns.labels,
+            "update bot_slots s
+            set version = s.version + 1,
+                pool_id = p.id,
+                label_set_id = l.id
+            from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[])
+                n (id, project, env, domain, joined)
+            join pools p on p.project = n.project and p.env = n.env and p.domain = n.domain
+            left join label_sets l
+                on n.joined <> ''
+                and l.key = sha256(convert_to(string_to_array(n.joined, $6)::text, 'UTF8'))
+            where s.bot_id = n.id",
+            &moved.ids,
+            &moved.projects,
+            &moved.envs,
+            &moved.domains,
+            &moved.labels,
             SEPARATOR,
         )
         .execute(&mut **transaction)
         .await?;
+        let mut all = std::mem::take(&mut plan.changed);
+        all.append(&mut plan.moved);
+        all.sort_by_key(|(id, _)| *id);
+        for batch in all.chunks(BATCH) {
+            let columns = self.columns(batch);
+            let changed = sqlx::query!(
+                "update bots b
+                set pool_id = p.id,
+                    login = n.login,
+                    sealed = n.sealed,
+                    labels = string_to_array(n.joined, $8)
+                from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[])
+                    n (id, project, env, domain, login, sealed, joined)
+                join pools p on p.project = n.project and p.env = n.env and p.domain = n.domain
+                where b.id = n.id",
+                &columns.ids,
+                &columns.projects,
+                &columns.envs,
+                &columns.domains,
+                &columns.logins,
+                &columns.sealed,
+                &columns.labels,
+                SEPARATOR,
+            )
+            .execute(&mut **transaction)
+            .await?;
+            if changed.rows_affected() != u64::try_from(batch.len()).unwrap_or(u64::MAX) {
+                return Err(Error::Outrun);
+            }
+        }
         Ok(())
     }
 
@@ -233,7 +286,7 @@ impl Farm {
         let mut columns = Columns::default();
         for (id, bot) in bots {
             columns.ids.push(id.as_uuid());
-            columns.projects.push(bot.project.as_uuid());
+            columns.projects.push(bot.project.to_string());
             columns.envs.push(bot.env.as_str().to_owned());
             columns.domains.push(bot.domain.as_str().to_owned());
             columns.logins.push(bot.login.as_str().to_owned());
@@ -245,11 +298,15 @@ impl Farm {
     }
 }
 
+fn held(row: usize, field: &str, holder: &str) -> Fault {
+    Fault::new(format!("/{row}/{field}"), format!("cannot change while the bot is held by {holder}"))
+}
+
 /// Bots, column by column.
 #[derive(Default)]
 struct Columns {
     ids: Vec<Uuid>,
-    projects: Vec<Uuid>,
+    projects: Vec<String>,
     envs: Vec<String>,
     domains: Vec<String>,
     logins: Vec<String>,
@@ -258,18 +315,14 @@ struct Columns {
     labels: Vec<String>,
 }
 
-fn batches(bots: &[NewBot]) -> impl Iterator<Item = (usize, &[NewBot])> {
-    bots.chunks(BATCH).enumerate().map(|(index, batch)| (index * BATCH, batch))
-}
-
-async fn make_pools(transaction: &mut PgTransaction<'_>, bots: &[NewBot]) -> Result<()> {
+async fn make_pools_and_label_sets(transaction: &mut PgTransaction<'_>, bots: &[NewBot]) -> Result<()> {
     let pools: BTreeSet<_> = bots.iter().map(|bot| (bot.project, bot.env, bot.domain)).collect();
-    let projects: Vec<_> = pools.iter().map(|(project, ..)| project.as_uuid()).collect();
+    let projects: Vec<_> = pools.iter().map(|(project, ..)| project.to_string()).collect();
     let envs: Vec<_> = pools.iter().map(|(_, env, _)| env.as_str().to_owned()).collect();
     let domains: Vec<_> = pools.iter().map(|(.., domain)| domain.as_str().to_owned()).collect();
     sqlx::query!(
-        "insert into pools (project_id, env, domain)
-        select * from unnest($1::uuid[], $2::text[], $3::text[])
+        "insert into pools (project, env, domain)
+        select * from unnest($1::text[], $2::text[], $3::text[])
         on conflict do nothing",
         &projects,
         &envs,
@@ -277,6 +330,24 @@ async fn make_pools(transaction: &mut PgTransaction<'_>, bots: &[NewBot]) -> Res
     )
     .execute(&mut **transaction)
     .await?;
+    let labels: BTreeSet<_> = bots.iter().map(|bot| label_texts(&bot.labels).join(SEPARATOR)).collect();
+    let labels: Vec<_> = labels.into_iter().filter(|labels| !labels.is_empty()).collect();
+    for batch in labels.chunks(BATCH) {
+        sqlx::query!(
+            "insert into label_sets (key, labels)
+            select sha256(convert_to(n.labels::text, 'UTF8')), n.labels
+            from (select string_to_array(joined, $2) as labels from unnest($1::text[]) joined) n
+            where not exists (
+                select from label_sets l where l.key = sha256(convert_to(n.labels::text, 'UTF8'))
+            )
+            order by 1
+            on conflict do nothing",
+            batch,
+            SEPARATOR,
+        )
+        .execute(&mut **transaction)
+        .await?;
+    }
     Ok(())
 }
 

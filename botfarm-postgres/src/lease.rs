@@ -3,66 +3,28 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    ActiveLease, BotId, BotRelease, Cursor, EndReason, Ending, Error as FarmError, Fingerprint, Holder, Lease, LeaseId,
-    LostLease, Outcome, Page, PageRequest, Revocation,
+    ActiveLease, BotId, BotRelease, Cursor, EndReason, Ending, Error as FarmError, Holder, Lease, LeaseId, LostLease,
+    Outcome, Page, PageRequest, Revocation,
 };
 use uuid::Uuid;
 
 use crate::connection::repeat;
 use crate::{
-    error::Result,
+    error::{Error, Result},
     farm::Farm,
     rows::{self, BotRow, interval},
 };
 
-/// A statement on leases. `$changed` defines the common table `changed` of slots; the rows are those of a lease.
-macro_rules! lease_rows {
-    ($changed:literal, $($argument:expr),+ $(,)?) => {
-        sqlx::query_as!(
-            $crate::rows::LeaseRow,
-            $changed
-                + r#"
-                select
-                    b.id,
-                    b.login,
-                    b.sealed,
-                    p.project_id,
-                    p.env,
-                    p.domain,
-                    b.labels,
-                    c.condition as "condition!",
-                    b.created_at,
-                    c.holder as "holder!",
-                    c.note,
-                    c.url,
-                    c.role,
-                    c.fence as "fence!",
-                    c.ttl as "ttl!",
-                    c.leased_at as "leased_at!",
-                    c.expires_at as "expires_at!",
-                    c.expires_at - clock_timestamp() as "remaining!"
-                from changed c
-                join bots b on b.id = c.bot_id
-                join pools p on p.id = b.pool_id
-                order by c.ord"#,
-            $($argument),+
-        )
-    };
-}
-pub(crate) use lease_rows;
-
-/// What has become of a lease.
+/// What has become of a lease that does not live.
 #[derive(Debug)]
-pub(crate) enum LeaseStatus {
+enum LeaseStatus {
     /// Nobody has heard of it.
     Unknown,
-    /// It is in force, or offered to its waiter.
-    Live { fingerprint: Option<Fingerprint> },
     /// It has ended.
     Lost(Box<LostLease>),
 }
 
-/// How a lease is ended from outside.
+/// How a lease is ended.
 struct End<'a> {
     reason: EndReason,
     outcome: Option<Outcome>,
@@ -88,105 +50,73 @@ impl<'a> End<'a> {
 }
 
 impl Farm {
-    pub(crate) async fn status(&self, id: LeaseId) -> Result<LeaseStatus> {
-        let rows = repeat!(self.database, |connection| {
+    /// What has become of a lease that was not found in force.
+    async fn status(&self, id: LeaseId) -> Result<LeaseStatus> {
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                r#"select
-                        expires_at > clock_timestamp() as "live!",
-                        fingerprint,
-                        'expired' as "reason!",
-                        expires_at as "at!",
-                        null as by,
-                        null as note
-                    from bot_slots
-                    where lease_id = $1
-                        and (expires_at > clock_timestamp() or not offered)
-                    union all
-                    select false, null, reason, ended_at, ended_by, end_note
-                    from history
-                    where lease_id = $1
-                    order by 1 desc
+                r#"select reason as "reason!", ended_at as "at!", ended_by as by, end_note as note
+                    from (
+                        select 'expired' as reason, expires_at as ended_at, null as ended_by, null as end_note
+                        from bot_slots
+                        where lease_id = $1
+                            and phase <> 'offered'
+                            and expires_at <= clock_timestamp()
+                        union all
+                        select reason, ended_at, ended_by, end_note
+                        from history
+                        where lease_id = $1
+                    ) e
+                    -- What was undone may have been granted and have ended since.
+                    order by reason = 'undone', ended_at desc
                     limit 1"#,
                 id.as_uuid(),
             )
             .fetch_optional(&mut *connection)
             .await?)
         })?;
-        let Some(row) = rows else { return Ok(LeaseStatus::Unknown) };
-        if row.live {
-            return Ok(LeaseStatus::Live { fingerprint: rows::fingerprint(row.fingerprint.as_deref()) });
-        }
-        Ok(LeaseStatus::Lost(Box::new(LostLease {
-            reason: rows::reason(&row.reason)?,
-            at: row.at,
-            by: row.by.as_deref().map(rows::text).transpose()?,
-            note: row.note.as_deref().map(rows::text).transpose()?,
-        })))
+        let Some(row) = row else { return Ok(LeaseStatus::Unknown) };
+        let undone = row.reason == "undone";
+        let (reason, note) = if undone {
+            (EndReason::Released, Some(rows::text("nobody had received it when its caller hung up")?))
+        } else {
+            (rows::reason(&row.reason)?, row.note.as_deref().map(rows::text).transpose()?)
+        };
+        let by = row.by.as_deref().map(rows::text).transpose()?;
+        Ok(LeaseStatus::Lost(Box::new(LostLease { reason, at: row.at, by, note })))
     }
 
     /// The error that says why there is no such lease in force.
-    async fn ended(&self, id: LeaseId) -> Result<FarmError> {
+    pub(crate) async fn ended(&self, id: LeaseId) -> Result<FarmError> {
         Ok(match self.status(id).await? {
             LeaseStatus::Lost(lost) => FarmError::LeaseLost(lost),
-            // A live one was granted a moment ago, after the statement that did not find it.
-            LeaseStatus::Unknown | LeaseStatus::Live { .. } => FarmError::NoSuchLease,
+            LeaseStatus::Unknown => FarmError::NoSuchLease,
         })
     }
 
     pub(crate) async fn lookup(&self, id: LeaseId) -> Result<Lease> {
-        let rows = repeat!(self.database, |connection| {
-            Ok(lease_rows!(
-                "with changed as (
-                        select *
-                        from bot_slots
-                        where lease_id = $1
-                            and expires_at > clock_timestamp()
-                            and not offered
-                    )",
-                id.as_uuid(),
-            )
-            .fetch_all(&mut *connection)
-            .await?)
-        })?;
-        match rows::lease(id, rows, &self.keyring)? {
-            Some(lease) => Ok(lease),
-            None => Err(self.ended(id).await?.into()),
-        }
+        self.receive(id, None, false).await
     }
 
     pub(crate) async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
-        let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?.map(interval);
-        let rows = repeat!(self.database, |connection| {
-            Ok(lease_rows!(
-                "with held as materialized (
-                        select bot_id
-                        from bot_slots
-                        where lease_id = $1
-                            and expires_at > clock_timestamp()
-                            and not offered
-                        order by bot_id
-                        for no key update
-                    ),
-                    -- Read after the locks have been got, and the same for all bots.
-                    clock as materialized (select clock_timestamp() as time from (select count(*) from held) c),
-                    changed as (
-                        update bot_slots s
-                        set ttl = coalesce($2, s.ttl),
-                            expires_at = c.time + coalesce($2, s.ttl),
-                            free_at = c.time + coalesce($2, s.ttl) + $3
-                        from held h, clock c
-                        where s.bot_id = h.bot_id
-                        returning s.*
-                    )",
+        let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?;
+        self.receive(id, ttl, true).await
+    }
+
+    async fn receive(&self, id: LeaseId, ttl: Option<Duration>, renews: bool) -> Result<Lease> {
+        let ttl = ttl.map(interval);
+        let given = repeat!(self.database, |connection| {
+            Ok(sqlx::query_scalar!(
+                "select botfarm_receive($1, null, $2, $3, $4)",
                 id.as_uuid(),
                 ttl.clone() as _,
+                renews,
                 interval(self.policy.cooling),
             )
-            .fetch_all(&mut *connection)
+            .fetch_one(&mut *connection)
             .await?)
         })?;
-        match rows::lease(id, rows, &self.keyring)? {
-            Some(lease) => Ok(lease),
+        match given {
+            Some(given) => rows::lease(id, given, &self.keyring),
             None => Err(self.ended(id).await?.into()),
         }
     }
@@ -202,47 +132,57 @@ impl Farm {
     }
 
     pub(crate) async fn release_bot(&self, bot: BotId, release: &BotRelease) -> Result<()> {
-        loop {
-            let Some((id, owner, holder)) = self.holding(bot).await? else {
-                return match release.lease {
-                    Some(lease) => Err(self.not_current(lease).await?.into()),
-                    None => Ok(()),
-                };
-            };
-            if let Some(lease) = release.lease.filter(|lease| *lease != id) {
-                return Err(self.not_current(lease).await?.into());
-            }
-            if release.owner.as_ref().is_some_and(|wanted| owner.as_deref() != Some(wanted.as_str())) {
-                return Err(FarmError::NotHolder { bot, holder }.into());
-            }
-            // Fenced by the id: should the bot have changed hands meanwhile, its new holder is looked at anew.
-            if self.end(id, &End::release(&release.ending, self.policy.reuse_delay)).await? {
-                return Ok(());
-            }
+        let holding = self.holding(bot).await?;
+        if let Some(named) = release.lease
+            && holding.as_ref().is_none_or(|(id, ..)| *id != named)
+        {
+            return Err(self.not_current(bot, named).await?.into());
+        }
+        let Some((id, owner, holder)) = holding else { return Ok(()) };
+        if release.owner.as_ref().is_some_and(|wanted| owner.as_deref() != Some(wanted.as_str())) {
+            return Err(FarmError::NotHolder { bot, holder }.into());
+        }
+        // The lease that was seen, or none: by now the bot may be somebody else's.
+        let ended = self.end(id, &End::release(&release.ending, self.policy.reuse_delay)).await?;
+        match release.lease {
+            Some(named) if !ended => match self.not_current(bot, named).await? {
+                // By this very call, whose first answer was lost.
+                FarmError::LeaseLost(lost) if lost.reason == EndReason::Released => Ok(()),
+                error => Err(error.into()),
+            },
+            _ => Ok(()),
         }
     }
 
     /// Why a lease that was named does not hold the bot.
-    async fn not_current(&self, id: LeaseId) -> Result<FarmError> {
+    async fn not_current(&self, bot: BotId, id: LeaseId) -> Result<FarmError> {
+        let held = repeat!(self.database, |connection| {
+            Ok(sqlx::query_scalar!(
+                r#"select exists (select from history where lease_id = $1 and bot_id = $2)
+                    or exists (select from bot_slots where lease_id = $1 and bot_id = $2) as "held!""#,
+                id.as_uuid(),
+                bot.as_uuid(),
+            )
+            .fetch_one(&mut *connection)
+            .await?)
+        })?;
         match self.status(id).await? {
-            LeaseStatus::Lost(lost) => Ok(FarmError::LeaseLost(lost)),
+            LeaseStatus::Lost(lost) if held => Ok(FarmError::LeaseLost(lost)),
             _ => Ok(FarmError::lost(EndReason::Released, chrono::Utc::now(), None, None)),
         }
     }
 
     pub(crate) async fn revoke(&self, bot: BotId, revocation: &Revocation) -> Result<()> {
-        while let Some((id, ..)) = self.holding(bot).await? {
-            let end = End {
-                reason: EndReason::Revoked,
-                outcome: None,
-                by: Some(&revocation.by),
-                note: Some(revocation.reason.as_str()),
-                rest: self.policy.cooling,
-            };
-            if self.end(id, &end).await? {
-                break;
-            }
-        }
+        let Some((id, ..)) = self.holding(bot).await? else { return Ok(()) };
+        let end = End {
+            reason: EndReason::Revoked,
+            outcome: None,
+            by: Some(&revocation.by),
+            note: Some(revocation.reason.as_str()),
+            rest: self.policy.cooling,
+        };
+        // The lease that was seen, or none: whoever has the bot since came after this call began.
+        self.end(id, &end).await?;
         Ok(())
     }
 
@@ -250,59 +190,38 @@ impl Farm {
     async fn holding(&self, bot: BotId) -> Result<Option<(LeaseId, Option<String>, Holder)>> {
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                    r#"select lease_id, owner, holder, coalesce(expires_at > clock_timestamp() and not offered, false) as "held!"
+                r#"select
+                        lease_id,
+                        terms,
+                        coalesce(expires_at > clock_timestamp() and lease_id is not null, false) as "held!"
                     from bot_slots
-                    where bot_id = $1"#,
-                    bot.as_uuid(),
-                )
-                .fetch_optional(&mut *connection)
-                .await?)
+                    where bot_id = $1
+                    order by version desc
+                    limit 1"#,
+                bot.as_uuid(),
+            )
+            .fetch_optional(&mut *connection)
+            .await?)
         })?;
         let Some(row) = row else { return Err(FarmError::NoSuchBot { id: bot }.into()) };
-        match (row.held, row.lease_id, row.holder) {
-            (true, Some(id), Some(holder)) => Ok(Some((id.into(), row.owner, rows::text(&holder)?))),
+        match (row.held, row.lease_id, row.terms) {
+            (true, Some(id), Some(terms)) => {
+                let terms = rows::terms(terms)?;
+                Ok(Some((id.into(), terms.owner, rows::text(&terms.holder)?)))
+            }
             _ => Ok(None),
         }
     }
 
     /// Ends a lease in force; false when it is not.
     async fn end(&self, id: LeaseId, end: &End<'_>) -> Result<bool> {
-        let row = repeat!(self.database, |connection| {
-            Ok(sqlx::query!(
-                r#"with held as materialized (
-                        select *
-                        from bot_slots
-                        where lease_id = $1
-                            and expires_at > clock_timestamp()
-                            and not offered
-                        order by bot_id
-                        for no key update
-                    ),
-                    clock as materialized (select clock_timestamp() as time from (select count(*) from held) c),
-                    freed as (
-                        update bot_slots s
-                        set lease_id = null,
-                            free_at = c.time + $2,
-                            condition = coalesce($3, s.condition)
-                        from held h, clock c
-                        where s.bot_id = h.bot_id
-                        returning s.bot_id
-                    ),
-                    kept as (
-                        insert into history (
-                            bot_id, fence, lease_id, holder, note, url, leased_at, ended_at, reason, outcome, ended_by,
-                            end_note
-                        )
-                        select h.bot_id, h.fence, $1, h.holder, h.note, h.url, h.leased_at, c.time, $4, $5, $6, $7
-                        from held h, clock c
-                    )
-                    select
-                        (select count(*) from freed) as "freed!",
-                        exists (select from waiters where not granted) as "waiters!""#,
+        let awaited = repeat!(self.database, |connection| {
+            Ok(sqlx::query_scalar!(
+                "select botfarm_end($1, $2, $3, $4, $5, $6, $7)",
                 id.as_uuid(),
+                end.reason.as_str(),
                 interval(end.rest),
                 end.condition(),
-                end.reason.as_str(),
                 end.outcome.map(Outcome::as_str),
                 end.by.map(Holder::as_str),
                 end.note,
@@ -310,10 +229,9 @@ impl Farm {
             .fetch_one(&mut *connection)
             .await?)
         })?;
-        if row.freed > 0 && row.waiters {
-            self.queue.want_pass();
-        }
-        Ok(row.freed > 0)
+        let Some(awaited) = awaited else { return Ok(false) };
+        self.serve(awaited);
+        Ok(true)
     }
 
     pub(crate) async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
@@ -329,7 +247,7 @@ impl Farm {
                         from bot_slots
                         where lease_id is not null
                             and expires_at > now()
-                            and not offered
+                            and phase <> 'offered'
                         group by lease_id
                     ),
                     page as (
@@ -341,18 +259,16 @@ impl Farm {
                     )
                     select
                         g.first_bot as "first_bot!",
-                        s.role,
+                        s.alias,
                         b.id,
                         b.login,
-                        p.project_id,
+                        p.project,
                         p.env,
                         p.domain,
                         b.labels,
                         s.condition,
                         b.created_at,
-                        s.holder as "holder!",
-                        s.note,
-                        s.url,
+                        s.terms as "terms!",
                         s.leased_at as "leased_at!",
                         s.expires_at as "expires_at!"
                     from page g
@@ -370,37 +286,36 @@ impl Farm {
         .peekable();
         let mut leases: Vec<(Uuid, ActiveLease)> = Vec::new();
         for row in rows {
+            let alias = row.alias.as_deref().map(rows::text).transpose()?;
             let bot = BotRow {
                 id: row.id,
                 login: row.login,
-                project_id: row.project_id,
+                project: row.project,
                 env: row.env,
                 domain: row.domain,
                 labels: row.labels,
                 condition: row.condition,
                 created_at: row.created_at,
                 cooling_until: None,
-                holder: Some(row.holder.clone()),
-                note: row.note.clone(),
-                url: row.url.clone(),
+                terms: Some(row.terms),
                 leased_at: Some(row.leased_at),
                 expires_at: Some(row.expires_at),
             }
             .bot()?;
-            let role = row.role.as_deref().map(rows::text).transpose()?;
-            match leases.last_mut() {
-                Some((first_bot, lease)) if *first_bot == row.first_bot => lease.bots.push((role, bot)),
-                _ => leases.push((
-                    row.first_bot,
-                    ActiveLease {
-                        holder: rows::text(&row.holder)?,
-                        note: row.note.as_deref().map(rows::text).transpose()?,
-                        url: row.url.as_deref().map(rows::text).transpose()?,
-                        acquired_at: row.leased_at,
-                        expires_at: row.expires_at,
-                        bots: vec![(role, bot)],
-                    },
-                )),
+            match (leases.last_mut(), &bot.holding) {
+                (Some((first_bot, lease)), _) if *first_bot == row.first_bot => lease.bots.push((alias, bot)),
+                (_, None) => return Err(Error::corrupt("a held bot has no holder")),
+                (_, Some(holding)) => {
+                    let lease = ActiveLease {
+                        holder: holding.holder.clone(),
+                        note: holding.note.clone(),
+                        url: holding.url.clone(),
+                        acquired_at: holding.since,
+                        expires_at: holding.expires_at,
+                        bots: vec![(alias, bot)],
+                    };
+                    leases.push((row.first_bot, lease));
+                }
             }
         }
         let page = Page::of(leases, limit, |(first_bot, _)| Cursor::after_bot((*first_bot).into()));

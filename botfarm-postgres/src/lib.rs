@@ -1,14 +1,18 @@
 //! The Postgres farm: many processes, one database, no lost and no shared account.
 //!
 //! # Layout
-//! `farm` is the trait, call by call. `claim` takes bots, `queue` serves those who wait, `lease` ends what they hold.
-//! `bots`, `import`, `history`, `stats` keep the books. `connection` finds the way to the database and `pool` keeps it
-//! open, `schema` and `keys` see to it that it is the right one. `operators` keeps those who may use a service of it.
-//! The queue's matching function and the tables are in `migrations/`.
+//! `farm` is the trait, call by call. `acquire` gets leases, `shortage` says why there is none, `lease` renews and ends
+//! them. `queue` looks after the calls that wait in this process, `listener` hears of grants made elsewhere. `bots`,
+//! `import`, `history`, `stats` keep the books, `prune` clears away what is old. `connection` finds the way to the database
+//! and `pool` keeps it open, `schema` and `keys` see to it that it is the right one. `operators` keeps those who may use a
+//! service of it.
+//!
+//! What happens to a lease is decided in the database, by the functions in `sql/`; the tables are in `migrations/`.
+//! docs/postgres.md has the life of a lease and of a waiter, with the locks.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod acquire;
 mod bots;
-mod claim;
 mod connection;
 mod error;
 mod farm;
@@ -16,12 +20,16 @@ mod history;
 mod import;
 mod keys;
 mod lease;
+mod listener;
 mod operators;
 mod options;
 mod pool;
+mod prune;
 mod queue;
 mod rows;
 mod schema;
+mod selector;
+mod shortage;
 mod stats;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;

@@ -17,6 +17,7 @@ pub struct PostgresOptions {
     pub(crate) statement_timeout: Duration,
     pub(crate) migrate: bool,
     pub(crate) takeover_grace: Duration,
+    pub(crate) keep_history: Duration,
     pub(crate) runtime: Option<Handle>,
 }
 
@@ -49,6 +50,7 @@ impl PostgresOptions {
             statement_timeout: Duration::from_secs(5),
             migrate: true,
             takeover_grace: Duration::from_secs(15),
+            keep_history: Duration::from_hours(24 * 90),
             runtime: None,
         })
     }
@@ -104,6 +106,13 @@ impl PostgresOptions {
     #[must_use]
     pub fn takeover_grace(self, takeover_grace: Duration) -> Self {
         Self { takeover_grace, ..self }
+    }
+
+    /// How long histories are kept, beside the last hundred hand-outs of each bot, which stay. 90 days; a day at least, so
+    /// that a request that is asked again is not taken for a new one.
+    #[must_use]
+    pub fn keep_history(self, keep_history: Duration) -> Self {
+        Self { keep_history: keep_history.max(Duration::from_hours(24)), ..self }
     }
 
     /// Runs all I/O on this runtime instead of [`botfarm_core::background`]: for a service, whose runtime outlives the

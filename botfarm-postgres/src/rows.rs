@@ -3,79 +3,119 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use botfarm_core::{
-    Bot, EndReason, Fence, Fingerprint, Holding, Keyring, Labels, Lease, LeaseId, LeasedBot, Outcome, Timestamp,
+    Bot, EndReason, Fence, Holding, Keyring, Labels, Lease, LeaseId, LeaseRequest, LeasedBot, Outcome,
+    Timestamp,
 };
+use serde::{Deserialize, Serialize};
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
 
-/// One bot of a lease, as the statements on leases return it.
-#[derive(Debug)]
-pub(crate) struct LeaseRow {
-    pub(crate) id: Uuid,
-    pub(crate) login: String,
-    pub(crate) sealed: Vec<u8>,
-    pub(crate) project_id: Uuid,
-    pub(crate) env: String,
-    pub(crate) domain: String,
-    pub(crate) labels: Vec<String>,
-    pub(crate) condition: String,
-    pub(crate) created_at: Timestamp,
+/// What a lease only carries along.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Terms {
     pub(crate) holder: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
-    pub(crate) role: Option<String>,
-    pub(crate) fence: i64,
-    pub(crate) ttl: PgInterval,
-    pub(crate) leased_at: Timestamp,
-    pub(crate) expires_at: Timestamp,
-    pub(crate) remaining: PgInterval,
 }
 
-/// The lease that `rows` make up, in the order of its selectors; `None` without rows.
-pub(crate) fn lease(id: LeaseId, rows: Vec<LeaseRow>, keyring: &Keyring) -> Result<Option<Lease>> {
-    let mut rows = rows.into_iter().peekable();
-    let Some(first) = rows.peek() else { return Ok(None) };
+impl Terms {
+    pub(crate) fn of(request: &LeaseRequest) -> Self {
+        Self {
+            holder: request.holder.as_str().to_owned(),
+            owner: request.owner.as_deref().map(str::to_owned),
+            note: request.note.as_deref().map(str::to_owned),
+            url: request.url.as_deref().map(str::to_owned),
+        }
+    }
+
+    /// The terms as everybody may see them, for the time of the lease.
+    pub(crate) fn holding(&self, since: Timestamp, expires_at: Timestamp) -> Result<Holding> {
+        Ok(Holding {
+            holder: text(&self.holder)?,
+            note: self.note.as_deref().map(text).transpose()?,
+            url: self.url.as_deref().map(text).transpose()?,
+            since,
+            expires_at,
+        })
+    }
+}
+
+/// One bot of a lease, as `botfarm_lease` writes it.
+#[derive(Debug, Deserialize)]
+pub(crate) struct LeaseRow {
+    id: Uuid,
+    login: String,
+    /// In hexadecimal digits.
+    sealed: String,
+    project: Uuid,
+    env: String,
+    domain: String,
+    labels: Vec<String>,
+    condition: String,
+    created_at: Timestamp,
+    alias: Option<String>,
+    fence: i64,
+    terms: Terms,
+    /// In microseconds.
+    ttl: u64,
+    leased_at: Timestamp,
+    expires_at: Timestamp,
+    /// In microseconds.
+    remaining: u64,
+}
+
+/// The lease that `rows` make up, in the order of its selectors.
+pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, keyring: &Keyring) -> Result<Lease> {
+    let rows: Vec<LeaseRow> = serde_json::from_value(rows).map_err(Error::corrupt)?;
+    let Some(first) = rows.first() else { return Err(Error::corrupt("a lease without a bot")) };
+    let holding = first.terms.holding(first.leased_at, first.expires_at)?;
     let mut lease = Lease {
         id,
-        holder: text(&first.holder)?,
-        note: first.note.as_deref().map(text).transpose()?,
-        url: first.url.as_deref().map(text).transpose()?,
-        acquired_at: first.leased_at,
-        expires_at: first.expires_at,
-        ttl: duration(&first.ttl),
-        remaining: duration(&first.remaining),
-        bots: Vec::new(),
+        holder: holding.holder.clone(),
+        note: holding.note.clone(),
+        url: holding.url.clone(),
+        acquired_at: holding.since,
+        expires_at: holding.expires_at,
+        ttl: Duration::from_micros(first.ttl),
+        remaining: Duration::from_micros(first.remaining),
+        bots: Vec::with_capacity(rows.len()),
     };
     for row in rows {
         let bot = Bot {
             id: row.id.into(),
             login: text(&row.login)?,
-            project: row.project_id.into(),
+            project: row.project.into(),
             env: text(&row.env)?,
             domain: text(&row.domain)?,
             labels: labels(&row.labels)?,
             condition: text(&row.condition)?,
             created_at: row.created_at,
-            holding: Some(Holding {
-                holder: lease.holder.clone(),
-                note: lease.note.clone(),
-                url: lease.url.clone(),
-                since: row.leased_at,
-                expires_at: row.expires_at,
-            }),
+            holding: Some(holding.clone()),
             cooling_until: None,
         };
-        let password = keyring.open(&row.sealed, bot.id).map_err(|source| Error::Sealed { bot: bot.id, source })?;
+        let sealed = bytes(&row.sealed)?;
+        let password = keyring.open(&sealed, bot.id).map_err(|source| Error::Sealed { bot: bot.id, source })?;
         lease.bots.push(LeasedBot {
-            role: row.role.as_deref().map(text).transpose()?,
+            role: row.alias.as_deref().map(text).transpose()?,
             bot,
             password,
             fence: Fence(row.fence),
         });
     }
-    Ok(Some(lease))
+    Ok(lease)
+}
+
+fn bytes(hexadecimal: &str) -> Result<Vec<u8>> {
+    let digits = hexadecimal.as_bytes().chunks(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap_or_default(), 16).map_err(Error::corrupt))
+        .collect()
 }
 
 /// A bot, as the statements on bots return it. What tells of a lease is null unless the lease is in force.
@@ -83,45 +123,45 @@ pub(crate) fn lease(id: LeaseId, rows: Vec<LeaseRow>, keyring: &Keyring) -> Resu
 pub(crate) struct BotRow {
     pub(crate) id: Uuid,
     pub(crate) login: String,
-    pub(crate) project_id: Uuid,
+    pub(crate) project: String,
     pub(crate) env: String,
     pub(crate) domain: String,
     pub(crate) labels: Vec<String>,
     pub(crate) condition: String,
     pub(crate) created_at: Timestamp,
     pub(crate) cooling_until: Option<Timestamp>,
-    pub(crate) holder: Option<String>,
-    pub(crate) note: Option<String>,
-    pub(crate) url: Option<String>,
+    pub(crate) terms: Option<serde_json::Value>,
     pub(crate) leased_at: Option<Timestamp>,
     pub(crate) expires_at: Option<Timestamp>,
 }
 
 impl BotRow {
     pub(crate) fn bot(self) -> Result<Bot> {
-        let mut bot = Bot {
+        let holding = match (self.terms, self.leased_at, self.expires_at) {
+            (Some(terms), Some(since), Some(expires_at)) => Some(self::terms(terms)?.holding(since, expires_at)?),
+            _ => None,
+        };
+        Ok(Bot {
             id: self.id.into(),
             login: text(&self.login)?,
-            project: self.project_id.into(),
+            project: project(&self.project)?.into(),
             env: text(&self.env)?,
             domain: text(&self.domain)?,
             labels: labels(&self.labels)?,
             condition: text(&self.condition)?,
             created_at: self.created_at,
-            holding: None,
+            holding,
             cooling_until: self.cooling_until,
-        };
-        if let (Some(holder), Some(since), Some(expires_at)) = (self.holder, self.leased_at, self.expires_at) {
-            bot.holding = Some(Holding {
-                holder: text(&holder)?,
-                note: self.note.as_deref().map(text).transpose()?,
-                url: self.url.as_deref().map(text).transpose()?,
-                since,
-                expires_at,
-            });
-        }
-        Ok(bot)
+        })
     }
+}
+
+pub(crate) fn terms(value: serde_json::Value) -> Result<Terms> {
+    serde_json::from_value(value).map_err(Error::corrupt)
+}
+
+pub(crate) fn project(text: &str) -> Result<Uuid> {
+    text.parse().map_err(Error::corrupt)
 }
 
 /// A text that was checked before it was stored.
@@ -160,8 +200,4 @@ pub(crate) fn interval(span: Duration) -> PgInterval {
 pub(crate) fn duration(span: &PgInterval) -> Duration {
     let micros = i128::from(span.days) * 86_400_000_000 + i128::from(span.microseconds);
     Duration::from_micros(u64::try_from(micros).unwrap_or(0))
-}
-
-pub(crate) fn fingerprint(bytes: Option<&[u8]>) -> Option<Fingerprint> {
-    bytes.and_then(|bytes| bytes.try_into().ok()).map(Fingerprint)
 }

@@ -22,7 +22,7 @@ impl Farm {
                         group by pool_id
                     )
                     select
-                        p.project_id,
+                        p.project,
                         p.env,
                         p.domain,
                         c.total as "total!",
@@ -39,7 +39,11 @@ impl Farm {
         })?;
         let waiting = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
-                r#"select count(*) as "waiting!" from waiters where parked and not granted and alive_until > now()"#
+                r#"select count(*) as "waiting!"
+                from waiters w
+                where w.parked
+                    and exists (select from wants k where k.lease_id = w.lease_id)
+                    and botfarm_waits(w.lease_id, now(), now())"#
             )
             .fetch_one(&mut *connection)
             .await?)
@@ -48,7 +52,7 @@ impl Farm {
         let mut pools = Vec::with_capacity(rows.len());
         for row in rows {
             pools.push(PoolStats {
-                project: row.project_id.into(),
+                project: rows::project(&row.project)?.into(),
                 env: rows::text(&row.env)?,
                 domain: rows::text(&row.domain)?,
                 total: number(row.total),

@@ -1,0 +1,266 @@
+-- Who waits, and how they are served.
+
+-- Since when a process must have been heard of to count as alive. Right after a restart of the server all count: they had
+-- no chance to be heard.
+create or replace function botfarm_heard_since(epoch epochs, at timestamptz) returns timestamptz language sql immutable as $$
+    select case when epoch.takeover_after > at then '-infinity' else at end
+$$;
+
+-- Whether somebody waits for a lease: a process with a call that listens is alive.
+create or replace function botfarm_waits(lease uuid, at timestamptz, heard_since timestamptz)
+returns boolean language sql stable as $$
+    select exists (
+        select from waiters w
+        join listeners l on l.lease_id = w.lease_id
+        join processes p on p.id = l.process
+        where w.lease_id = lease
+            and w.until > at
+            and p.alive_until > heard_since
+    )
+$$;
+
+-- Those of the pools for which somebody waits, or may.
+create or replace function botfarm_awaited_pools(pools integer[]) returns integer[] language sql stable as $$
+    select array(
+        select p.id
+        from pools p
+        where p.id = any(pools)
+            and exists (
+                select from selectors x
+                join wants k on k.selector_id = x.id
+                where x.project = any(array[p.project, '*'])
+                    and x.env = any(array[p.env, '*'])
+                    and x.domain = any(array[p.domain, '*'])
+            )
+    )
+$$;
+
+-- Whether somebody else waits who could have this bot: nobody passes it.
+create or replace function botfarm_wanted(slot bot_slots, but_not uuid, at timestamptz, heard_since timestamptz)
+returns boolean language sql stable as $$
+    select exists (
+        select from pools p
+        join selectors x
+            on x.project = any(array[p.project, '*'])
+            and x.env = any(array[p.env, '*'])
+            and x.domain = any(array[p.domain, '*'])
+        join wants k on k.selector_id = x.id
+        join waiters w on w.lease_id = k.lease_id
+        where p.id = slot.pool_id
+            and x.condition = slot.condition
+            and (
+                x.labels = '{}'
+                or exists (select from label_sets l where l.id = slot.label_set_id and l.labels @> x.labels)
+            )
+            and (x.bot_id is null or x.bot_id = slot.bot_id)
+            and (
+                x.login_key is null
+                or exists (select from bots b where b.id = slot.bot_id and b.login_key = x.login_key)
+            )
+            and w.lease_id <> but_not
+            and w.parked
+            and slot.bot_id <> all(w.avoid)
+            and botfarm_waits(w.lease_id, at, heard_since)
+    )
+$$;
+
+-- Whether two sets of labels have no key with different values.
+create or replace function botfarm_agree(one text[], other text[]) returns boolean language sql immutable as $$
+    select one = '{}' or other = '{}' or not exists (
+        select from unnest(one) i
+        join unnest(other) j on split_part(i, ':', 1) = split_part(j, ':', 1) and i <> j
+    )
+$$;
+
+-- How many others wait for a bot that a selector could get as well; 10,000 at most.
+create or replace function botfarm_rivals(
+    s selectors, pools integer[], named uuid[], but_not uuid, at timestamptz, heard_since timestamptz
+)
+returns bigint language sql stable as $$
+    select count(*)
+    from (
+        select distinct k.lease_id
+        from pools p
+        join selectors x
+            on x.project = any(array[p.project, '*'])
+            and x.env = any(array[p.env, '*'])
+            and x.domain = any(array[p.domain, '*'])
+            and botfarm_agree(x.labels, s.labels)
+        join wants k on k.selector_id = x.id
+        join waiters w on w.lease_id = k.lease_id and w.parked
+        where p.id = any(pools)
+            and k.lease_id <> but_not
+            and (
+                named is null and x.bot_id is null and x.login_key is null
+                or exists (
+                    select from unnest(coalesce(named, botfarm_named(x))) n
+                    join bots b on b.id = n
+                    where b.pool_id = p.id
+                        and b.labels @> s.labels
+                        and b.labels @> x.labels
+                        and (x.bot_id is null or b.id = x.bot_id)
+                        and (x.login_key is null or b.login_key = x.login_key)
+                )
+            )
+            and botfarm_waits(k.lease_id, at, heard_since)
+        limit 10000
+    ) r
+$$;
+
+-- Serves those who wait for bots of some pools: first come first served among those whom a free bot fits. Grants are
+-- offers, to be taken up in time. What a request for many cannot use yet is kept from those behind it. A pass waits for
+-- nothing but another pass over the same pools. It ends after so many grants, or after 200 ms, with what it has done; then
+-- its last row tells where to go on: after which ticket, and which bots are kept for those before it.
+create or replace function botfarm_match(
+    pools integer[], after_ticket bigint, kept uuid[], offer interval, grace interval, most integer
+)
+returns table (lease uuid, told uuid[], ticket bigint) language plpgsql as $$
+declare
+    stop timestamptz := clock_timestamp() + interval '200 ms';
+    epoch epochs := botfarm_epoch(grace);
+    heard_since timestamptz;
+    at timestamptz;
+    here integer[];
+    by_selector bigint[];
+    by_bot uuid[];
+    by_version bigint[];
+    by_sticky text[];
+    by_leased timestamptz[];
+    used uuid[] := kept;
+    w waiters;
+    n integer;
+    edge_want integer[];
+    edge_bot uuid[];
+    chosen uuid[];
+    locked integer;
+    served integer := 0;
+begin
+    -- A request for many is judged by all the pools that it wants bots of.
+    here := array(
+        select unnest(pools)
+        union
+        select unnest(botfarm_pools(y, botfarm_named(y)))
+        from pools p
+        join selectors x
+            on x.project = any(array[p.project, '*'])
+            and x.env = any(array[p.env, '*'])
+            and x.domain = any(array[p.domain, '*'])
+        join wants k on k.selector_id = x.id and k.size > 1
+        join wants l on l.lease_id = k.lease_id
+        join selectors y on y.id = l.selector_id
+        where p.id = any(pools)
+        order by 1
+    );
+    if cardinality(here) > 32 then
+        perform pg_advisory_xact_lock(7238461, 0);
+    else
+        perform pg_advisory_xact_lock_shared(7238461, 0);
+        perform pg_advisory_xact_lock(7238461, p) from unnest(here) p;
+    end if;
+    at := clock_timestamp();
+    heard_since := botfarm_heard_since(epoch, at);
+    -- One statement looks at all free bots of use, so that who came later gets none that was not there for who came before:
+    -- of each selector as many as those who wait could take or avoid.
+    select array_agg(a.id), array_agg(f.bot_id), array_agg(f.version), array_agg(f.sticky), array_agg(f.leased_at)
+    into by_selector, by_bot, by_version, by_sticky, by_leased
+    from (
+        select x.id, x as selector, least(4096, sum(k.size) + max(cardinality(v.avoid)) + cardinality(kept))::integer as enough
+        from pools p
+        join selectors x
+            on x.project = any(array[p.project, '*'])
+            and x.env = any(array[p.env, '*'])
+            and x.domain = any(array[p.domain, '*'])
+        join wants k on k.selector_id = x.id
+        join waiters v on v.lease_id = k.lease_id
+        where p.id = any(here)
+        group by x.id
+    ) a
+    cross join lateral botfarm_free(a.selector, here, '{}', at, epoch.takeover_after <= at, a.enough) f;
+    if by_selector is null then
+        return;
+    end if;
+    for w in
+        select x.*
+        from waiters x
+        join (
+            select distinct c.lease_id
+            from (select distinct unnest(by_selector) as id) u
+            cross join lateral (
+                select k.lease_id
+                from wants k
+                where k.selector_id = u.id
+                    and k.ticket > after_ticket
+                    and botfarm_waits(k.lease_id, at, heard_since)
+                order by k.ticket
+                limit cardinality(by_selector) + 1000
+            ) c
+        ) c on c.lease_id = x.lease_id
+        order by x.ticket
+    loop
+        if served >= most or clock_timestamp() > stop then
+            lease := null;
+            told := used;
+            return next;
+            return;
+        end if;
+        ticket := w.ticket;
+        n := (select count(*) from wants k where k.lease_id = w.lease_id);
+        for try in 1..3 loop
+            select
+                array_agg(k.ord + 1 order by k.ord, f.preferred desc, f.leased desc, f.place),
+                array_agg(f.bot order by k.ord, f.preferred desc, f.leased desc, f.place)
+            into edge_want, edge_bot
+            from wants k
+            join (
+                select
+                    c.selector,
+                    c.bot,
+                    c.place,
+                    coalesce(c.sticky = w.sticky, false) as preferred,
+                    case when c.sticky = w.sticky then c.leased end as leased
+                from unnest(by_selector, by_bot, by_sticky, by_leased)
+                    with ordinality c (selector, bot, sticky, leased, place)
+                where c.bot <> all(used)
+                    and c.bot <> all(w.avoid)
+            ) f on f.selector = k.selector_id
+            where k.lease_id = w.lease_id;
+            exit when edge_bot is null;
+            chosen := botfarm_assign(n, edge_want, edge_bot);
+            if array_position(chosen, null) is not null then
+                if w.parked then
+                    used := used || array_remove(chosen, null);
+                end if;
+                exit;
+            end if;
+            -- Whoever joins or leaves at this moment asks for another pass.
+            perform from waiters x where x.lease_id = w.lease_id for no key update skip locked;
+            if not found or not exists (select from wants k where k.lease_id = w.lease_id) then
+                used := used || chosen;
+                exit;
+            end if;
+            perform from (
+                select distinct c.bot, c.version
+                from unnest(by_bot, by_version) c (bot, version)
+                where c.bot = any(chosen)
+            ) c
+            join bot_slots s on s.bot_id = c.bot and s.version = c.version
+            for no key update of s skip locked;
+            get diagnostics locked = row_count;
+            used := used || chosen;
+            -- Somebody is changing one of them, or has: take another.
+            continue when locked < n;
+            lease := w.lease_id;
+            told := array(select distinct l.process from listeners l where l.lease_id = lease);
+            perform botfarm_hand_out(
+                lease,
+                chosen,
+                array(select k.alias from wants k where k.lease_id = w.lease_id order by k.ord),
+                w.terms, w.ttl, w.fingerprint, w.sticky, 'offered', null, offer, '0', epoch.bump
+            );
+            delete from wants k where k.lease_id = w.lease_id;
+            served := served + 1;
+            return next;
+            exit;
+        end loop;
+    end loop;
+end $$;

@@ -1,0 +1,229 @@
+//! How a call gets its lease: at once, or by way of the queue.
+
+use std::{collections::HashMap, time::Duration};
+
+use botfarm_core::{Error as FarmError, Lease, LeaseRequest, Selector, Timestamp};
+use parking_lot::Mutex;
+use tokio::{
+    sync::oneshot,
+    time::{Instant, sleep, sleep_until},
+};
+use uuid::Uuid;
+
+use crate::connection::repeat;
+use crate::{
+    error::{Error, Result},
+    farm::{Answer, Farm},
+    queue::ALIVE,
+    rows::{self, interval},
+    selector::Asked,
+};
+
+/// For how long a request that is not to wait tries again while others have what it could get locked: an import that
+/// changes free bots, for one.
+const PATIENCE: Duration = Duration::from_millis(2_500);
+
+/// How much longer than it waits a request may stand in the queue: it leaves by itself, as a rule.
+const SLACK: Duration = Duration::from_secs(3);
+
+/// How often a request that waits asks again without having been woken.
+const ASK_AGAIN: Duration = Duration::from_secs(30);
+
+/// What the farm says to a request.
+enum Verdict {
+    Granted(Box<Lease>),
+    Waiting,
+    Refused,
+    /// Refused, but somebody else had a free bot locked.
+    Passed,
+    Lacking,
+    Lost,
+    Reused,
+}
+
+/// How far a request goes for its lease.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// It waits.
+    Park,
+    /// It waits for no more than one pass over the queue.
+    Try,
+    /// It waits no longer.
+    Stop,
+}
+
+impl Farm {
+    /// See [`BotFarm::acquire`](botfarm_core::BotFarm::acquire). To be run to its end in a task; while it waits, it
+    /// notices when nobody waits for the `answer` any more.
+    pub(crate) async fn acquire(
+        &self,
+        request: &LeaseRequest,
+        call: Uuid,
+        answer: &mut oneshot::Sender<Answer>,
+    ) -> Result<Lease> {
+        let ttl = self.policy.check(request)?;
+        let asked = Asked::of(request)?;
+        let deadline = Instant::now() + request.wait;
+        let mut patience = Patience::new();
+        let call = self.queue.call(request.id, call);
+        let mut how = if request.wait.is_zero() { How::Try } else { How::Park };
+        loop {
+            if answer.is_closed() {
+                self.leave(request.id, call.id).await?;
+                return Err(Error::Unanswered);
+            }
+            let (verdict, pools) = self.ask(request, &asked, ttl, call.id, how, deadline).await?;
+            match verdict {
+                Verdict::Granted(lease) => return Ok(*lease),
+                Verdict::Waiting if how == How::Try => {
+                    for pool in pools {
+                        self.pass(pool).await?;
+                    }
+                    how = How::Stop;
+                    continue;
+                }
+                Verdict::Waiting => self.serve(pools),
+                Verdict::Passed if patience.pause().await => continue,
+                Verdict::Refused | Verdict::Passed => return Err(self.shortage(request, &asked).await?.into()),
+                Verdict::Lacking => return Err(self.lacking(request, &asked).await?.into()),
+                Verdict::Reused => return Err(FarmError::KeyReused.into()),
+                Verdict::Lost => return Err(self.ended(request.id).await?.into()),
+            }
+            // What was freed at this very moment may have missed it.
+            self.queue.look_soon();
+            tokio::select! {
+                () = call.woken() => {}
+                () = sleep_until(deadline) => how = How::Stop,
+                // Whatever else may have been missed.
+                () = sleep(ASK_AGAIN) => {}
+                () = answer.closed() => {}
+            }
+        }
+    }
+
+    async fn ask(
+        &self,
+        request: &LeaseRequest,
+        asked: &Asked,
+        ttl: Duration,
+        call: Uuid,
+        how: How,
+        deadline: Instant,
+    ) -> Result<(Verdict, Vec<i32>)> {
+        let hint = self.hints.of(request);
+        let how = match how {
+            How::Park => "park",
+            How::Try => "try",
+            How::Stop => "stop",
+        };
+        let row = repeat!(self.database, |connection| {
+            Ok(sqlx::query!(
+                r#"select verdict as "verdict!", given, was_free_at, pools
+                from botfarm_acquire(
+                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+                    coalesce($16::timestamptz, '-infinity')
+                )"#,
+                request.id.as_uuid(),
+                call,
+                self.process,
+                how,
+                asked.selectors,
+                &asked.avoid,
+                request.sticky.as_deref(),
+                asked.terms,
+                request.fingerprint.as_ref().map(|fingerprint| fingerprint.0.as_slice()),
+                interval(ttl),
+                interval(self.policy.cooling),
+                interval(deadline.saturating_duration_since(Instant::now()) + SLACK),
+                interval(self.policy.place_kept),
+                interval(ALIVE),
+                interval(self.takeover_grace),
+                hint,
+            )
+            .fetch_one(&mut *connection)
+            .await?)
+        })?;
+        let verdict = match &*row.verdict {
+            "granted" => {
+                self.hints.learn(request, row.was_free_at);
+                let given = row.given.ok_or_else(|| Error::corrupt("a granted lease is not there"))?;
+                Verdict::Granted(Box::new(rows::lease(request.id, given, &self.keyring)?))
+            }
+            "waiting" => Verdict::Waiting,
+            "refused" => Verdict::Refused,
+            "passed" => Verdict::Passed,
+            "lacking" => Verdict::Lacking,
+            "lost" => Verdict::Lost,
+            "reused" => Verdict::Reused,
+            other => return Err(Error::corrupt(format!("no verdict is called {other}"))),
+        };
+        Ok((verdict, row.pools.unwrap_or_default()))
+    }
+}
+
+/// Pauses that grow, for as long as it is worth trying.
+struct Patience {
+    since: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { since: Instant::now(), pause: Duration::from_millis(2) }
+    }
+
+    /// False when it is time to give up.
+    async fn pause(&mut self) -> bool {
+        if self.since.elapsed() > PATIENCE {
+            return false;
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(Duration::from_millis(100));
+        true
+    }
+}
+
+/// Since when the least recently used free bot of a selector is free, as the last claim found it. None was free before;
+/// whatever is freed later is free later. So the next claim need not step over the dead rows of all claims before, which
+/// a long transaction keeps in the way.
+#[derive(Debug, Default)]
+pub(crate) struct Hints(Mutex<HashMap<Selector, (Instant, Timestamp)>>);
+
+impl Hints {
+    /// What is put back to where it stood, or comes with a long import, is free since before; so nothing is believed for
+    /// longer.
+    const BELIEVED: Duration = Duration::from_secs(1);
+    const MOST: usize = 1_024;
+
+    fn of(&self, request: &LeaseRequest) -> Option<Timestamp> {
+        let [selector] = request.selectors.as_slice() else { return None };
+        let mut hints = self.0.lock();
+        let (since, free_at) = hints.get_mut(selector)?;
+        if since.elapsed() < Self::BELIEVED {
+            return Some(*free_at);
+        }
+        // This one looks anew; the others go by the old one meanwhile.
+        *since = Instant::now();
+        None
+    }
+
+    fn learn(&self, request: &LeaseRequest, free_at: Option<Timestamp>) {
+        let (Some(free_at), [selector]) = (free_at, request.selectors.as_slice()) else { return };
+        if selector.names_a_bot() || request.sticky.is_some() || !request.avoid.is_empty() {
+            return;
+        }
+        let mut hints = self.0.lock();
+        if let Some((since, known)) = hints.get_mut(selector)
+            && since.elapsed() < Self::BELIEVED
+        {
+            *known = free_at;
+            return;
+        }
+        if hints.len() >= Self::MOST {
+            hints.retain(|_, (since, _)| since.elapsed() < Self::BELIEVED);
+        }
+        if hints.len() < Self::MOST {
+            hints.insert(selector.clone(), (Instant::now(), free_at));
+        }
+    }
+}

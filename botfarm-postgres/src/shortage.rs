@@ -1,0 +1,128 @@
+//! Why a request got nothing.
+
+use std::time::Duration;
+
+use botfarm_core::{Busy, Error as FarmError, LeaseRequest, Oldest, Shortage};
+
+use crate::connection::repeat;
+use crate::{
+    error::{Error, Result},
+    farm::Farm,
+    rows::{self, interval},
+    selector::Asked,
+};
+
+/// How the bots stand that one selector fits.
+struct Standing {
+    shortage: Shortage,
+    /// How many of them could be had.
+    free: u64,
+    /// The first of them.
+    first: Option<Busy>,
+}
+
+impl Farm {
+    /// What a request is told for which nothing was free.
+    pub(crate) async fn shortage(&self, request: &LeaseRequest, asked: &Asked) -> Result<FarmError> {
+        let mut worst: Option<Standing> = None;
+        for selector in 0..request.selectors.len() {
+            let standing = self.standing(request, asked, selector).await?;
+            if worst.as_ref().is_none_or(|worst| worst.free > 0 && standing.free == 0) {
+                worst = Some(standing);
+            }
+        }
+        let Some(Standing { shortage, first, .. }) = worst else { return Err(Error::corrupt("no selector")) };
+        match (request.selectors.as_slice(), first) {
+            ([selector], Some(bot)) if selector.names_a_bot() && shortage.matching == 1 => {
+                Ok(FarmError::Busy(Box::new(bot)))
+            }
+            _ => Ok(FarmError::Exhausted(Box::new(shortage))),
+        }
+    }
+
+    /// What a request is told that no bots could ever satisfy.
+    pub(crate) async fn lacking(&self, request: &LeaseRequest, asked: &Asked) -> Result<FarmError> {
+        let row = repeat!(self.database, |connection| {
+            Ok(sqlx::query!(
+                r#"with asked as (
+                        select array(select botfarm_selector(w) from jsonb_array_elements($1) w) as selectors
+                    ),
+                    lacking as (select botfarm_lacking(a.selectors, $2) as selector, a.selectors from asked a)
+                    select
+                        l.selector,
+                        (
+                            select count(*)
+                            from botfarm_existing(l.selectors[l.selector + 1], $2, cardinality(l.selectors))
+                        ) as "there_are!"
+                    from lacking l"#,
+                asked.selectors,
+                &asked.avoid,
+            )
+            .fetch_one(&mut *connection)
+            .await?)
+        })?;
+        let selector = row.selector.and_then(|selector| usize::try_from(selector).ok()).unwrap_or_default();
+        let Some(wanted) = request.selectors.get(selector) else { return Err(Error::corrupt("no selector")) };
+        let detail = match row.there_are {
+            0 if request.avoid.is_empty() => format!("no bot matches {wanted}; check the selector, or add such a bot"),
+            0 => format!("no bot matches {wanted} except those to avoid; check the selector, or add such a bot"),
+            count => {
+                format!("only {count} bots match {wanted}, too few for the whole request; add bots, or ask for fewer")
+            }
+        };
+        Ok(FarmError::NoMatch { selector, detail })
+    }
+
+    async fn standing(&self, request: &LeaseRequest, asked: &Asked, selector: usize) -> Result<Standing> {
+        let row = repeat!(self.database, |connection| {
+            Ok(sqlx::query!(
+                r#"select
+                        matching as "matching!",
+                        leased as "leased!",
+                        cooling as "cooling!",
+                        out_of_service as "out_of_service!",
+                        free as "free!",
+                        soonest,
+                        holder,
+                        since,
+                        until,
+                        bot_id,
+                        bot_free_at,
+                        bot_condition,
+                        waiting as "waiting!"
+                    from botfarm_standing($1, $2, $3, $4)"#,
+                asked.selectors[selector],
+                &asked.avoid,
+                request.id.as_uuid(),
+                interval(self.takeover_grace),
+            )
+            .fetch_one(&mut *connection)
+            .await?)
+        })?;
+        let number = |count: i64| u64::try_from(count).unwrap_or(0);
+        let holder = row.holder.as_deref().map(rows::text::<botfarm_core::Holder>).transpose()?;
+        let first = match (row.bot_id, &row.bot_condition) {
+            (Some(bot), Some(condition)) => Some(Busy {
+                bot: bot.into(),
+                holder: holder.clone(),
+                since: row.since,
+                expires_at: row.until.or(row.bot_free_at.filter(|_| row.cooling > 0)),
+                condition: rows::text(condition)?,
+            }),
+            _ => None,
+        };
+        let oldest = holder.zip(row.since).map(|(holder, since)| Oldest { holder, since });
+        let retry_after = row.soonest.as_ref().map(rows::duration).unwrap_or_default();
+        let shortage = Shortage {
+            selector,
+            matching: number(row.matching),
+            leased: number(row.leased),
+            cooling: number(row.cooling),
+            out_of_service: number(row.out_of_service),
+            waiting: number(row.waiting),
+            oldest,
+            retry_after: retry_after.max(Duration::from_secs(1)),
+        };
+        Ok(Standing { shortage, free: number(row.free), first })
+    }
+}
