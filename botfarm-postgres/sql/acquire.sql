@@ -140,7 +140,7 @@ end $$;
 
 -- Asks for a lease, at first or again. How: park, to wait for it; try, to wait for no more than one pass over the queue;
 -- stop, to wait no longer. The verdicts:
---   granted   with the lease, and since when its first bot was free
+--   granted   with the lease, and since when its first bot was free, in microseconds since 1970, as free_since is
 --   waiting   it stands in the queue, and its process is told when there is news; a pass over the pools may serve it
 --   refused   nothing is free that it could have
 --   passed    the same, but for a free bot that somebody else had locked: another try may do
@@ -163,10 +163,10 @@ create or replace function botfarm_acquire(
     keeps interval,
     alive interval,
     grace interval,
-    since timestamptz,
+    free_since bigint,
     out verdict text,
     out given json,
-    out was_free_at timestamptz,
+    out was_free_since bigint,
     out pools integer[]
 )
 language plpgsql as $$
@@ -182,6 +182,7 @@ declare
     chosen bot_slots[] := '{}';
     gated boolean := false;
     passed boolean := false;
+    since timestamptz := coalesce(timestamptz 'epoch' + free_since * interval '1 microsecond', '-infinity');
 begin
     perform botfarm_lock(lease);
     -- The waiter's row first: whoever grants something to it has this row locked. Then the bots, then the history: whoever
@@ -250,7 +251,7 @@ begin
         pools := array(select distinct c.pool_id from unnest(chosen) c);
         gated := exists (select from unnest(chosen) c where botfarm_wanted(c, lease, at, heard_since));
         if cardinality(chosen) = n and not gated then
-            was_free_at := chosen[1].free_at;
+            was_free_since := extract(epoch from chosen[1].free_at) * 1000000;
             perform botfarm_hand_out(
                 lease,
                 array(select c.bot_id from unnest(chosen) with ordinality c order by ordinality),

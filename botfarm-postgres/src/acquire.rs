@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use botfarm_core::{Error as FarmError, Lease, LeaseRequest, Selector, Timestamp};
+use botfarm_core::{Error as FarmError, Lease, LeaseRequest, Selector};
 use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
@@ -118,10 +118,9 @@ impl Farm {
         };
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                r#"select verdict as "verdict!", given, was_free_at, pools
+                r#"select verdict as "verdict!", given, was_free_since, pools
                 from botfarm_acquire(
-                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-                    coalesce($16::timestamptz, '-infinity')
+                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
                 )"#,
                 request.id.as_uuid(),
                 call,
@@ -145,7 +144,7 @@ impl Farm {
         })?;
         let verdict = match &*row.verdict {
             "granted" => {
-                self.hints.learn(request, row.was_free_at);
+                self.hints.learn(request, row.was_free_since);
                 let given = row.given.ok_or_else(|| Error::corrupt("a granted lease is not there"))?;
                 Verdict::Granted(Box::new(rows::lease(request.id, given, &self.keyring)?))
             }
@@ -187,7 +186,7 @@ impl Patience {
 /// whatever is freed later is free later. So the next claim need not step over the dead rows of all claims before, which
 /// a long transaction keeps in the way.
 #[derive(Debug, Default)]
-pub(crate) struct Hints(Mutex<HashMap<Selector, (Instant, Timestamp)>>);
+pub(crate) struct Hints(Mutex<HashMap<Selector, (Instant, i64)>>);
 
 impl Hints {
     /// What is put back to where it stood, or comes with a long import, is free since before; so nothing is believed for
@@ -195,20 +194,20 @@ impl Hints {
     const BELIEVED: Duration = Duration::from_secs(1);
     const MOST: usize = 1_024;
 
-    fn of(&self, request: &LeaseRequest) -> Option<Timestamp> {
+    fn of(&self, request: &LeaseRequest) -> Option<i64> {
         let [selector] = request.selectors.as_slice() else { return None };
         let mut hints = self.0.lock();
-        let (since, free_at) = hints.get_mut(selector)?;
+        let (since, free_since) = hints.get_mut(selector)?;
         if since.elapsed() < Self::BELIEVED {
-            return Some(*free_at);
+            return Some(*free_since);
         }
         // This one looks anew; the others go by the old one meanwhile.
         *since = Instant::now();
         None
     }
 
-    fn learn(&self, request: &LeaseRequest, free_at: Option<Timestamp>) {
-        let (Some(free_at), [selector]) = (free_at, request.selectors.as_slice()) else { return };
+    fn learn(&self, request: &LeaseRequest, free_since: Option<i64>) {
+        let (Some(free_since), [selector]) = (free_since, request.selectors.as_slice()) else { return };
         if selector.names_a_bot() || request.sticky.is_some() || !request.avoid.is_empty() {
             return;
         }
@@ -216,14 +215,14 @@ impl Hints {
         if let Some((since, known)) = hints.get_mut(selector)
             && since.elapsed() < Self::BELIEVED
         {
-            *known = free_at;
+            *known = free_since;
             return;
         }
         if hints.len() >= Self::MOST {
             hints.retain(|_, (since, _)| since.elapsed() < Self::BELIEVED);
         }
         if hints.len() < Self::MOST {
-            hints.insert(selector.clone(), (Instant::now(), free_at));
+            hints.insert(selector.clone(), (Instant::now(), free_since));
         }
     }
 }
