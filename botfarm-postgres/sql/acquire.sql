@@ -17,24 +17,30 @@ create or replace function botfarm_take(
 returns bot_slots language plpgsql as $$
 declare
     slot bot_slots;
+    bot uuid;
     p integer;
     l integer;
 begin
     if named is not null then
-        for slot in
-            select f.*
-            from unnest(named) b
-            cross join lateral (select * from bot_slots where bot_id = b order by version desc limit 1) f
-            order by coalesce(f.sticky = sticky_key, false) desc, f.free_at
-        loop
+        if cardinality(named) > 1 then
+            -- A login of several envs: the one last leased with the key, or the least recently used.
+            named := array(
+                select b
+                from unnest(named) b
+                cross join lateral (select * from bot_slots where bot_id = b order by version desc limit 1) f
+                order by coalesce(f.sticky = sticky_key, false) desc, f.free_at
+            );
+        end if;
+        foreach bot in array named loop
+            select * into slot from bot_slots b where b.bot_id = bot order by b.version desc limit 1;
             if slot.condition = s.condition
                 and slot.free_at <= at
                 and (slot.lease_id is null or may_take_over)
-                and slot.bot_id <> all(but_not)
+                and bot <> all(but_not)
             then
-                perform from bot_slots
-                where bot_id = slot.bot_id
-                    and version = slot.version
+                perform from bot_slots b
+                where b.bot_id = bot
+                    and b.version = slot.version
                 for no key update skip locked;
                 if found then
                     return slot;
@@ -60,6 +66,22 @@ begin
         limit 1
         for no key update skip locked;
         if found then
+            return slot;
+        end if;
+    end if;
+    if cardinality(pools) = 1 and sets is null then
+        select * into slot
+        from bot_slots b
+        where b.pool_id = pools[1]
+            and b.condition = s.condition
+            and b.free_at <= at
+            and b.free_at >= since
+            and (b.lease_id is null or may_take_over)
+            and b.bot_id <> all(but_not)
+        order by b.free_at
+        limit 1
+        for no key update skip locked;
+        if found or since = '-infinity' then
             return slot;
         end if;
     end if;
@@ -176,8 +198,11 @@ declare
     heard_since timestamptz;
     slot bot_slots;
     waiter waiters;
-    asked selectors[];
+    asked selectors[] := '{}';
+    selector selectors;
+    aliases text[] := '{}';
     named uuid[];
+    taken uuid[] := '{}';
     n integer := jsonb_array_length(wanted);
     chosen bot_slots[] := '{}';
     gated boolean := false;
@@ -185,81 +210,86 @@ declare
     since timestamptz := coalesce(timestamptz 'epoch' + free_since * interval '1 microsecond', '-infinity');
 begin
     perform botfarm_lock(lease);
-    -- The waiter's row first: whoever grants something to it has this row locked. Then the bots, then the history: whoever
-    -- takes over an expired bot moves its lease from there to here, without the lock of that lease's id.
-    select * into waiter from waiters w where w.lease_id = lease for no key update;
-    select * into slot from bot_slots s where s.lease_id = lease limit 1;
-    if found then
-        if slot.fingerprint <> print then
-            verdict := 'reused';
-            return;
+    if exists (select from waiters w where w.lease_id = lease)
+        or exists (select from bot_slots s where s.lease_id = lease)
+        or exists (select from history h where h.lease_id = lease and h.reason <> 'undone')
+    then
+        -- The waiter's row first: whoever grants something to it has this row locked. Then the bots, then the history:
+        -- whoever takes over an expired bot moves its lease from there to here, without the lock of that lease's id.
+        select * into waiter from waiters w where w.lease_id = lease for no key update;
+        select * into slot from bot_slots s where s.lease_id = lease limit 1;
+        if found then
+            if slot.fingerprint <> print then
+                verdict := 'reused';
+                return;
+            end if;
+            given := botfarm_receive(lease, its_call, null, false, cooling);
+            if given is not null then
+                delete from listeners l where l.lease_id = lease and l.call = its_call;
+                update waiters w
+                set kept_until = clock_timestamp() + keeps
+                where w.lease_id = lease
+                    and not exists (select from listeners l where l.lease_id = lease);
+                verdict := 'granted';
+                return;
+            elsif slot.phase <> 'offered' then
+                verdict := 'lost';
+                return;
+            end if;
+            -- An offer that was not taken up in time: nobody has had it.
+            update bot_slots s
+            set version = s.version + 1,
+                lease_id = null,
+                phase = null
+            where s.lease_id = lease;
         end if;
-        given := botfarm_receive(lease, its_call, null, false, cooling);
-        if given is not null then
-            delete from listeners l where l.lease_id = lease and l.call = its_call;
-            update waiters w
-            set kept_until = clock_timestamp() + keeps
-            where w.lease_id = lease
-                and not exists (select from listeners l where l.lease_id = lease);
-            verdict := 'granted';
-            return;
-        elsif slot.phase <> 'offered' then
+        if exists (select from history h where h.lease_id = lease and h.reason <> 'undone') then
             verdict := 'lost';
             return;
         end if;
-        -- An offer that was not taken up in time: nobody has had it.
-        update bot_slots s
-        set version = s.version + 1,
-            lease_id = null,
-            phase = null
-        where s.lease_id = lease;
-    end if;
-    if exists (select from history h where h.lease_id = lease and h.reason <> 'undone') then
-        verdict := 'lost';
-        return;
+        if waiter.kept_until < clock_timestamp() then
+            delete from waiters w where w.lease_id = lease;
+            waiter := null;
+        end if;
+        if waiter.fingerprint <> print then
+            verdict := 'reused';
+            return;
+        end if;
     end if;
     at := clock_timestamp();
     epoch := botfarm_epoch(grace);
     heard_since := botfarm_heard_since(epoch, at);
-    if waiter.kept_until < at then
-        delete from waiters w where w.lease_id = lease;
-        waiter := null;
-    end if;
-    if waiter.fingerprint <> print then
-        verdict := 'reused';
-        return;
-    end if;
-    asked := array(select botfarm_selector(w) from jsonb_array_elements(wanted) w);
+    for i in 0..n - 1 loop
+        asked := asked || botfarm_selector(wanted->i);
+        aliases := aliases || (wanted->i->>'alias');
+    end loop;
 
     if waiter.lease_id is null then
         -- The straight way: what is free, unless somebody waits who could have it.
-        for i in 1..n loop
-            named := botfarm_named(asked[i]);
-            pools := botfarm_pools(asked[i], named);
+        foreach selector in array asked loop
+            named := botfarm_named(selector);
             slot := botfarm_take(
-                asked[i], pools, named, botfarm_label_sets(asked[i].labels),
-                but_not || array(select c.bot_id from unnest(chosen) c), sticky_key, at, since, epoch.takeover_after <= at
+                selector, case when named is null then botfarm_pools(selector, null) end, named,
+                botfarm_label_sets(selector.labels), but_not || taken, sticky_key, at, since, epoch.takeover_after <= at
             );
             exit when slot.bot_id is null;
             chosen := chosen || slot;
+            taken := taken || slot.bot_id;
         end loop;
         if cardinality(chosen) < n and n > 1 then
             -- One after the other did not do; an assignment may.
             select r.slots, r.others into chosen, passed
             from botfarm_take_many(asked, but_not, at, epoch.takeover_after <= at) r;
         end if;
-        pools := array(select distinct c.pool_id from unnest(chosen) c);
-        gated := exists (select from unnest(chosen) c where botfarm_wanted(c, lease, at, heard_since));
+        foreach slot in array chosen loop
+            gated := gated or botfarm_wanted(slot, lease, at, heard_since);
+        end loop;
         if cardinality(chosen) = n and not gated then
             was_free_since := extract(epoch from chosen[1].free_at) * 1000000;
-            perform botfarm_hand_out(
-                lease,
-                array(select c.bot_id from unnest(chosen) with ordinality c order by ordinality),
-                array(select w->>'alias' from jsonb_array_elements(wanted) w),
-                carried, its_ttl, print, sticky_key, 'granted', its_call, its_ttl, cooling, epoch.bump
+            given := botfarm_hand_out(
+                lease, chosen, aliases, carried, its_ttl, print, sticky_key, 'granted', its_call, its_ttl, cooling, epoch.bump
             );
             verdict := 'granted';
-            given := botfarm_lease(lease);
             return;
         end if;
     end if;

@@ -2,13 +2,14 @@
 -- clock, and judges once for all of them.
 
 -- Locks a lease id until the end of the transaction: from here on nobody else claims, receives, renews, ends or undoes it.
-create or replace function botfarm_lock(lease uuid) returns void language sql volatile as $$
-    select pg_advisory_xact_lock(hashtextextended(lease::text, 7238461))
-$$;
+create or replace function botfarm_lock(lease uuid) returns void language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock(hashtextextended(lease::text, 7238461));
+end $$;
 
--- A lease as its holder gets it, if it has one bot at least.
-create or replace function botfarm_lease(lease uuid) returns json language sql volatile as $$
-    select json_agg(json_build_object(
+-- A bot of a lease as its holder gets it. In sql, so that it becomes a part of the statement that calls it.
+create or replace function botfarm_given(s bot_slots, b bots, p pools) returns json language sql volatile as $$
+    select json_build_object(
         'id', b.id,
         'login', b.login,
         'sealed', encode(b.sealed, 'hex'),
@@ -25,17 +26,14 @@ create or replace function botfarm_lease(lease uuid) returns json language sql v
         'leased_at', s.leased_at,
         'expires_at', s.expires_at,
         'remaining', greatest((extract(epoch from s.expires_at - clock_timestamp()) * 1000000)::bigint, 0)
-    ) order by s.ord)
-    from bot_slots s
-    join bots b on b.id = s.bot_id
-    join pools p on p.id = b.pool_id
-    where s.lease_id = lease
+    )
 $$;
 
--- Hands out bots whose rows are locked and free. Whoever had one until it expired gets the end of it into the history.
+-- Hands out bots whose rows are locked and free, and returns the lease. Whoever had one until it expired gets the end of it
+-- into the history.
 create or replace function botfarm_hand_out(
     lease uuid,
-    chosen uuid[],
+    chosen bot_slots[],
     aliases text[],
     carried jsonb,
     its_ttl interval,
@@ -47,55 +45,67 @@ create or replace function botfarm_hand_out(
     rests interval,
     bump bigint
 )
-returns void language plpgsql as $$
+returns json language plpgsql as $$
 declare
     at timestamptz := clock_timestamp();
+    slot bot_slots;
+    bot json;
+    given json[] := '{}';
 begin
-    for i in 1..cardinality(chosen) loop
-        with before as materialized (
-            select * from bot_slots where bot_id = chosen[i] order by version desc limit 1
-        ),
-        expired as (
+    foreach slot in array chosen loop
+        if slot.lease_id is not null and slot.phase <> 'offered' then
             insert into history (bot_id, fence, lease_id, terms, leased_at, ended_at, reason)
-            select b.bot_id, b.fence, b.lease_id, b.terms, b.leased_at, b.expires_at, 'expired'
-            from before b
-            where b.lease_id is not null
-                and b.phase <> 'offered'
-        )
-        update bot_slots s
-        set version = s.version + 1,
-            lease_id = lease,
-            ord = i - 1,
-            alias = aliases[i],
-            phase = as_phase,
-            taker = as_taker,
-            size = cardinality(chosen),
-            terms = carried,
-            ttl = its_ttl,
-            fingerprint = print,
-            sticky = sticky_key,
-            leased_at = at,
-            expires_at = at + lives,
-            free_at = at + lives + rests,
-            fence = botfarm_next_fence(s.fence, bump)
-        from before b
-        where s.bot_id = b.bot_id
-            and s.version = b.version;
-        if not found then
-            raise 'bot % was changed while its row was locked', chosen[i];
+            values (slot.bot_id, slot.fence, slot.lease_id, slot.terms, slot.leased_at, slot.expires_at, 'expired');
         end if;
+        with granted as (
+            update bot_slots s
+            set version = s.version + 1,
+                lease_id = lease,
+                ord = cardinality(given),
+                alias = aliases[cardinality(given) + 1],
+                phase = as_phase,
+                taker = as_taker,
+                size = cardinality(chosen),
+                terms = carried,
+                ttl = its_ttl,
+                fingerprint = print,
+                sticky = sticky_key,
+                leased_at = at,
+                expires_at = at + lives,
+                free_at = at + lives + rests,
+                fence = botfarm_next_fence(s.fence, bump)
+            where s.bot_id = slot.bot_id
+                and s.version = slot.version
+            returning *
+        )
+        select botfarm_given(g::bot_slots, b, p) into bot
+        from granted g
+        join bots b on b.id = g.bot_id
+        join pools p on p.id = g.pool_id;
+        if not found then
+            raise 'bot % was changed while its row was locked', slot.bot_id;
+        end if;
+        given := given || bot;
     end loop;
+    return array_to_json(given);
 end $$;
 
--- Locks all rows of a lease, and tells whether it lives, all of it. A clock that was set back does not revive the rest of a
--- lease of which others took a part.
-create or replace function botfarm_lives(lease uuid) returns boolean language plpgsql as $$
+-- Locks all rows of a lease, and returns them if it lives, all of it: null if not. A clock that was set back does not revive
+-- the rest of a lease of which others took a part.
+create or replace function botfarm_living(lease uuid) returns bot_slots[] language plpgsql as $$
 declare
+    slots bot_slots[];
+    slot bot_slots;
     at timestamptz;
 begin
-    perform from bot_slots s where s.lease_id = lease order by s.bot_id for no key update;
+    slots := array(select s from bot_slots s where s.lease_id = lease order by s.bot_id for no key update);
     at := clock_timestamp();
-    return (select bool_and(s.expires_at > at) and count(*) = max(s.size) from bot_slots s where s.lease_id = lease);
+    foreach slot in array slots loop
+        if slot.expires_at <= at or slot.size <> cardinality(slots) then
+            return null;
+        end if;
+    end loop;
+    return nullif(slots, '{}');
 end $$;
 
 -- Receives a lease that lives, and with renews makes it live on: an offer begins to live from now on. Null when it does
@@ -104,43 +114,42 @@ create or replace function botfarm_receive(lease uuid, call uuid, new_ttl interv
 returns json language plpgsql as $$
 declare
     at timestamptz;
+    slots bot_slots[];
     slot bot_slots;
     as_phase text;
+    given json;
 begin
     perform botfarm_lock(lease);
-    select * into slot from bot_slots s where s.lease_id = lease limit 1;
-    if not found then
+    slots := botfarm_living(lease);
+    if slots is null then
         return null;
     end if;
+    slot := slots[1];
     as_phase := case
         when slot.phase = 'offered' and call is not null or slot.phase = 'granted' and slot.taker = call then 'granted'
         else 'seen'
     end;
-    if slot.phase = as_phase and not renews then
-        -- Nothing changes: nobody else changes a lease whose id is locked, but for its end by time.
+    if slot.phase <> as_phase or renews then
         at := clock_timestamp();
-        if (select bool_and(s.expires_at > at) and count(*) = max(s.size) from bot_slots s where s.lease_id = lease) then
-            return botfarm_lease(lease);
-        end if;
-        return null;
+        update bot_slots s
+        set version = s.version + 1,
+            phase = as_phase,
+            taker = case when as_phase = 'granted' then call end,
+            ttl = coalesce(new_ttl, s.ttl),
+            leased_at = case when s.phase = 'offered' then at else s.leased_at end,
+            expires_at = case when renews or s.phase = 'offered' then at + coalesce(new_ttl, s.ttl) else s.expires_at end,
+            free_at = case
+                when renews or s.phase = 'offered' then at + coalesce(new_ttl, s.ttl) + cooling
+                else s.free_at
+            end
+        where s.lease_id = lease;
     end if;
-    if botfarm_lives(lease) is not true then
-        return null;
-    end if;
-    at := clock_timestamp();
-    update bot_slots s
-    set version = s.version + 1,
-        phase = as_phase,
-        taker = case when as_phase = 'granted' then call end,
-        ttl = coalesce(new_ttl, s.ttl),
-        leased_at = case when s.phase = 'offered' then at else s.leased_at end,
-        expires_at = case when renews or s.phase = 'offered' then at + coalesce(new_ttl, s.ttl) else s.expires_at end,
-        free_at = case
-            when renews or s.phase = 'offered' then at + coalesce(new_ttl, s.ttl) + cooling
-            else s.free_at
-        end
+    select json_agg(botfarm_given(s, b, p) order by s.ord) into given
+    from bot_slots s
+    join bots b on b.id = s.bot_id
+    join pools p on p.id = s.pool_id
     where s.lease_id = lease;
-    return botfarm_lease(lease);
+    return given;
 end $$;
 
 -- Frees the bots of a lease whose rows are locked, and remembers how it ended.
@@ -189,7 +198,7 @@ declare
     at timestamptz;
 begin
     perform botfarm_lock(lease);
-    if botfarm_lives(lease) is not true then
+    if botfarm_living(lease) is null then
         return null;
     end if;
     at := clock_timestamp();
@@ -222,7 +231,7 @@ begin
     at := clock_timestamp();
     if slot.phase = 'granted' and slot.taker = its_call or slot.phase = 'offered' then
         if exists (select from listeners l where l.lease_id = lease) then
-            if slot.phase = 'granted' and botfarm_lives(lease) then
+            if slot.phase = 'granted' and botfarm_living(lease) is not null then
                 update bot_slots s
                 set version = s.version + 1,
                     phase = 'offered',
@@ -232,7 +241,7 @@ begin
                 where s.lease_id = lease;
             end if;
             return '{}';
-        elsif botfarm_lives(lease) then
+        elsif botfarm_living(lease) is not null then
             pools := botfarm_free_all(lease, at, 'undone', null, null, null, null, null);
         end if;
     elsif exists (select from listeners l where l.lease_id = lease) then

@@ -2,26 +2,29 @@
 
 -- Since when a process must have been heard of to count as alive. Right after a restart of the server all count: they had
 -- no chance to be heard.
-create or replace function botfarm_heard_since(epoch epochs, at timestamptz) returns timestamptz language sql immutable as $$
-    select case when epoch.takeover_after > at then '-infinity' else at end
-$$;
+create or replace function botfarm_heard_since(epoch epochs, at timestamptz) returns timestamptz language plpgsql immutable as $$
+begin
+    return case when epoch.takeover_after > at then '-infinity' else at end;
+end $$;
 
 -- Whether somebody waits for a lease: a process with a call that listens is alive.
 create or replace function botfarm_waits(lease uuid, at timestamptz, heard_since timestamptz)
-returns boolean language sql stable as $$
-    select exists (
+returns boolean language plpgsql stable as $$
+begin
+    return exists (
         select from waiters w
         join listeners l on l.lease_id = w.lease_id
         join processes p on p.id = l.process
         where w.lease_id = lease
             and w.until > at
             and p.alive_until > heard_since
-    )
-$$;
+    );
+end $$;
 
 -- Those of the pools for which somebody waits, or may.
-create or replace function botfarm_awaited_pools(pools integer[]) returns integer[] language sql stable as $$
-    select array(
+create or replace function botfarm_awaited_pools(pools integer[]) returns integer[] language plpgsql stable as $$
+begin
+    return array(
         select p.id
         from pools p
         where p.id = any(pools)
@@ -32,80 +35,93 @@ create or replace function botfarm_awaited_pools(pools integer[]) returns intege
                     and x.env = any(array[p.env, '*'])
                     and x.domain = any(array[p.domain, '*'])
             )
-    )
-$$;
+    );
+end $$;
 
 -- Whether somebody else waits who could have this bot: nobody passes it.
 create or replace function botfarm_wanted(slot bot_slots, but_not uuid, at timestamptz, heard_since timestamptz)
-returns boolean language sql stable as $$
-    select exists (
-        select from pools p
-        join selectors x
-            on x.project = any(array[p.project, '*'])
-            and x.env = any(array[p.env, '*'])
-            and x.domain = any(array[p.domain, '*'])
-        join wants k on k.selector_id = x.id
-        join waiters w on w.lease_id = k.lease_id
+returns boolean language plpgsql stable as $$
+declare
+    x selectors;
+begin
+    for x in
+        select s.*
+        from pools p
+        join selectors s
+            on s.project = any(array[p.project, '*'])
+            and s.env = any(array[p.env, '*'])
+            and s.domain = any(array[p.domain, '*'])
         where p.id = slot.pool_id
-            and x.condition = slot.condition
-            and (
-                x.labels = '{}'
-                or exists (select from label_sets l where l.id = slot.label_set_id and l.labels @> x.labels)
-            )
-            and (x.bot_id is null or x.bot_id = slot.bot_id)
-            and (
-                x.login_key is null
-                or exists (select from bots b where b.id = slot.bot_id and b.login_key = x.login_key)
-            )
-            and w.lease_id <> but_not
-            and w.parked
-            and slot.bot_id <> all(w.avoid)
-            and botfarm_waits(w.lease_id, at, heard_since)
-    )
-$$;
+            and s.condition = slot.condition
+            and coalesce(s.bot_id, slot.bot_id) = slot.bot_id
+    loop
+        if exists (
+            select from wants k
+            join waiters w on w.lease_id = k.lease_id
+            where k.selector_id = x.id
+                and w.lease_id <> but_not
+                and w.parked
+                and slot.bot_id <> all(w.avoid)
+                and botfarm_waits(w.lease_id, at, heard_since)
+        ) and (
+            x.labels = '{}'
+            or exists (select from label_sets l where l.id = slot.label_set_id and l.labels @> x.labels)
+        ) and (
+            x.login_key is null
+            or exists (select from bots b where b.id = slot.bot_id and b.login_key = x.login_key)
+        ) then
+            return true;
+        end if;
+    end loop;
+    return false;
+end $$;
 
 -- Whether two sets of labels have no key with different values.
-create or replace function botfarm_agree(one text[], other text[]) returns boolean language sql immutable as $$
-    select one = '{}' or other = '{}' or not exists (
+create or replace function botfarm_agree(one text[], other text[]) returns boolean language plpgsql immutable as $$
+begin
+    return one = '{}' or other = '{}' or not exists (
         select from unnest(one) i
         join unnest(other) j on split_part(i, ':', 1) = split_part(j, ':', 1) and i <> j
-    )
-$$;
+    );
+end $$;
 
 -- How many others wait for a bot that a selector could get as well; 10,000 at most.
 create or replace function botfarm_rivals(
     s selectors, pools integer[], named uuid[], but_not uuid, at timestamptz, heard_since timestamptz
 )
-returns bigint language sql stable as $$
-    select count(*)
-    from (
-        select distinct k.lease_id
-        from pools p
-        join selectors x
-            on x.project = any(array[p.project, '*'])
-            and x.env = any(array[p.env, '*'])
-            and x.domain = any(array[p.domain, '*'])
-            and botfarm_agree(x.labels, s.labels)
-        join wants k on k.selector_id = x.id
-        join waiters w on w.lease_id = k.lease_id and w.parked
-        where p.id = any(pools)
-            and k.lease_id <> but_not
-            and (
-                named is null and x.bot_id is null and x.login_key is null
-                or exists (
-                    select from unnest(coalesce(named, botfarm_named(x))) n
-                    join bots b on b.id = n
-                    where b.pool_id = p.id
-                        and b.labels @> s.labels
-                        and b.labels @> x.labels
-                        and (x.bot_id is null or b.id = x.bot_id)
-                        and (x.login_key is null or b.login_key = x.login_key)
+returns bigint language plpgsql stable as $$
+begin
+    return (
+        select count(*)
+        from (
+            select distinct k.lease_id
+            from pools p
+            join selectors x
+                on x.project = any(array[p.project, '*'])
+                and x.env = any(array[p.env, '*'])
+                and x.domain = any(array[p.domain, '*'])
+                and botfarm_agree(x.labels, s.labels)
+            join wants k on k.selector_id = x.id
+            join waiters w on w.lease_id = k.lease_id and w.parked
+            where p.id = any(pools)
+                and k.lease_id <> but_not
+                and (
+                    named is null and x.bot_id is null and x.login_key is null
+                    or exists (
+                        select from unnest(coalesce(named, botfarm_named(x))) n
+                        join bots b on b.id = n
+                        where b.pool_id = p.id
+                            and b.labels @> s.labels
+                            and b.labels @> x.labels
+                            and (x.bot_id is null or b.id = x.bot_id)
+                            and (x.login_key is null or b.login_key = x.login_key)
+                    )
                 )
-            )
-            and botfarm_waits(k.lease_id, at, heard_since)
-        limit 10000
-    ) r
-$$;
+                and botfarm_waits(k.lease_id, at, heard_since)
+            limit 10000
+        ) r
+    );
+end $$;
 
 -- Serves those who wait for bots of some pools: first come first served among those whom a free bot fits. Grants are
 -- offers, to be taken up in time. What a request for many cannot use yet is kept from those behind it. A pass waits for
@@ -132,7 +148,7 @@ declare
     edge_want integer[];
     edge_bot uuid[];
     chosen uuid[];
-    locked integer;
+    slots bot_slots[];
     served integer := 0;
 begin
     -- A request for many is judged by all the pools that it wants bots of.
@@ -238,22 +254,25 @@ begin
                 used := used || chosen;
                 exit;
             end if;
-            perform from (
-                select distinct c.bot, c.version
-                from unnest(by_bot, by_version) c (bot, version)
-                where c.bot = any(chosen)
-            ) c
-            join bot_slots s on s.bot_id = c.bot and s.version = c.version
-            for no key update of s skip locked;
-            get diagnostics locked = row_count;
+            slots := array(
+                select s
+                from (
+                    select distinct c.bot, c.version
+                    from unnest(by_bot, by_version) c (bot, version)
+                    where c.bot = any(chosen)
+                ) c
+                join bot_slots s on s.bot_id = c.bot and s.version = c.version
+                order by array_position(chosen, c.bot)
+                for no key update of s skip locked
+            );
             used := used || chosen;
             -- Somebody is changing one of them, or has: take another.
-            continue when locked < n;
+            continue when cardinality(slots) < n;
             lease := w.lease_id;
             told := array(select distinct l.process from listeners l where l.lease_id = lease);
             perform botfarm_hand_out(
                 lease,
-                chosen,
+                slots,
                 array(select k.alias from wants k where k.lease_id = w.lease_id order by k.ord),
                 w.terms, w.ttl, w.fingerprint, w.sticky, 'offered', null, offer, '0', epoch.bump
             );

@@ -1,19 +1,24 @@
+-- All in plpgsql: a function in sql is planned anew at each call.
+
 -- From selectors to bots. A selector is a row of the table selectors, whether or not it is kept there.
 
 -- A selector as the client writes it.
-create or replace function botfarm_selector(wanted jsonb) returns selectors language sql immutable as $$
-    select row(
-        null,
-        null,
-        coalesce(wanted->>'project', '*'),
-        coalesce(wanted->>'env', '*'),
-        coalesce(wanted->>'domain', '*'),
-        array(select jsonb_array_elements_text(wanted->'labels')),
-        wanted->>'condition',
-        (wanted->>'bot')::uuid,
-        wanted->>'login'
-    )::selectors
-$$;
+create or replace function botfarm_selector(wanted jsonb) returns selectors language plpgsql immutable as $$
+declare
+    s selectors;
+begin
+    s.project := coalesce(wanted->>'project', '*');
+    s.env := coalesce(wanted->>'env', '*');
+    s.domain := coalesce(wanted->>'domain', '*');
+    s.labels := case
+        when wanted->'labels' = '[]' then '{}'
+        else array(select jsonb_array_elements_text(wanted->'labels'))
+    end;
+    s.condition := wanted->>'condition';
+    s.bot_id := (wanted->>'bot')::uuid;
+    s.login_key := wanted->>'login';
+    return s;
+end $$;
 
 -- The sets of labels with all of these, 65 at most: more are not worth being looked up one by one. Null: any, with or
 -- without labels.
@@ -68,25 +73,30 @@ end $$;
 
 -- The bots that a selector names by id or login, whatever their condition. Null: it names none.
 create or replace function botfarm_named(s selectors) returns uuid[] language plpgsql stable as $$
+declare
+    named uuid[];
 begin
     if s.bot_id is null and s.login_key is null then
         return null;
     end if;
+    if s.bot_id is not null then
+        named := array[s.bot_id];
+    else
+        named := array(select b.id from bots b where b.login_key = s.login_key);
+        if (s.project, s.env, s.domain, s.labels) = ('*', '*', '*', '{}'::text[]) then
+            return named;
+        end if;
+    end if;
     return array(
         select b.id
-        from (
-            select id from bots where id = s.bot_id
-            union all
-            select id from bots where s.bot_id is null and login_key = s.login_key
-        ) n
-        join bots b using (id)
+        from bots b
         join pools p on p.id = b.pool_id
-        where b.login_key = coalesce(s.login_key, b.login_key)
+        where b.id = any(named)
+            and b.login_key = coalesce(s.login_key, b.login_key)
             and s.project in (p.project, '*')
             and s.env in (p.env, '*')
             and s.domain in (p.domain, '*')
             and b.labels @> s.labels
-        order by b.id
     );
 end $$;
 
