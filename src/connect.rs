@@ -2,7 +2,7 @@
 
 #[cfg(feature = "memory")]
 use std::sync::LazyLock;
-use std::{ffi::OsString, fs, sync::Arc};
+use std::{ffi::OsString, fs, sync::Arc, time::Duration};
 
 use botfarm_core::{BotFarm, Error, Result};
 #[cfg(feature = "http")]
@@ -62,6 +62,7 @@ pub async fn connect_from_env() -> Result<Arc<dyn BotFarm>> {
 /// |---|---|---|
 /// | `BOTFARM_LISTEN_URL` (or the file that `BOTFARM_LISTEN_URL_FILE` names) | where to listen for notifications, past a connection pooler; `none`: look often instead | `url` |
 /// | `BOTFARM_MAX_CONNECTIONS` | how many connections to have at most, beside the one that listens; from 2 on | 10 |
+/// | `BOTFARM_KEEP_HISTORY` | for how many days histories are kept, beside the last hundred hand-outs of each bot; from 1 on, with or without a `d` | 90 |
 ///
 /// # Errors
 /// `Invalid` when it is no such URL; `Malformed` for a variable that makes no sense.
@@ -82,6 +83,12 @@ fn options(url: &str, vars: Vars<'_>) -> Result<PostgresOptions> {
         let number = number.parse().ok().filter(|number| *number >= 2);
         let bad = || malformed("BOTFARM_MAX_CONNECTIONS must be a number from 2 on");
         options = options.max_connections(number.ok_or_else(bad)?);
+    }
+    if let Some(days) = read("BOTFARM_KEEP_HISTORY", vars)? {
+        let days = days.strip_suffix('d').unwrap_or(&days).parse::<u64>().ok();
+        let days = days.filter(|days| (1..=36_500).contains(days));
+        let bad = || malformed("BOTFARM_KEEP_HISTORY must be a number of days, from 1 to 36500");
+        options = options.keep_history(Duration::from_hours(24 * days.ok_or_else(bad)?));
     }
     Ok(options)
 }
@@ -314,6 +321,14 @@ mod tests {
         assert!(shown.contains("listen: Direct(") && shown.contains("\"direct\""), "{shown}");
         let shown = format!("{:?}", read(&[("BOTFARM_LISTEN_URL", "none")]).unwrap());
         assert!(shown.contains("listen: Nowhere"), "{shown}");
+        for days in ["30", "30d"] {
+            let shown = format!("{:?}", read(&[("BOTFARM_KEEP_HISTORY", days)]).unwrap());
+            assert!(shown.contains("keep_history: 2592000s"), "{shown}");
+        }
+        for bad in ["0", "6h", "-1", "99999999999999999999"] {
+            let refusal = read(&[("BOTFARM_KEEP_HISTORY", bad)]).unwrap_err().to_string();
+            assert_eq!(refusal, "BOTFARM_KEEP_HISTORY must be a number of days, from 1 to 36500");
+        }
         for bad in ["1", "many", "-1"] {
             let refusal = read(&[("BOTFARM_MAX_CONNECTIONS", bad)]).unwrap_err().to_string();
             assert_eq!(refusal, "BOTFARM_MAX_CONNECTIONS must be a number from 2 on");

@@ -22,6 +22,7 @@ mod migrate;
 mod operator;
 mod output;
 mod password;
+mod prune;
 mod rekey;
 mod release;
 mod revoke;
@@ -94,6 +95,7 @@ commands! {
     Migrate(migrate::Migrate),
     Key(key::Key),
     Rekey(rekey::Rekey),
+    Prune(prune::Prune),
     Doctor(doctor::Doctor),
     Healthcheck(healthcheck::Healthcheck),
     Completions(completions::Completions),

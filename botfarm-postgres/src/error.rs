@@ -88,11 +88,13 @@ impl From<Error> for botfarm_core::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Farm(error) => error,
-            error if error.lost_connection() || error.gave_way() || matches!(error, Error::Outrun) => Self::Unavailable {
-                detail: "the farm's database cannot be reached just now".into(),
-                retry_after: Duration::from_secs(1),
-                source: Some(error.into()),
-            },
+            error if error.lost_connection() || error.gave_way() || matches!(error, Error::Outrun) => {
+                Self::Unavailable {
+                    detail: "the farm's database cannot be reached just now".into(),
+                    retry_after: Duration::from_secs(1),
+                    source: Some(error.into()),
+                }
+            }
             error => Self::backend(error),
         }
     }

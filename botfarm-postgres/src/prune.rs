@@ -94,13 +94,9 @@ impl Farm {
 
     async fn prune_queue(&self) -> Result<u64> {
         let removed = repeat!(self.database, |connection| {
-            Ok(sqlx::query_scalar!(
-                r#"select botfarm_prune_queue($1, $2) as "removed!""#,
-                MOST,
-                interval(SILENT)
-            )
-            .fetch_one(&mut *connection)
-            .await?)
+            Ok(sqlx::query_scalar!(r#"select botfarm_prune_queue($1, $2) as "removed!""#, MOST, interval(SILENT))
+                .fetch_one(&mut *connection)
+                .await?)
         })?;
         Ok(u64::try_from(removed).unwrap_or(0))
     }

@@ -23,11 +23,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::connection::repeat;
-use crate::{
-    error::Result,
-    farm::Farm,
-    rows::interval,
-};
+use crate::{error::Result, farm::Farm, rows::interval};
 
 /// How long a process counts as alive without a word from it. It speaks up after a third of that.
 pub(crate) const ALIVE: Duration = Duration::from_secs(15);

@@ -3,8 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use botfarm_core::{
-    Bot, EndReason, Fence, Holding, Keyring, Labels, Lease, LeaseId, LeaseRequest, LeasedBot, Outcome,
-    Timestamp,
+    Bot, EndReason, Fence, Holding, Keyring, Labels, Lease, LeaseId, LeaseRequest, LeasedBot, Outcome, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::postgres::types::PgInterval;

@@ -6,6 +6,7 @@ use botfarm::{
 };
 use botfarm_postgres::testing::Database;
 use serde_json::{Value, json};
+use sqlx::Connection as _;
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -78,13 +79,56 @@ async fn rekey_seals_everything_under_the_new_key_while_a_service_runs() {
 }
 
 #[tokio::test]
+async fn prune_keeps_the_last_hundred_of_each_bot_and_what_is_young() {
+    let (database, folder) = (Database::new().await, TempDir::new().unwrap());
+    let key = new_key().await;
+    let farm = PostgresFarm::connect(
+        botfarm::PostgresOptions::new(&database.url()).unwrap(),
+        Keyring::new(key.parse().unwrap(), []),
+    )
+    .await
+    .unwrap();
+    let bot = NewBot::new("bot".parse().unwrap(), "s3cret".try_into().unwrap(), ProjectId::new(), Env::Stage);
+    let bot = farm.create(bot).await.unwrap();
+    let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
+    for (bot, first, last, days) in
+        [(bot.id.as_uuid(), 1, 130, 100), (bot.id.as_uuid(), 131, 140, 1), (uuid::Uuid::new_v4(), 1, 7, 100)]
+    {
+        sqlx::query(
+            "insert into history (bot_id, fence, lease_id, terms, leased_at, ended_at, reason)
+            select $1, n, gen_random_uuid(), '{\"holder\": \"somebody\"}', now() - $4 * interval '1 day',
+                now() - $4 * interval '1 day', 'released'
+            from generate_series($2::integer, $3::integer) n",
+        )
+        .bind(bot)
+        .bind(first)
+        .bind(last)
+        .bind(days)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    }
+    let prune = || {
+        let mut prune = command(&folder, &database, &["prune"]);
+        prune.env("BOTFARM_KEY", &key);
+        prune
+    };
+    // 140 of a bot that is there: the last hundred stay. 7 of one that has gone: none is young.
+    assert_eq!(finish(prune()).await, (0, "removed 47 rows\n".to_owned(), String::new()));
+    let left: Vec<i64> =
+        sqlx::query_scalar("select fence from history order by fence").fetch_all(&mut connection).await.unwrap();
+    assert_eq!(left, (41..=140).collect::<Vec<_>>());
+    assert_eq!(finish(prune()).await, (0, "nothing is old enough to be removed\n".to_owned(), String::new()));
+}
+
+#[tokio::test]
 async fn what_is_for_a_database_names_what_it_needs() {
     let folder = TempDir::new().unwrap();
     for (farm, expected) in [
         ("http://127.0.0.1:1", "botfarm: this is for a database: give --farm postgres://user@host/database\n"),
         ("", "botfarm: there is no database; give --farm postgres://user@host/database, or set BOTFARM_URL\n"),
     ] {
-        for name in ["migrate", "rekey"] {
+        for name in ["migrate", "rekey", "prune"] {
             let mut command = bare(&folder);
             command.arg(name).env("BOTFARM_URL", farm);
             assert_eq!(finish(command).await, (2, String::new(), expected.to_owned()));
