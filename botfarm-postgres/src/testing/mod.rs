@@ -18,7 +18,7 @@
 //!
 //! let database = Database::new().await;
 //! let proxy = Proxy::to(&database.url()).await;
-//! let stop = proxy.cut_at(Point::Reply, "update bot_slots");
+//! let stop = proxy.cut_at(Point::Reply, "botfarm_acquire(");
 //! // … connect to proxy.url(), and lease a bot: it is leased, but the answer is lost.
 //! stop.reached().await;
 //! # }

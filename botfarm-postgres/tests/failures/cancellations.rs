@@ -34,7 +34,9 @@ async fn dropped_calls_leave_neither_leases_nor_transactions_nor_connections() {
     callers.join_all().await;
     until("all leases that nobody received are undone", async || ground.held().await == 0).await;
     let everything = bots.iter().map(|bot| Selector::bot(bot.id));
-    let all = farm.acquire(LeaseRequest::many(holder("all"), everything)).await.unwrap();
+    // What was under way until now is undone, too.
+    let all = LeaseRequest::many(holder("all"), everything).wait(LONG);
+    let all = in_time("all are free", farm.acquire(all)).await.unwrap();
     assert_eq!(all.bots.len(), 4);
     let open: i64 = ground.value(&format!("{SESSIONS} and state like 'idle in transaction%'")).await;
     assert_eq!(open, 0);

@@ -24,11 +24,15 @@ pub(crate) const LONG: Duration = Duration::from_mins(2);
 
 /// A part of the text of each statement that tests stop at.
 pub(crate) mod statement {
-    pub(crate) const CLAIM: &str = "with oldest as materialized";
-    pub(crate) const ENQUEUE: &str = "insert into waiters";
-    pub(crate) const TAKE_UP: &str = "answers = least";
-    pub(crate) const RENEW: &str = "set ttl = coalesce";
-    pub(crate) const END: &str = "freed as (";
+    /// Claims, parks, takes up what was offered, or is told of it.
+    pub(crate) const ACQUIRE: &str = "botfarm_acquire(";
+    pub(crate) const MATCH: &str = "botfarm_match(";
+    /// Looks a lease up, or renews it.
+    pub(crate) const RECEIVE: &str = "botfarm_receive(";
+    pub(crate) const END: &str = "botfarm_end(";
+    pub(crate) const LEAVE: &str = "botfarm_leave(";
+    pub(crate) const UPDATE: &str = "botfarm_update(";
+    pub(crate) const LOOK: &str = "botfarm_look(";
 }
 
 /// Bots of a project of its own, in a database of its own.
@@ -125,7 +129,11 @@ impl Ground {
 
     /// Waits until so many requests stand in the queue.
     pub(crate) async fn until_waiting(&self, count: i64) {
-        const WAITING: &str = "select count(*) from waiters where not granted and alive_until > now()";
+        const WAITING: &str = "select count(distinct w.lease_id) \
+                               from wants w \
+                               join listeners l using (lease_id) \
+                               join processes p on p.id = l.process \
+                               where p.alive_until > now()";
         let mut connection = self.connection().await;
         until("they wait", async || {
             sqlx::query_scalar::<_, i64>(WAITING).fetch_one(&mut connection).await.unwrap() == count
@@ -138,6 +146,19 @@ impl Ground {
         self.value("select count(*) from bot_slots where lease_id is not null and expires_at > now()").await
     }
 
+    /// Proves from the books that a bot was handed out to nobody between the hand-out of this fence and a lease of it.
+    pub(crate) async fn assert_next(&self, fence: i64, next: &Lease) {
+        let leased = next.bot();
+        assert!(leased.fence.0 > fence, "{} is not larger than {fence}", leased.fence);
+        let between: i64 = self
+            .value(&format!(
+                "select count(*) from history where bot_id = '{}' and fence > {fence} and fence < {}",
+                leased.bot.id, leased.fence
+            ))
+            .await;
+        assert_eq!(between, 0, "others had it in between");
+    }
+
     /// Proves from the books that no bot had two holders at once, and that fences grow.
     pub(crate) async fn assert_sound(&self) {
         let faults: i64 = self
@@ -145,7 +166,7 @@ impl Ground {
                 "with hand_outs as (
                     select bot_id, fence, leased_at, ended_at from history
                     union all
-                    select bot_id, fence, leased_at, null from bot_slots where lease_id is not null and not offered
+                    select bot_id, fence, leased_at, null from bot_slots where lease_id is not null and phase <> 'offered'
                 )
                 select count(*)
                 from (
@@ -208,6 +229,13 @@ pub(crate) async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// Waits until so many statements of the farm wait for a lock.
+pub(crate) async fn until_blocked(ground: &Ground, count: i64) {
+    const BLOCKED: &str =
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+    until("they wait for a lock", async || ground.value::<i64>(BLOCKED).await >= count).await;
 }
 
 /// What must come, comes in time.

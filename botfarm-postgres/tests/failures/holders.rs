@@ -30,7 +30,7 @@ async fn killed_holder_loses_the_bot_at_its_ttl_and_a_waiter_gets_it() {
     .await;
     child.signal(Signal::KILL);
     let lease = in_time("a waiter gets it", farm.acquire(ground.ask("waiter").wait(LONG))).await.unwrap();
-    assert_eq!(lease.bot().fence.0, fence + 1);
+    ground.assert_next(fence, &lease).await;
 
     let history = farm.history(bot.id, &PageRequest::default()).await.unwrap().items;
     let dead = &history[1];
@@ -73,7 +73,7 @@ async fn late_renewal_and_late_release_are_refused_though_nobody_took_the_bot() 
     let after = farm.get(bot.id).await.unwrap();
     assert_eq!(after.condition, botfarm_core::Condition::Ready, "the late release has changed nothing");
     let next = farm.acquire(ground.ask("next").wait(LONG)).await.unwrap();
-    assert_eq!(next.bot().fence.0, lease.bot().fence.0 + 1);
+    ground.assert_next(lease.bot().fence.0, &next).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

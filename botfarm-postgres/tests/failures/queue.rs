@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     child::{Child, inside, told},
-    ground::{Ground, LONG, holder, in_time, labels, options, refusal, rounds},
+    ground::{Ground, LONG, holder, in_time, labels, options, refusal, rounds, until},
 };
 
 /// Waiters of many processes are served in the order of their tickets, whoever else asks meanwhile.
@@ -38,7 +38,7 @@ async fn waiters_of_eight_processes_are_served_in_order_and_nobody_barges_in() {
         let request = LeaseRequest::new(holder(&format!("waiter {index}")), selector).wait(LONG);
         waiters.spawn(async move {
             let lease = farm.acquire(request).await.unwrap();
-            served.lock().unwrap().push(index);
+            served.lock().unwrap().push((index, lease.bot().fence));
             farm.release(lease.id, Ending::clean()).await.unwrap();
         });
         ground.until_waiting(i64::try_from(index).unwrap() + 1).await;
@@ -64,10 +64,11 @@ async fn waiters_of_eight_processes_are_served_in_order_and_nobody_barges_in() {
     in_time("all are served", waiters.join_all()).await;
     done.store(true, Ordering::Relaxed);
     let barged = barging.join_all().await;
-    assert_eq!(*served.lock().unwrap(), (0..waiting).collect::<Vec<_>>());
+    let served = std::mem::take(&mut *served.lock().unwrap());
+    assert_eq!(served.iter().map(|(index, _)| *index).collect::<Vec<_>>(), (0..waiting).collect::<Vec<_>>());
     // Whoever got it in the end got it after the last waiter.
-    let last = first.bot().fence.0 + i64::try_from(waiting).unwrap();
-    assert!(barged.iter().flatten().all(|fence| fence.0 > last), "{barged:?}");
+    let last = served.last().unwrap().1;
+    assert!(barged.iter().flatten().all(|fence| *fence > last), "{barged:?}");
     ground.assert_sound().await;
 }
 
@@ -91,11 +92,28 @@ async fn those_who_cannot_be_served_hold_up_nobody() {
     ground.until_waiting(1).await;
     let copied = ground
         .run(
-            "insert into waiters (lease_id, process, alive_until, kept_until, shape, wants, avoid, holder, ttl)
-            select gen_random_uuid(), gen_random_uuid(), now() + interval '1 hour', now() + interval '1 hour', w.shape,
-                w.wants, w.avoid, w.holder, w.ttl
-            from waiters w
-            cross join generate_series(1, 5000)",
+            "with process as (
+                insert into processes (id, alive_until)
+                values (gen_random_uuid(), now() + interval '1 hour')
+                returning id
+            ),
+            waiter as (
+                insert into waiters (lease_id, parked, until, avoid, terms, ttl)
+                select gen_random_uuid(), true, now() + interval '1 hour', w.avoid, w.terms, w.ttl
+                from waiters w
+                cross join generate_series(1, 5000)
+                returning lease_id, ticket
+            ),
+            call as (
+                insert into listeners (lease_id, call, process)
+                select w.lease_id, gen_random_uuid(), p.id
+                from waiter w
+                cross join process p
+            )
+            insert into wants (selector_id, ticket, lease_id, ord, size)
+            select k.selector_id, w.ticket, w.lease_id, 0, 1
+            from waiter w
+            cross join wants k",
         )
         .await;
     assert_eq!(copied, 5_000);
@@ -110,7 +128,9 @@ async fn those_who_cannot_be_served_hold_up_nobody() {
     // A pass over such a queue takes little: what cannot be had is looked for once.
     let plan: Vec<String> = {
         let mut connection = ground.connection().await;
-        let explain = "explain (analyze, costs off) select * from botfarm_match(interval '10 s', 256)";
+        let explain = "explain (analyze, costs off)
+            select *
+            from botfarm_match(array(select id from pools), 0, '{}', interval '10 s', interval '15 s', 64)";
         sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap()
     };
     let took: f64 =
@@ -145,21 +165,18 @@ async fn dead_process_with_many_waiters_blocks_nobody_and_a_retry_keeps_its_tick
         let (farm, request) = (farm.clone(), ground.ask("first").id(id).wait(LONG));
         async move { farm.acquire(request).await }
     });
-    // It has moved to this process.
-    crate::ground::until("it asks again", async || {
-        ground
-            .value::<i64>("select count(distinct process) from (select process from waiters order by ticket limit 2) w")
-            .await
-            == 2
-    })
-    .await;
+    let listeners = format!("select count(*) from listeners where lease_id = '{}'", id.as_uuid());
+    until("this process listens as well", async || ground.value::<i64>(&listeners).await == 2).await;
     farm.release(held.id, Ending::clean()).await.unwrap();
     let lease = in_time("the first in line is served", retried).await.unwrap().unwrap();
-    assert_eq!(lease.bot().fence.0, held.bot().fence.0 + 1);
+    ground.assert_next(held.bot().fence.0, &lease).await;
+    let before: i64 = ground.value("select version from bot_slots").await;
     farm.release(lease.id, Ending::clean()).await.unwrap();
-    let lease = in_time("the dead are passed by", last).await.unwrap().unwrap();
+    let next = in_time("the dead are passed by", last).await.unwrap().unwrap();
+    ground.assert_next(lease.bot().fence.0, &next).await;
     // An offer is kept for ten seconds, and a waiter without a word counts as alive for fifteen.
-    let offers = lease.bot().fence.0 - held.bot().fence.0 - 2;
+    // The release, the offer to the last and its take-up change the bot, too.
+    let offers = ground.value::<i64>("select version from bot_slots").await - before - 3;
     assert!((0..=2).contains(&offers), "offers to the dead: {offers}");
     ground.assert_sound().await;
 }

@@ -104,7 +104,7 @@ async fn crash_of_the_server_loses_no_lease_and_the_farm_heals_by_itself() {
     assert_eq!(hand_outs(&renewed), hand_outs(&kept));
     // What has expired is left alone at first, so that its holder can learn of it.
     let next = in_time("it is taken over", farms[0].acquire(named(1, "takes it over").wait(LONG))).await.unwrap();
-    assert_eq!(next.bot().fence.0, expires.bot().fence.0 + 1);
+    ground.assert_next(expires.bot().fence.0, &next).await;
     let after: f64 = ground
         .value(&format!(
             "select extract(epoch from leased_at - pg_postmaster_start_time())::float8 from bot_slots where bot_id = '{}'",
@@ -116,7 +116,7 @@ async fn crash_of_the_server_loses_no_lease_and_the_farm_heals_by_itself() {
     assert!(!waiter.is_finished());
     farms[0].release(kept.id, Ending::clean()).await.unwrap();
     let served = in_time("the waiter is served", waiter).await.unwrap().unwrap();
-    assert_eq!(served.bot().fence.0, kept.bot().fence.0 + 1);
+    ground.assert_next(kept.bot().fence.0, &served).await;
     ground.assert_sound().await;
 }
 

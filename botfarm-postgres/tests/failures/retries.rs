@@ -3,20 +3,17 @@
 use botfarm_core::{BotFarm, BotFilter, EndReason, Ending, LeaseRequest, PageRequest, Selector};
 use botfarm_postgres::testing::{Point, Proxy};
 
-use crate::ground::{Ground, LONG, hand_outs, holder, in_time, loss, refusal, statement};
+use crate::ground::{Ground, LONG, hand_outs, holder, in_time, loss, refusal, statement, until_blocked};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acquire_whose_answer_is_lost_has_one_bot() {
     let ground = Ground::new().await;
     let proxy = Proxy::to(&ground.database.url()).await;
     let farm = ground.farm_at(&proxy.url()).await;
-    ground.bots(&farm, 3).await;
-    for (name, lost, by_id) in
-        [("claim", statement::CLAIM, false), ("enqueue", statement::ENQUEUE, true), ("offer", statement::TAKE_UP, true)]
-    {
-        let bot = farm.list(&BotFilter::default(), &PageRequest::default()).await.unwrap().items.remove(0);
-        let selector = if by_id { Selector::bot(bot.id) } else { ground.any() };
-        let stop = proxy.cut_at(Point::Reply, lost);
+    ground.bots(&farm, 2).await;
+    let bot = farm.list(&BotFilter::default(), &PageRequest::default()).await.unwrap().items.remove(0);
+    for (name, selector) in [("any", ground.any()), ("one", Selector::bot(bot.id))] {
+        let stop = proxy.cut_at(Point::Reply, statement::ACQUIRE);
         let request = LeaseRequest::new(holder(name), selector);
         let lease = in_time("it is asked again on another connection", farm.acquire(request.clone())).await.unwrap();
         in_time("the answer was lost", stop.reached()).await;
@@ -25,6 +22,41 @@ async fn acquire_whose_answer_is_lost_has_one_bot() {
         assert_eq!(hand_outs(&again), hand_outs(&lease), "{name}");
         farm.release(lease.id, Ending::clean()).await.unwrap();
     }
+    ground.assert_sound().await;
+}
+
+/// Whichever answer is lost on the way from the queue to the lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiter_that_loses_an_answer_has_one_bot() {
+    let ground = Ground::new().await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    ground.bot(&farm).await;
+    for (name, lost, as_it_parks) in [
+        ("park", statement::ACQUIRE, true),
+        ("offer", statement::MATCH, false),
+        ("take up", statement::ACQUIRE, false),
+        ("look", statement::LOOK, false),
+    ] {
+        let held = farm.acquire(ground.ask("holder")).await.unwrap();
+        let stop = as_it_parks.then(|| proxy.cut_at(Point::Reply, lost));
+        let waiter = tokio::spawn({
+            let (farm, request) = (farm.clone(), ground.ask(name).wait(LONG));
+            async move { farm.acquire(request).await }
+        });
+        ground.until_waiting(1).await;
+        let stop = stop.unwrap_or_else(|| proxy.cut_at(Point::Reply, lost));
+        if as_it_parks {
+            in_time("the answer was lost", stop.reached()).await;
+        }
+        farm.release(held.id, Ending::clean()).await.unwrap();
+        let lease = in_time("it is served", waiter).await.unwrap().unwrap();
+        in_time("the answer was lost", stop.reached()).await;
+        ground.assert_next(held.bot().fence.0, &lease).await;
+        assert_eq!(hand_outs(&farm.lookup(lease.id).await.unwrap()), hand_outs(&lease), "{name}");
+        farm.release(lease.id, Ending::clean()).await.unwrap();
+    }
+    assert_eq!(ground.held().await, 0);
     ground.assert_sound().await;
 }
 
@@ -37,7 +69,7 @@ async fn acquire_cut_after_its_commit_is_had_by_its_id_from_another_process() {
     let farm = ground.farm_at(&proxy.url()).await;
     let request = ground.ask("ci job");
 
-    let stop = proxy.stop_at(Point::Reply, statement::CLAIM);
+    let stop = proxy.stop_at(Point::Reply, statement::ACQUIRE);
     let cut_off = tokio::spawn({
         let (farm, request) = (farm.clone(), request.clone());
         async move { farm.acquire(request).await }
@@ -64,15 +96,15 @@ async fn twin_waits_for_the_first_and_gets_its_lease() {
     let farm = ground.farm_at(&proxy.url()).await;
     let request = ground.ask("ci job");
 
-    let stop = proxy.stop_at(Point::Commit, statement::CLAIM);
+    let stop = proxy.stop_at(Point::Commit, statement::ACQUIRE);
     let first = tokio::spawn({
         let (farm, request) = (farm.clone(), request.clone());
         async move { farm.acquire(request).await }
     });
     in_time("the first holds its locks", stop.reached()).await;
     let twin = tokio::spawn(async move { other.acquire(request).await });
-    // It has chosen the other bot, and waits for the index to tell whether the id is free.
-    until_blocked(&ground).await;
+    // It waits for the id.
+    until_blocked(&ground, 1).await;
     stop.resume();
     let first = in_time("the first is answered", first).await.unwrap().unwrap();
     let twin = in_time("the twin is answered", twin).await.unwrap().unwrap();
@@ -89,14 +121,14 @@ async fn twin_wins_when_the_first_is_rolled_back() {
     let farm = ground.farm_at(&proxy.url()).await;
     let request = ground.ask("ci job");
 
-    let stop = proxy.stop_at(Point::Commit, statement::CLAIM);
+    let stop = proxy.stop_at(Point::Commit, statement::ACQUIRE);
     let first = tokio::spawn({
         let (farm, request) = (farm.clone(), request.clone());
         async move { farm.acquire(request).await }
     });
     in_time("the first holds its locks", stop.reached()).await;
     let twin = tokio::spawn(async move { other.acquire(request).await });
-    until_blocked(&ground).await;
+    until_blocked(&ground, 1).await;
     stop.cut();
     let twin = in_time("the twin is answered", twin).await.unwrap().unwrap();
     // The first asks again by itself.
@@ -118,7 +150,7 @@ async fn acquire_replayed_after_its_release_is_told_so() {
         assert_eq!(loss(other.acquire(replay).await), EndReason::Released);
     }
     assert_eq!(ground.held().await, 0);
-    assert_eq!(ground.value::<i64>("select count(*) from waiters where not granted").await, 0);
+    assert_eq!(ground.value::<i64>("select count(*) from waiters").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,7 +161,7 @@ async fn renewal_and_release_whose_answers_are_lost_succeed() {
     let bot = ground.bot(&farm).await;
     let lease = farm.acquire(ground.ask("ci job")).await.unwrap();
 
-    let stop = proxy.cut_at(Point::Reply, statement::RENEW);
+    let stop = proxy.cut_at(Point::Reply, statement::RECEIVE);
     let renewed = in_time("it is asked again", farm.renew(lease.id, None)).await.unwrap();
     in_time("the answer was lost", stop.reached()).await;
     assert_eq!(hand_outs(&renewed), hand_outs(&lease));
@@ -142,10 +174,4 @@ async fn renewal_and_release_whose_answers_are_lost_succeed() {
     let ends: Vec<_> = history.iter().map(|record| record.end.as_ref().map(|end| end.reason)).collect();
     assert_eq!(ends, [Some(EndReason::Released)]);
     assert_eq!(farm.get(bot.id).await.unwrap().condition, botfarm_core::Condition::Dirty);
-}
-
-async fn until_blocked(ground: &Ground) {
-    const BLOCKED: &str =
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
-    crate::ground::until("the twin is blocked", async || ground.value::<i64>(BLOCKED).await > 0).await;
 }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use botfarm_core::{BotFarm, BotFilter, Ending, LeaseRequest, PageRequest, Selector};
+use botfarm_core::{BotFarm, BotFilter, Ending, LeaseRequest, NewBot, PageRequest, Selector};
 use botfarm_postgres::testing::{Direction, Point, Proxy};
 
-use crate::ground::{Ground, LONG, holder, in_time, options, refusal};
+use crate::ground::{Ground, LONG, holder, in_time, labels, options, refusal};
 
 /// An import that stands still after it has locked the rows of a bot, on a connection that nobody closes. The others pass
 /// the bot by; the server ends the transaction.
@@ -15,11 +15,12 @@ async fn transaction_whose_client_has_gone_frees_its_bots_in_the_end() {
     let farm = ground.farm().await;
     let [locked, free] = <[_; 2]>::try_from(ground.bots(&farm, 2).await).unwrap();
     let proxy = Proxy::to(&ground.database.url()).await;
-    let dying = ground.open(options(&proxy.url()).statement_timeout(Duration::from_secs(2))).await;
+    let dying = ground.open(options(&proxy.url()).statement_timeout(Duration::from_secs(5))).await;
 
-    let stop = proxy.stop_at(Point::Request, "insert into pools");
+    let stop = proxy.stop_at(Point::Request, "update bot_slots s");
     let import = tokio::spawn({
-        let (dying, bots) = (dying.clone(), vec![ground.new_bot("bot-0")]);
+        let changed = NewBot { labels: labels("role", "admin"), ..ground.new_bot("bot-0") };
+        let (dying, bots) = (dying.clone(), vec![changed]);
         async move { dying.import(bots, false).await }
     });
     in_time("it holds its locks", stop.reached()).await;
@@ -50,6 +51,9 @@ async fn connections_have_timeouts() {
     let settings: Vec<_> = proxy.statements().into_iter().filter(|it| it.starts_with("set ")).collect();
     assert_eq!(
         settings.first().map(|it| &**it),
-        Some("set statement_timeout = 7000; set lock_timeout = 3500; set idle_in_transaction_session_timeout = 7000")
+        Some(
+            "set statement_timeout = 7000; set lock_timeout = 3500; set idle_in_transaction_session_timeout = 7000; \
+             set default_transaction_isolation = 'read committed'; set jit = off"
+        )
     );
 }

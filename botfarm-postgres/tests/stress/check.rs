@@ -21,6 +21,13 @@ pub(crate) struct HandOut {
     pub(crate) reason: Option<String>,
 }
 
+impl HandOut {
+    /// It was taken back before anybody had been told of it.
+    fn undone(&self) -> bool {
+        self.reason.as_deref() == Some("undone")
+    }
+}
+
 /// The database's books, by bot and fence.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Books(pub(crate) Vec<HandOut>);
@@ -64,6 +71,10 @@ pub(crate) fn check(records: &[Record], books: &Books) -> Report {
 fn check_books(books: &Books, report: &mut Report) {
     let mut leases: HashMap<Uuid, Vec<&HandOut>> = HashMap::new();
     for hand_out in &books.0 {
+        if hand_out.undone() {
+            // Nobody has had it, and its id may stand for another hand-out by now.
+            continue;
+        }
         match hand_out.reason.as_deref() {
             Some("released") => report.released += 1,
             Some("expired") => report.expired += 1,
@@ -143,10 +154,14 @@ fn beliefs(records: &[Record], books: &Books, report: &mut Report) -> BTreeMap<(
 }
 
 fn check_beliefs(beliefs: &BTreeMap<(Uuid, i64), Belief>, books: &Books, report: &mut Report) {
-    let known: HashMap<(Uuid, i64), Uuid> = books.0.iter().map(|it| ((it.bot, it.fence), it.lease)).collect();
+    let known: HashMap<(Uuid, i64), &HandOut> = books.0.iter().map(|it| ((it.bot, it.fence), it)).collect();
     for (hand_out, belief) in beliefs {
-        if known.get(hand_out) != Some(&belief.lease) {
-            report.faults.push(format!("neither ended nor in force: bot {}, fence {}", hand_out.0, hand_out.1));
+        match known.get(hand_out) {
+            Some(book) if book.lease == belief.lease && book.undone() => {
+                report.faults.push(format!("undone though it was seen: {book:?}"));
+            }
+            Some(book) if book.lease == belief.lease => {}
+            _ => report.faults.push(format!("neither ended nor in force: bot {}, fence {}", hand_out.0, hand_out.1)),
         }
     }
     let all: Vec<_> = beliefs.iter().filter(|(_, belief)| belief.from < belief.until).collect();
@@ -290,6 +305,18 @@ mod tests {
         assert!(faults(&records, &books).contains("two hand-outs at a time"));
         books.0[0].until = None;
         assert!(faults(&records, &books).contains("two hand-outs at a time"));
+    }
+
+    #[test]
+    fn hand_out_that_was_undone_is_nobodys() {
+        let (records, mut books) = sound();
+        books.0.insert(1, hand_out(NEXT, 1, 56, 56, "undone"));
+        books.0[1].fence = 2;
+        books.0[2].fence = 3;
+        let records = [records[0], records[1], grant(NEXT, 3, 60, 90)];
+        assert_eq!(faults(&records, &books), "", "it may be granted anew");
+        let seen = [records[0], records[1], grant(NEXT, 2, 60, 90)];
+        assert!(faults(&seen, &books).contains("undone though it was seen"));
     }
 
     #[test]

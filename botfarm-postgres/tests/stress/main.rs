@@ -175,7 +175,7 @@ async fn read_books(url: &str) -> Books {
         from (
             select bot_id, fence, lease_id, leased_at, ended_at, reason from history
             union all
-            select bot_id, fence, lease_id, leased_at, null, null from bot_slots where lease_id is not null and not offered
+            select bot_id, fence, lease_id, leased_at, null, null from bot_slots where lease_id is not null and phase <> 'offered'
         ) h
         order by bot_id, fence",
     )
