@@ -156,15 +156,21 @@ begin
         select unnest(pools)
         union
         select unnest(botfarm_pools(y, botfarm_named(y)))
-        from pools p
-        join selectors x
-            on x.project = any(array[p.project, '*'])
-            and x.env = any(array[p.env, '*'])
-            and x.domain = any(array[p.domain, '*'])
-        join wants k on k.selector_id = x.id and k.size > 1
-        join wants l on l.lease_id = k.lease_id
-        join selectors y on y.id = l.selector_id
-        where p.id = any(pools)
+        from selectors y
+        where y.id in (
+            select l.selector_id
+            from wants l
+            where l.lease_id in (
+                select k.lease_id
+                from pools p
+                join selectors x
+                    on x.project = any(array[p.project, '*'])
+                    and x.env = any(array[p.env, '*'])
+                    and x.domain = any(array[p.domain, '*'])
+                join wants k on k.selector_id = x.id and k.size > 1
+                where p.id = any(pools)
+            )
+        )
         order by 1
     );
     if cardinality(here) > 32 then

@@ -8,6 +8,7 @@ mod cancellations;
 mod child;
 mod claims;
 mod clocks;
+mod crowds;
 mod deadlines;
 mod failover;
 mod ground;
