@@ -1,0 +1,126 @@
+//! Grants that nobody received, and those that somebody has seen by their ids.
+
+use botfarm_core::{BotFarm, EndReason, Ending, Error, Lease, LeaseId};
+use botfarm_postgres::{
+    PostgresFarm,
+    testing::{Point, Proxy},
+};
+
+use crate::ground::{Ground, LONG, hand_outs, in_time, loss, refusal, statement};
+
+/// A grant whose caller hangs up before the answer comes, with what somebody at another process does about it meanwhile.
+async fn hang_up<T>(ground: &Ground, id: LeaseId, meanwhile: impl AsyncFnOnce() -> T) -> T {
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let granted = proxy.stop_at(Point::Reply, statement::ACQUIRE);
+    let request = ground.ask("hangs up").id(id);
+    let caller = tokio::spawn(async move { farm.acquire(request).await });
+    in_time("it is granted", granted.reached()).await;
+    let seen = meanwhile().await;
+    caller.abort();
+    assert!(caller.await.unwrap_err().is_cancelled());
+    let left = proxy.stop_at(Point::Reply, statement::LEAVE);
+    granted.resume();
+    in_time("the process undoes what nobody received", left.reached()).await;
+    left.resume();
+    seen
+}
+
+/// Who renews or looks up a lease by its id has it, however the call went that asked for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_somebody_has_seen_by_its_id_is_not_undone() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bot(&other).await;
+    for renews in [true, false] {
+        let id = LeaseId::new();
+        let seen: Lease = hang_up(&ground, id, async || {
+            if renews { other.renew(id, None).await.unwrap() } else { other.lookup(id).await.unwrap() }
+        })
+        .await;
+        assert_eq!(refusal(other.acquire(ground.ask("next")).await), "exhausted", "there is one holder");
+        assert_eq!(hand_outs(&other.renew(id, None).await.unwrap()), hand_outs(&seen));
+        other.release(id, Ending::clean()).await.unwrap();
+    }
+    ground.assert_sound().await;
+}
+
+/// The id of what was undone is told what happened, may be asked for again, and then stands for the new lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn id_of_what_was_undone_is_told_so_and_may_be_granted_anew() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bot(&other).await;
+    let id = LeaseId::new();
+    hang_up(&ground, id, async || {}).await;
+    let next = in_time("the bot is free", other.acquire(ground.ask("next").wait(LONG))).await.unwrap();
+    for told in [other.renew(id, None).await, other.lookup(id).await] {
+        let Err(Error::LeaseLost(lost)) = told else { panic!("it is told what happened: {told:?}") };
+        assert_eq!(lost.reason, EndReason::Released);
+        assert!(lost.note.unwrap().as_str().contains("hung up"));
+    }
+    other.release(next.id, Ending::clean()).await.unwrap();
+    let anew = other.acquire(ground.ask("asks again").id(id)).await.unwrap();
+    assert!(anew.bot().fence > next.bot().fence);
+    other.release(id, Ending::clean()).await.unwrap();
+    assert_eq!(loss(other.renew(id, None).await), EndReason::Released);
+    ground.assert_sound().await;
+}
+
+/// That a call has gone is told again when the answer to that is lost. Meanwhile the id may stand for another's lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_undone_twice_takes_no_bot_from_who_asked_again() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bot(&other).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let request = ground.ask("asks again");
+    let granted = proxy.stop_at(Point::Reply, statement::ACQUIRE);
+    let caller = hung_up(&farm, &request).await;
+    in_time("it is granted", granted.reached()).await;
+    caller.abort();
+    let undone = proxy.stop_at(Point::Reply, statement::LEAVE);
+    granted.resume();
+    in_time("it is undone", undone.reached()).await;
+    let lease = other.acquire(request.clone()).await.unwrap();
+    let again = proxy.stop_at(Point::Reply, statement::LEAVE);
+    undone.cut();
+    in_time("it is undone once more", again.reached()).await;
+    again.resume();
+    assert_eq!(refusal(other.acquire(ground.ask("next")).await), "exhausted");
+    assert_eq!(hand_outs(&other.renew(lease.id, None).await.unwrap()), hand_outs(&lease));
+    ground.assert_sound().await;
+}
+
+async fn hung_up(
+    farm: &PostgresFarm,
+    request: &botfarm_core::LeaseRequest,
+) -> tokio::task::JoinHandle<botfarm_core::Result<Lease>> {
+    let (farm, request) = (farm.clone(), request.clone());
+    tokio::spawn(async move { farm.acquire(request).await })
+}
+
+/// The answer is lost as well, and nobody knows whether there is a lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grant_that_is_rolled_back_as_its_caller_hangs_up_leaves_nothing() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bot(&other).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let request = ground.ask("hangs up");
+    let granted = proxy.stop_at(Point::Commit, statement::ACQUIRE);
+    let caller = hung_up(&farm, &request).await;
+    in_time("it is about to be granted", granted.reached()).await;
+    caller.abort();
+    // It is asked again by itself; then the call finds that nobody waits for it any more.
+    let left = proxy.stop_at(Point::Reply, statement::LEAVE);
+    granted.cut();
+    in_time("it is undone", left.reached()).await;
+    left.resume();
+    let next = other.acquire(ground.ask("next").wait(LONG)).await.unwrap();
+    other.release(next.id, Ending::clean()).await.unwrap();
+    assert_eq!(refusal(other.renew(request.id, None).await), "lease-lost");
+    ground.assert_sound().await;
+}
