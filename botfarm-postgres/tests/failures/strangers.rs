@@ -1,0 +1,118 @@
+//! Those who want something else: they are in nobody's way.
+
+use std::time::{Duration, Instant};
+
+use botfarm_core::{BotFarm, Ending, Env, LeaseRequest, NewBot, ProjectId, Selector};
+use botfarm_postgres::testing::{Point, Proxy};
+use sqlx::{AssertSqlSafe, Connection};
+use tokio::task::JoinSet;
+
+use crate::ground::{Ground, LONG, holder, in_time, labels, statement};
+
+/// By id, by login, by a sticky key, and several at once: one statement, also while others wait for what does not fit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lease_of_what_nobody_waits_for_takes_one_statement() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    let bots = ground.bots(&other, 3).await;
+    let elsewhere = NewBot { env: Env::Prod, project: ProjectId::new(), ..ground.new_bot("elsewhere") };
+    let elsewhere = other.create(elsewhere).await.unwrap();
+    let admin = NewBot { labels: labels("role", "admin"), ..ground.new_bot("admin") };
+    let admin = other.create(admin).await.unwrap();
+    let mut waiters = JoinSet::new();
+    for bot in [&elsewhere, &admin] {
+        other.acquire(LeaseRequest::new(holder("holder"), Selector::bot(bot.id))).await.unwrap();
+        let selector = Selector::any().project(bot.project).labels(bot.labels.clone());
+        let (other, request) = (other.clone(), LeaseRequest::new(holder("stranger"), selector).wait(LONG));
+        waiters.spawn(async move { other.acquire(request).await });
+    }
+    ground.until_waiting(2).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let login = Selector::any().login(bots[1].login.clone());
+    for (name, selectors, sticky) in [
+        ("any", vec![ground.any()], false),
+        ("id", vec![Selector::bot(bots[0].id)], false),
+        ("login", vec![login.clone()], false),
+        ("sticky", vec![ground.any()], true),
+        ("pair", vec![ground.any(), ground.any()], false),
+        ("pair by name", vec![login, Selector::bot(bots[0].id)], true),
+    ] {
+        let mut request = LeaseRequest::many(holder(name), selectors);
+        request.sticky = sticky.then(|| "key".parse().unwrap());
+        let carried_out = async || {
+            let statements = proxy.statements();
+            statements
+                .iter()
+                .filter(|it| {
+                    it.contains("select botfarm_")
+                        || it.contains("from botfarm_acquire(")
+                        || it.contains(statement::MATCH)
+                })
+                .count()
+        };
+        let before = carried_out().await;
+        let lease = farm.acquire(request).await.unwrap();
+        assert_eq!(carried_out().await - before, 1, "{name}");
+        // At another process: a stranger may have waited for what comes free.
+        other.release(lease.id, Ending::clean()).await.unwrap();
+    }
+    ground.until_waiting(2).await;
+}
+
+/// A request that does not wait has no say in what others get, while it looks and when it is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_that_does_not_wait_keeps_no_bot_from_others() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    let bots = ground.bots(&other, 3).await;
+    other.acquire(LeaseRequest::new(holder("holder"), Selector::bot(bots[0].id))).await.unwrap();
+    // Somebody waits for that one, and for another that is free: it is kept for him, and makes the others queue up.
+    let pair = LeaseRequest::many(holder("parked"), [Selector::bot(bots[0].id), Selector::bot(bots[1].id)]).wait(LONG);
+    tokio::spawn({
+        let other = other.clone();
+        async move { other.acquire(pair).await }
+    });
+    ground.until_waiting(1).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    // Two are free. It may have the one that is not kept, but wants both.
+    let stands = proxy.stop_at(Point::Reply, statement::ACQUIRE);
+    let tries = tokio::spawn({
+        let request = LeaseRequest::many(holder("in no hurry"), [ground.any(), ground.any()]);
+        async move { farm.acquire(request).await }
+    });
+    in_time("it stands in the queue", stands.reached()).await;
+    let lease = other.acquire(LeaseRequest::new(holder("next"), Selector::bot(bots[2].id))).await;
+    let lease = lease.expect("nobody holds it, and nobody waits for it");
+    stands.resume();
+    assert_eq!(crate::ground::refusal(in_time("it is refused", tries).await.unwrap()), "exhausted");
+    other.release(lease.id, Ending::clean()).await.unwrap();
+    // Nor is anything kept for one that is not answered to the end.
+    other.acquire(LeaseRequest::new(holder("next"), Selector::bot(bots[2].id))).await.unwrap();
+    ground.until_waiting(1).await;
+}
+
+/// The row of one bot is locked, by an import for instance: the others are had, one or several at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn locked_bot_hides_no_other() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    let bots = ground.bots(&farm, 4).await;
+    let mut session = ground.connection().await;
+    let mut transaction = session.begin().await.unwrap();
+    // The one that would be taken first.
+    let locked = format!("select from bot_slots where bot_id = '{}' for update", bots[0].id);
+    sqlx::query(AssertSqlSafe(locked)).execute(&mut *transaction).await.unwrap();
+    for count in 1..=3 {
+        let request = LeaseRequest::many(holder("passes it by"), vec![ground.any(); count]);
+        let asked = Instant::now();
+        let lease = in_time("it is not waited for", farm.acquire(request)).await.unwrap();
+        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        assert!(lease.bots.iter().all(|leased| leased.bot.id != bots[0].id));
+        farm.release(lease.id, Ending::clean()).await.unwrap();
+    }
+    transaction.rollback().await.unwrap();
+    let all = farm.acquire(LeaseRequest::many(holder("all"), vec![ground.any(); 4])).await.unwrap();
+    assert_eq!(all.bots.len(), 4);
+}
