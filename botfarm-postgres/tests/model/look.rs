@@ -3,26 +3,42 @@
 use crate::{
     rows::{KEPT, LeaseId},
     scenario::{Fault, Protocol},
-    state::{Stage, State},
+    state::{Call, Stage, State},
 };
 
 impl Protocol {
-    /// The listeners that no call stands behind: of calls that are over while their process lives. Found in the database
-    /// first, then missed among the calls.
-    pub(crate) fn strays(&self, state: &State) -> Vec<(LeaseId, usize)> {
-        if self.has(Fault::LeaveIsNotMadeUpFor) || self.has(Fault::ProcessesListen) {
+    /// The listeners of living processes.
+    pub(crate) fn listeners(&self, state: &State) -> Vec<(LeaseId, usize)> {
+        if self.has(Fault::ProcessesListen) {
             return Vec::new();
         }
-        let mut strays = Vec::new();
-        for (id, waiter) in state.rows.waiters.iter().enumerate() {
-            for call in waiter.iter().flat_map(|waiter| waiter.listeners.iter()) {
-                let is_over = state.calls[call].stage == Stage::Over;
-                if is_over && state.processes[state.calls[call].process].killed_at.is_none() {
-                    strays.push((id, call));
-                }
-            }
-        }
+        let runs = |call: &usize| state.processes[state.calls[*call].process].killed_at.is_none();
+        let rows = state.rows.waiters.iter().enumerate();
+        let all = rows.flat_map(|(id, waiter)| {
+            let listeners = waiter.iter().flat_map(|waiter| waiter.listeners.iter());
+            listeners.filter(runs).map(move |call| (id, call))
+        });
+        all.collect()
+    }
+
+    /// Those of them that no call stands behind.
+    pub(crate) fn strays(&self, state: &State) -> Vec<(LeaseId, usize)> {
+        let mut strays = self.listeners(state);
+        strays.retain(|stray| !self.has(Fault::LeaveIsNotMadeUpFor) && Self::is_stray(state, *stray));
         strays
+    }
+
+    pub(crate) fn is_stray(state: &State, (_, call): (LeaseId, usize)) -> bool {
+        let Call { stage, process, .. } = state.calls[call];
+        stage == Stage::Over && state.processes[process].killed_at.is_none()
+    }
+
+    /// Takes a listener away, if it still is one: it may have got its lease since it was seen.
+    pub(crate) fn take_away(&self, state: &mut State, id: LeaseId, call: usize) {
+        let listens = state.rows.waiters[id].is_some_and(|waiter| waiter.listeners.contains(call));
+        if listens || self.has(Fault::StrayIsNotLookedForAgain) {
+            self.leave(state, id, call, false);
+        }
     }
 
     /// Whether a parked call has to ask again: it waits for nothing any more, or has no place.

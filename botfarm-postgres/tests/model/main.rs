@@ -15,7 +15,7 @@
 //! | `read_holder`, then `end`, for `ReleaseBot` | who holds the bot, then `botfarm_end` of that lease |
 //! | `leave` | `botfarm_leave` |
 //! | `Gather`, then `Serve` | `botfarm_match`: the statement that gathers free bots, then the others, under the lock of the pool. That a pass may begin whenever there is something to do stands for those after a release, and for `botfarm_look` |
-//! | `Wake`, `TakeAway` | what a process does when `botfarm_look` tells that a call waits for nothing any more, and that a listener has no call behind it |
+//! | `Wake`, `TakeAway` | what a process does when `botfarm_look` tells that a call waits for nothing any more, and of a listener without a call: `botfarm_leave`, if it still listens |
 //! | `Tick` | time: a lease lives for two, an offer for one, a place is kept for one, a heartbeat lasts for one |
 //!
 //! A listener is a call, and a lease remembers which call alone has been told of it: so a `leave` that is repeated, or
@@ -24,7 +24,7 @@
 //! [`Fault`] lists steps that looked as good. Put back into the model, each breaks a promise, and a test sees it found: a
 //! change of the protocol that brings one of them back is found here first.
 //!
-//! `BOTFARM_MODEL=large` explores with one more of everything that may go wrong: minutes for each test, and gigabytes.
+//! `BOTFARM_MODEL=large` explores with one more of everything that may go wrong: many minutes for each test.
 
 mod acquire;
 mod audit;
@@ -32,6 +32,7 @@ mod lease;
 mod look;
 mod pass;
 mod promises;
+mod protocol;
 mod rows;
 mod scenario;
 mod state;
@@ -91,7 +92,7 @@ fn finds(fault: Fault, broken: &[&'static str], scenario: Scenario) {
 #[test]
 fn twins_hang_up_and_renew_and_nobody_loses_by_it() {
     let asks = [Ask::acquire(0, &[ANY]), Ask::acquire(0, &[ANY]), Ask::Renew { id: 0 }, Ask::acquire(1, &[ANY])];
-    let bounds = Bounds { ticks: 1, hang_ups: 1, losses: 1, ..Bounds::default() };
+    let bounds = Bounds { ticks: 1, hang_ups: 1, losses: 1, looks: 1, ..Bounds::default() };
     keeps(scenario(1, asks, bounds), &[UNDONE, GRANTED_ANEW, QUEUED, LAPSED]);
 }
 
@@ -219,6 +220,13 @@ fn a_leave_that_nobody_makes_up_for_blocks_the_bot_for_ever() {
     let asks = [Ask::acquire(0, &[ANY]), Ask::acquire(1, &[ANY])];
     let bounds = Bounds { hang_ups: 1, losses: 1, ..Bounds::default() };
     finds(Fault::LeaveIsNotMadeUpFor, &[AT_REST], scenario(1, asks, bounds));
+}
+
+#[test]
+fn a_stray_that_is_not_looked_for_again_loses_the_lease_that_it_got() {
+    let asks = [Ask::acquire(0, &[ANY]), Ask::acquire(1, &[ANY]), Ask::Release { id: 0 }];
+    let bounds = Bounds { looks: 1, ..Bounds::default() };
+    finds(Fault::StrayIsNotLookedForAgain, &[NEVER_UNDONE], scenario(1, asks, bounds));
 }
 
 #[test]

@@ -114,7 +114,7 @@ fn comes_to_rest(model: &Protocol, state: &State) -> bool {
     }
     for _ in 0..=state.calls.len() {
         for (id, call) in model.strays(&state) {
-            model.leave(&mut state, id, call, false);
+            model.take_away(&mut state, id, call);
         }
         let gathered = Protocol::gather(&state);
         model.serve(&mut state, &gathered);

@@ -67,14 +67,16 @@ pub(crate) struct Bounds {
     pub(crate) losses: u8,
     /// Processes that are killed.
     pub(crate) kills: u8,
+    /// Looks whose outcome is acted upon late, when things have changed.
+    pub(crate) looks: u8,
 }
 
 impl Bounds {
     /// By one more of each kind that there is, for a large run.
     pub(crate) fn grown(self) -> Self {
         let grow = |bound: u8| if bound > 0 && is_large() { bound + 1 } else { bound };
-        let Self { ticks, hang_ups, losses, kills } = self;
-        Self { ticks: grow(ticks), hang_ups: grow(hang_ups), losses: grow(losses), kills }
+        let Self { ticks, hang_ups, losses, .. } = self;
+        Self { ticks: grow(ticks), hang_ups: grow(hang_ups), losses: grow(losses), ..self }
     }
 }
 
@@ -95,7 +97,7 @@ pub(crate) enum Fault {
     OneListener,
     /// Nothing is locked between the look at the id's past and the claim.
     NoIdLock,
-    /// The history of the id is read before its rows, or in one snapshot with them.
+    /// The history of the id is read before its rows.
     HistoryBeforeRows,
     /// Nothing is looked at again once the waiter's row is locked: a pass may have granted something since.
     RowsBeforePlace,
@@ -105,6 +107,8 @@ pub(crate) enum Fault {
     ProcessesListen,
     /// Nobody takes listeners away that no call stands behind.
     LeaveIsNotMadeUpFor,
+    /// A listener is taken away that has got its lease since it was seen.
+    StrayIsNotLookedForAgain,
     /// A request that is refused takes the waiter's row with it.
     RefusalTakesTheRow,
     /// A waiter whose choice has gone meanwhile is passed over.

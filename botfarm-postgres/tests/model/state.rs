@@ -105,6 +105,8 @@ pub(crate) struct State {
     pub(crate) processes: [Process; 2],
     /// A statement that its process believes lost. It commits later, or never.
     pub(crate) late: Option<(usize, Statement)>,
+    /// A listener that its process has seen in the database, and looks for among its calls later.
+    pub(crate) looked: Option<(LeaseId, usize)>,
     /// What a matching pass has gathered: free bots with their versions. Holds the lock of the pool.
     pub(crate) pass: Option<Vec<(usize, u8)>>,
     pub(crate) left: Bounds,
@@ -130,6 +132,7 @@ impl State {
                 calls: (0..calls).map(|number| call(placement, number)).collect(),
                 processes: [Process::default(); 2],
                 late: None,
+                looked: None,
                 pass: None,
                 left: scenario.bounds,
                 audit: Audit { told: vec![None; scenario.ids()], ..Audit::default() },

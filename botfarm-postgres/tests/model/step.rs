@@ -1,9 +1,6 @@
-//! What may happen next, and what becomes of it.
-
-use stateright::{Model, Property};
+//! The steps, and what becomes of them.
 
 use crate::{
-    promises,
     rows::{EndReason, LeaseId},
     scenario::{Ask, Fault, Protocol},
     state::{Half, Reply, Stage, State, Statement},
@@ -31,20 +28,24 @@ pub(crate) enum Step {
     Serve,
     /// A process takes away a listener that no call of its own stands behind.
     TakeAway(LeaseId, usize),
+    /// A process sees a listener of its own, and does not look at once for the call.
+    Look(LeaseId, usize),
+    /// It misses the call by now, and takes the listener away.
+    TakeAwayLate,
     Tick,
     Kill(usize),
 }
 
 impl Protocol {
     /// Whether a call in the middle of a statement has locked the id.
-    fn is_locked(&self, state: &State, id: Option<LeaseId>) -> bool {
+    pub(crate) fn is_locked(&self, state: &State, id: Option<LeaseId>) -> bool {
         let holds =
             |call: usize| matches!(state.calls[call].stage, Stage::Within(_)) && self.scenario.asks[call].id() == id;
         !self.has(Fault::NoIdLock) && (0..state.calls.len()).any(holds)
     }
 
     /// Whether a statement gets the lock of its id.
-    fn may_commit(&self, state: &State, call: usize, statement: Statement) -> bool {
+    pub(crate) fn may_commit(&self, state: &State, call: usize, statement: Statement) -> bool {
         let id = match statement {
             Statement::Read => return true,
             Statement::End(id) => Some(id),
@@ -126,7 +127,7 @@ impl Protocol {
     }
 
     /// Makes a step; false when it is none.
-    fn step(&self, state: &mut State, step: Step) -> bool {
+    pub(crate) fn step(&self, state: &mut State, step: Step) -> bool {
         match step {
             Step::Begin(call) => self.begin(state, call),
             Step::Commit(call) | Step::LoseReply(call) => {
@@ -182,7 +183,15 @@ impl Protocol {
                 let gathered = state.pass.take().unwrap_or_default();
                 self.serve(state, &gathered);
             }
-            Step::TakeAway(id, call) => self.leave(state, id, call, false),
+            Step::TakeAway(id, call) => self.take_away(state, id, call),
+            Step::Look(id, call) => {
+                state.left.looks -= 1;
+                state.looked = Some((id, call));
+            }
+            Step::TakeAwayLate => {
+                let Some((id, call)) = state.looked.take() else { return false };
+                self.take_away(state, id, call);
+            }
             Step::Tick => {
                 state.left.ticks -= 1;
                 self.tick(state);
@@ -207,84 +216,5 @@ impl Protocol {
         if let Some(request) = self.request(call).filter(|_| state.calls[call].stage == Stage::Over) {
             state.rows.end(request.id, EndReason::Released);
         }
-    }
-}
-
-impl Model for Protocol {
-    type State = State;
-    type Action = Step;
-
-    fn init_states(&self) -> Vec<State> {
-        let mut beginnings = State::beginnings(&self.scenario);
-        if self.scenario.bounds.kills == 0 && !self.has(Fault::ProcessesListen) {
-            // Nothing depends on where a call runs.
-            beginnings.truncate(1);
-        }
-        beginnings
-    }
-
-    fn actions(&self, state: &State, steps: &mut Vec<Step>) {
-        for (number, call) in state.calls.iter().enumerate() {
-            let runs = state.processes[call.process].killed_at.is_none();
-            if call.stage == Stage::Idle && runs {
-                steps.push(Step::Begin(number));
-            }
-            if let Some(statement) = state.in_flight(number) {
-                let is_within = matches!(call.stage, Stage::Within(_));
-                let may_be_lost = state.left.losses > 0 && statement != Statement::Read;
-                if is_within || self.may_commit(state, number, statement) {
-                    steps.push(Step::Commit(number));
-                    if may_be_lost {
-                        steps.push(Step::LoseReply(number));
-                    }
-                }
-                if may_be_lost && !is_within {
-                    steps.push(Step::GiveUp(number));
-                    if state.late.is_none() {
-                        steps.push(Step::Delay(number));
-                    }
-                }
-            }
-            if state.left.hang_ups > 0 {
-                let acquires = state.in_flight(number) == Some(Statement::Acquire) && !call.gone;
-                if acquires || state.is_parked(number) {
-                    steps.push(Step::HangUp(number));
-                }
-                if state.is_parked(number) {
-                    steps.push(Step::TimeOut(number));
-                }
-            }
-            if self.is_woken(state, number) {
-                steps.push(Step::Wake(number));
-            }
-        }
-        if let Some((call, statement)) = state.late
-            && self.may_commit(state, call, statement)
-        {
-            steps.push(Step::CommitLate);
-        }
-        if state.pass.is_some() {
-            steps.push(Step::Serve);
-        } else if self.may_serve(state) {
-            steps.push(Step::Gather);
-        }
-        let strays = self.strays(state).into_iter().filter(|(id, _)| !self.is_locked(state, Some(*id)));
-        steps.extend(strays.map(|(id, call)| Step::TakeAway(id, call)));
-        if state.left.ticks > 0 {
-            steps.push(Step::Tick);
-        }
-        if state.left.kills > 0 {
-            let running = (0..2).filter(|process| state.processes[*process].killed_at.is_none());
-            steps.extend(running.map(Step::Kill));
-        }
-    }
-
-    fn next_state(&self, state: &State, step: Step) -> Option<State> {
-        let mut next = state.clone();
-        self.step(&mut next, step).then_some(next)
-    }
-
-    fn properties(&self) -> Vec<Property<Self>> {
-        promises::all()
     }
 }
