@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import select
@@ -10,6 +11,7 @@ import shutil
 import socket
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +57,11 @@ class Service:
     def user(self, name: str) -> str:
         """The id of an account."""
         return next(user["id"] for user in self.farm.users(login=f"{name}@shop.example"))
+
+    def waiting(self) -> int:
+        """How many stand in the queue."""
+        with urllib.request.urlopen(f"{self.farm.url}/api/v1/stats", timeout=10) as answer:
+            return int(json.load(answer)["waiting"])
 
     def conditions(self) -> dict[str, str]:
         return {user["login"].partition("@")[0]: user["condition"] for user in self.farm.users()}

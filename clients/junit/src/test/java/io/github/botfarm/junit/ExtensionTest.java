@@ -129,7 +129,7 @@ class ExtensionTest {
         farm.release(lease);
         Run.Result result = run.end();
         counts(result, 1, 0);
-        String said = "(?s).*botfarm: waiting for role=admin, 4m 5\\ds more at most: [^\n]*\n"
+        String said = "(?s).*botfarm: waiting for role=admin, [45]m \\d+s more at most: [^\n]*\n"
                 + "  ada@shop.example is held by the night shift since .*";
         assertTrue(result.output().matches(said), result.output());
     }
