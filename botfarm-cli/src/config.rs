@@ -39,6 +39,13 @@ pub(crate) struct Common {
 pub(crate) struct Config {
     /// Which farm, if any was named.
     pub(crate) farm: Option<String>,
+    /// It was named by a file that merely stands in the working directory, as whoever wrote the repository wants it: no
+    /// secret goes there.
+    pub(crate) farm_is_found: bool,
+    /// The farm was named by a flag, with a password in it.
+    pub(crate) farm_flag_has_password: bool,
+    /// The file merely stands in the working directory.
+    pub(crate) file_is_found: bool,
     /// How logs are written.
     pub(crate) log_format: LogFormat,
     /// What the file says for the command's own flags.
@@ -64,6 +71,14 @@ pub(crate) struct File {
     /// `serve --max-wait`
     #[serde(default, deserialize_with = "time")]
     pub(crate) max_wait: Option<Duration>,
+    /// `serve --max-waiters`
+    pub(crate) max_waiters: Option<usize>,
+    /// `serve --max-leases`
+    pub(crate) max_leases: Option<usize>,
+    /// `serve --import-limit`
+    pub(crate) import_limit: Option<u16>,
+    /// `serve --import-rows`
+    pub(crate) import_rows: Option<usize>,
     /// `serve --cors-origin`
     #[serde(default, deserialize_with = "origins")]
     pub(crate) cors_origins: Vec<Origin>,
@@ -107,11 +122,19 @@ impl Config {
             None if Path::new(FILE).exists() => File::read(Path::new(FILE))?,
             None => File::default(),
         };
+        let authority = common.farm.as_deref().and_then(|farm| farm.split_once("://"));
+        let authority = authority.and_then(|(_, rest)| rest.split(['/', '?']).next());
+        let farm_flag_has_password =
+            authority.and_then(|it| it.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'));
         let farm = match common.farm {
             Some(farm) => Some(farm),
             None => botfarm::env_or_file("BOTFARM_URL")?,
         };
+        let file_is_found = common.config.is_none();
         Ok(Self {
+            farm_is_found: file_is_found && farm.is_none() && file.farm.is_some(),
+            file_is_found,
+            farm_flag_has_password,
             farm: farm.or(file.farm.take()),
             log_format: common.log_format.or(file.log_format).unwrap_or_default(),
             file,

@@ -40,7 +40,8 @@ impl Import {
         let text = if self.file == Path::new("-") { stdin() } else { fs::read(&self.file) };
         let text = text.map_err(|error| Failure::usage(format!("{shown}: {error}")))?;
         let format = Format::from_path(&self.file).unwrap_or_else(|| guessed(&text));
-        let mut rows = Rows::read(format, &text).map_err(|error| faulty(&shown.to_string(), error))?;
+        let mut rows =
+            Rows::read(format, text.as_slice(), usize::MAX).map_err(|error| faulty(&shown.to_string(), error))?;
         let bots = rows.take();
 
         let farm = client::connect(&config).await?;

@@ -1,7 +1,7 @@
 //! `botfarm serve`: a farm over REST.
 
 use std::{
-    fs,
+    fs::File,
     io::{self, Write},
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -15,7 +15,7 @@ use botfarm_http::{
     Options, Origin, ReplaySecret, auth,
     import::{Format, Rows},
 };
-use clap::{Args, builder::FalseyValueParser};
+use clap::{Args, builder::FalseyValueParser, value_parser};
 use tokio::{
     net::{TcpListener, lookup_host},
     signal::unix::{Signal, SignalKind, signal},
@@ -60,6 +60,18 @@ pub(crate) struct Serve {
     /// The longest that a request may wait in the queue; one that asks for more waits this long [default: 5m]
     #[arg(long, value_name = "TIME", env = "BOTFARM_MAX_WAIT", value_parser = humantime::parse_duration)]
     max_wait: Option<Duration>,
+    /// How many requests of one operator or token may wait in the queue at once [default: 200]
+    #[arg(long, value_name = "NUMBER", env = "BOTFARM_MAX_WAITERS")]
+    max_waiters: Option<usize>,
+    /// How many leases of one operator or token may be in force at once [default: 1000]
+    #[arg(long, value_name = "NUMBER", env = "BOTFARM_MAX_LEASES")]
+    max_leases: Option<usize>,
+    /// The largest import, in MiB [default: 16]
+    #[arg(long, value_name = "MIB", env = "BOTFARM_IMPORT_LIMIT", value_parser = value_parser!(u16).range(1..=1024))]
+    import_limit: Option<u16>,
+    /// How many rows an import may have [default: 100000]
+    #[arg(long, value_name = "NUMBER", env = "BOTFARM_IMPORT_ROWS")]
+    import_rows: Option<usize>,
     /// A site whose pages may call from a browser, with a token: https://host; may be repeated [default: none]
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "BOTFARM_CORS_ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<Origin>,
@@ -76,7 +88,9 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let listen = self.listen.or(config.file.listen).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
-        let auth = self.auth.or(config.file.auth);
+        // A file that merely stands in the working directory opens nothing to other machines.
+        let from_file = config.file.auth.filter(|auth| *auth == Auth::Required || !config.file_is_found);
+        let auth = self.auth.or(from_file);
         let url = config.farm.unwrap_or_else(|| "memory:".to_owned());
 
         let address = Address { resolved: resolve(&listen).await?, text: listen.clone() };
@@ -93,6 +107,12 @@ impl Serve {
         let opened = async {
             let store = open(&url, &self.reach, bots.as_deref()).await?;
             let mut options = Options { cors_origins, ..options(&store) };
+            options.max_waiters = self.max_waiters.or(config.file.max_waiters).unwrap_or(options.max_waiters);
+            options.max_leases = self.max_leases.or(config.file.max_leases).unwrap_or(options.max_leases);
+            options.import_rows = self.import_rows.or(config.file.import_rows).unwrap_or(options.import_rows);
+            if let Some(limit) = self.import_limit.or(config.file.import_limit) {
+                options.import_limit = usize::from(limit) << 20;
+            }
             if let Some(max_wait) = max_wait {
                 options.max_wait = max_wait;
             }
@@ -205,9 +225,9 @@ async fn load(farm: &dyn BotFarm, path: &Path) -> Result<(), Failure> {
             "{shown} is not a file of bots that botfarm can read; its name must end in .csv, .json or .ndjson"
         ))
     })?;
-    let file = fs::read(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    let file = File::open(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
     let faulty = |error: botfarm::Error| Failure::usage(format!("{shown}: {error}"));
-    let mut rows = Rows::read(format, &file).map_err(faulty)?;
+    let mut rows = Rows::read(format, file, usize::MAX).map_err(faulty)?;
     let bots = rows.take();
     let report = match farm.import(bots, false).await {
         Ok(report) => report,

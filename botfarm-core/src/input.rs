@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::{
     bot::{BotChanges, NewBot},
-    error::{Error, Fault, Result},
+    error::Fault,
+    faults::Faults,
 };
 
 /// The fields of one JSON object, and the faults found in them so far.
@@ -15,13 +16,13 @@ use crate::{
 /// let mut fields = Fields::of(serde_json::json!({"env": "moon", "typo": 1}), "");
 /// let _env: Option<botfarm_core::Env> = fields.optional("env");
 /// let faults = fields.finish(()).unwrap_err();
-/// assert_eq!(faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/env", "/typo"]);
+/// assert_eq!(faults.listed().iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/env", "/typo"]);
 /// ```
 #[derive(Debug)]
 pub struct Fields {
     at: String,
     left: Map<String, Value>,
-    faults: Vec<Fault>,
+    faults: Faults,
 }
 
 impl Fields {
@@ -30,10 +31,10 @@ impl Fields {
     pub fn of(value: Value, at: impl Into<String>) -> Self {
         let at = at.into();
         if let Value::Object(left) = value {
-            Self { at, left, faults: Vec::new() }
+            Self { at, left, faults: Faults::default() }
         } else {
             let fault = Fault::new(at.clone(), "must be a JSON object");
-            Self { at, left: Map::new(), faults: vec![fault] }
+            Self { at, left: Map::new(), faults: Faults::from_iter([fault]) }
         }
     }
 
@@ -60,7 +61,7 @@ impl Fields {
         if self.left.get(name).is_none_or(Value::is_null) {
             self.left.remove(name);
             // An object that is none has been found fault with already.
-            if !self.faults.iter().any(|fault| fault.pointer == self.at) {
+            if !self.faults.listed().iter().any(|fault| fault.pointer == self.at) {
                 self.fault(name, "is required");
             }
             return None;
@@ -80,17 +81,18 @@ impl Fields {
     }
 
     /// Takes over faults that were found within a field.
-    pub fn faults(&mut self, faults: Vec<Fault>) {
-        self.faults.extend(faults);
+    pub fn faults(&mut self, faults: Faults) {
+        self.faults.append(faults);
     }
 
     /// `value`, unless there was a fault. A field that nobody asked for is one: it may be a misspelt selector.
     ///
     /// # Errors
     /// Every fault.
-    pub fn finish<T>(mut self, value: T) -> Result<T, Vec<Fault>> {
-        let unknown: Vec<_> = self.left.keys().map(|name| self.pointer(name)).collect();
-        self.faults.extend(unknown.into_iter().map(|pointer| Fault::new(pointer, "is not a known field")));
+    pub fn finish<T>(mut self, value: T) -> Result<T, Faults> {
+        for (name, _) in std::mem::take(&mut self.left) {
+            self.fault(&name, "is not a known field");
+        }
         if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
     }
 }
@@ -108,7 +110,7 @@ fn plain(error: &serde_json::Error) -> String {
 ///
 /// # Errors
 /// Every fault, with pointers that start with `at`.
-pub fn new_bot(value: Value, at: &str) -> Result<NewBot, Vec<Fault>> {
+pub fn new_bot(value: Value, at: &str) -> Result<NewBot, Faults> {
     let mut fields = Fields::of(value, at);
     let login = fields.required("login");
     let password = fields.required("password");
@@ -119,14 +121,14 @@ pub fn new_bot(value: Value, at: &str) -> Result<NewBot, Vec<Fault>> {
     let bot = (|| Some(NewBot { login: login?, password: password?, project: project?, env: env?, domain, labels }))();
     fields.finish(())?;
     // Whatever is required is there when there was no fault.
-    bot.ok_or_else(|| vec![Fault::new(at, "is incomplete")])
+    bot.ok_or_else(|| Faults::from_iter([Fault::new(at, "is incomplete")]))
 }
 
 /// Reads changes to a bot, as `PATCH /users/{id}` has them.
 ///
 /// # Errors
 /// Every fault.
-pub fn bot_changes(value: Value) -> Result<BotChanges, Vec<Fault>> {
+pub fn bot_changes(value: Value) -> Result<BotChanges, Faults> {
     let mut fields = Fields::of(value, "");
     let changes = BotChanges {
         password: fields.optional("password"),
@@ -138,21 +140,6 @@ pub fn bot_changes(value: Value) -> Result<BotChanges, Vec<Fault>> {
     fields.finish(changes)
 }
 
-/// Reads many new bots, keeping the faults of all rows.
-///
-/// # Errors
-/// `Invalid` with every fault of every row, its pointers starting with the row's number from 0.
-pub fn new_bots(rows: impl IntoIterator<Item = Value>) -> Result<Vec<NewBot>> {
-    let (mut bots, mut faults) = (Vec::new(), Vec::new());
-    for (row, value) in rows.into_iter().enumerate() {
-        match new_bot(value, &format!("/{row}")) {
-            Ok(bot) => bots.push(bot),
-            Err(more) => faults.extend(more),
-        }
-    }
-    if faults.is_empty() { Ok(bots) } else { Err(Error::Invalid { faults }) }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -160,7 +147,8 @@ mod tests {
     use super::*;
 
     fn faults(value: Value) -> Vec<(String, String)> {
-        new_bot(value, "").unwrap_err().into_iter().map(|fault| (fault.pointer, fault.detail)).collect()
+        let faults = Vec::from(new_bot(value, "").unwrap_err());
+        faults.into_iter().map(|fault| (fault.pointer, fault.detail)).collect()
     }
 
     #[test]
@@ -173,6 +161,14 @@ mod tests {
         assert_eq!(pointers, ["/login", "/password", "/project_id", "/env", "/labels", "/domian"]);
         let text = format!("{faults:?}");
         assert!(!text.contains("4711") && !text.contains("moon"), "{text}");
+    }
+
+    #[test]
+    fn however_many_fields_are_unknown_the_faults_are_few() {
+        let value: Map<String, Value> = (0..10_000).map(|name| (name.to_string(), Value::Null)).collect();
+        let faults = faults(value.into());
+        assert_eq!(faults.len(), 101);
+        assert_eq!(faults[100], (String::new(), "and 9904 more faults".to_owned()));
     }
 
     #[test]

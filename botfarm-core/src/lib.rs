@@ -11,7 +11,7 @@
 //! | **backend** | a farm that stores things itself |
 //!
 //! # Layout
-//! `id`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` is what can go wrong.
+//! `id`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` and `faults` are what can go wrong.
 //! `bot`, `selector`, `lease`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
 //! contract. `guard` keeps a lease alive. `matching` and `input` are shared by the farms. `keyring` (a feature) seals the
 //! passwords of farms that store them. `schema` (a feature) describes values to those who describe an API. `conformance`
@@ -25,6 +25,7 @@ pub mod conformance;
 mod delegate;
 mod error;
 mod farm;
+mod faults;
 mod guard;
 mod id;
 pub mod input;
@@ -49,6 +50,7 @@ pub use async_trait::async_trait as __async_trait;
 pub use bot::{Bot, BotChanges, BotState, Condition, Domain, Env, Holding, ImportReport, NewBot, Timestamp};
 pub use error::{BoxError, Busy, Error, Fault, LostLease, Oldest, Result, Shortage};
 pub use farm::{BotFarm, BotFarmExt};
+pub use faults::Faults;
 pub use guard::LeaseGuard;
 pub use id::{BotId, Fence, LeaseId, ProjectId};
 #[cfg(feature = "keyring")]

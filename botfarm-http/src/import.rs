@@ -1,9 +1,19 @@
 //! Reads files of bots: JSON, NDJSON and CSV.
 
-use std::path::Path;
+mod csv;
+mod json;
+mod source;
 
-use botfarm_core::{Error, Fault, NewBot, Result, input};
-use serde_json::{Map, Value};
+use std::{io::Read, path::Path};
+
+use botfarm_core::{Error, Fault, Faults, NewBot, Result, input};
+use serde_json::Value;
+
+use self::source::Source;
+
+/// The longest row, in bytes; the longest that makes a bot has some 30 KiB. A longer one would take many times its
+/// length once it is parsed.
+const ROW: usize = 256 << 10;
 
 /// How a file of bots is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,31 +61,23 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Reads a file, all of it.
+    /// Reads a file row by row: of the file itself, no more than a row is in memory.
     ///
     /// # Errors
-    /// `Malformed` when it is not what `format` says. `Invalid` with every fault of every row: the pointer begins with
-    /// the row's number from 0, and the detail with its number from 1 and its line.
-    pub fn read(format: Format, file: &[u8]) -> Result<Self> {
-        let text = std::str::from_utf8(file).map_err(|_| malformed("the file must be UTF-8"))?;
-        // As spreadsheets write it.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let Parsed { rows, lines, mut faults } = match format {
-            Format::Json => json(text)?,
-            Format::Ndjson => ndjson(text),
-            Format::Csv => csv(text)?,
-        };
-        let mut bots = Vec::with_capacity(rows.len());
-        for (index, row) in rows.into_iter().enumerate() {
-            // A row that could not be parsed has its fault already.
-            let Some(row) = row else { continue };
-            match input::new_bot(row, &format!("/{index}")) {
-                Ok(bot) => bots.push(bot),
-                Err(more) => faults.extend(more),
-            }
+    /// `Malformed` when it is not what `format` says, or has a row of more than 256 KiB. `Invalid` when it has more than
+    /// `most` rows, or with the faults of its rows, as [`Faults`] lists them: the pointer begins with the row's number
+    /// from 0, and the detail with its number from 1 and its line.
+    pub fn read(format: Format, file: impl Read, most: usize) -> Result<Self> {
+        let mut rows = Reading { bots: Vec::new(), lines: Vec::new(), count: 0, most, faults: Faults::default() };
+        let mut file = Source::new(file).map_err(|error| malformed(format!("the file cannot be read: {error}")))?;
+        match format {
+            Format::Json => json::array(&mut file, &mut rows)?,
+            Format::Ndjson => json::lines(&mut file, &mut rows)?,
+            Format::Csv => csv::read(&mut file, &mut rows)?,
         }
+        let Reading { bots, lines, faults, .. } = rows;
         let read = Self { bots, lines };
-        if faults.is_empty() { Ok(read) } else { Err(read.located(Error::Invalid { faults })) }
+        if faults.is_empty() { Ok(read) } else { Err(read.located(faults.into())) }
     }
 
     /// The bots, in the order of the file. They can be taken once.
@@ -90,158 +92,60 @@ impl Rows {
     pub fn located(&self, error: Error) -> Error {
         let Error::Invalid { mut faults } = error else { return error };
         for fault in &mut faults {
-            let row = fault.pointer.split('/').nth(1).and_then(|row| row.parse::<usize>().ok());
-            if let Some(row) = row {
+            if let Some(row) = row_of(fault) {
                 let line = self.lines.get(row).map(|line| format!(" (line {line})")).unwrap_or_default();
                 fault.detail = format!("row {}{line}: {}", row + 1, fault.detail);
             }
         }
-        // Row by row, whoever found the fault.
-        faults.sort_by_key(|fault| fault.pointer.split('/').nth(1).and_then(|row| row.parse::<usize>().ok()));
+        // Row by row, whoever found the fault; last what is said of the whole file.
+        faults.sort_by_key(|fault| row_of(fault).unwrap_or(usize::MAX));
         Error::Invalid { faults }
     }
 }
 
-/// What a format makes of a file.
-struct Parsed {
-    /// The rows; `None` for one that has its fault already.
-    rows: Vec<Option<Value>>,
+/// The row that a fault is in.
+fn row_of(fault: &Fault) -> Option<usize> {
+    fault.pointer.split('/').nth(1)?.parse().ok()
+}
+
+/// A file that is being read.
+struct Reading {
+    bots: Vec<NewBot>,
     lines: Vec<u64>,
-    faults: Vec<Fault>,
+    /// How many rows there were so far.
+    count: usize,
+    /// How many there may be.
+    most: usize,
+    faults: Faults,
+}
+
+impl Reading {
+    /// Where the next row is.
+    fn at(&self) -> String {
+        format!("/{}", self.count)
+    }
+
+    /// Takes the next row, unless it could not be parsed, and the faults found in it so far. `line` is where it begins, if
+    /// the file has lines to speak of.
+    fn row(&mut self, line: Option<u64>, row: Option<Value>, faults: Faults) -> Result<()> {
+        if self.count == self.most {
+            let detail = format!("must have at most {} rows; import it in parts", self.most);
+            return Err(Error::invalid("", detail));
+        }
+        self.faults.append(faults);
+        match row.map(|row| input::new_bot(row, &self.at())) {
+            Some(Ok(bot)) => self.bots.push(bot),
+            Some(Err(faults)) => self.faults.append(faults),
+            None => {}
+        }
+        self.lines.extend(line);
+        self.count += 1;
+        Ok(())
+    }
 }
 
 fn malformed(detail: impl Into<String>) -> Error {
     Error::Malformed { detail: detail.into() }
-}
-
-fn json(text: &str) -> Result<Parsed> {
-    let file: Value =
-        serde_json::from_str(text).map_err(|error| malformed(format!("the file is not JSON: {error}")))?;
-    let Value::Array(rows) = file else { return Err(Error::invalid("", "must be a JSON array")) };
-    Ok(Parsed { rows: rows.into_iter().map(Some).collect(), lines: Vec::new(), faults: Vec::new() })
-}
-
-fn ndjson(text: &str) -> Parsed {
-    let mut parsed = Parsed { rows: Vec::new(), lines: Vec::new(), faults: Vec::new() };
-    for (line, text) in (1..).zip(text.lines()) {
-        if text.trim().is_empty() {
-            continue;
-        }
-        let row = serde_json::from_str(text);
-        if row.is_err() {
-            parsed.faults.push(Fault::new(format!("/{}", parsed.rows.len()), "is not JSON"));
-        }
-        parsed.rows.push(row.ok());
-        parsed.lines.push(line);
-    }
-    parsed
-}
-
-/// What a column of a CSV file holds.
-#[derive(Debug, PartialEq, Eq)]
-enum Column {
-    /// A field of its own.
-    Field(&'static str),
-    /// All labels.
-    Labels,
-    /// The label of this key.
-    Label(String),
-}
-
-impl Column {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name.trim() {
-            "login" => Self::Field("login"),
-            "password" => Self::Field("password"),
-            "project_id" => Self::Field("project_id"),
-            "env" => Self::Field("env"),
-            "domain" => Self::Field("domain"),
-            "labels" => Self::Labels,
-            name => Self::Label(name.strip_prefix("label.").filter(|key| !key.is_empty())?.to_owned()),
-        })
-    }
-}
-
-fn csv(text: &str) -> Result<Parsed> {
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(text.as_bytes());
-    // Its messages name positions alone.
-    let unreadable = |error: csv::Error| malformed(format!("the file is not CSV: {error}"));
-    let columns = columns(reader.headers().map_err(unreadable)?)?;
-    let mut parsed = Parsed { rows: Vec::new(), lines: Vec::new(), faults: Vec::new() };
-    for record in reader.records() {
-        let record = record.map_err(unreadable)?;
-        let at = format!("/{}", parsed.rows.len());
-        parsed.lines.push(record.position().map_or(0, csv::Position::line));
-        if record.len() == columns.len() {
-            let row = csv_row(&columns, &record, &at, &mut parsed.faults);
-            parsed.rows.push(Some(row));
-        } else {
-            let detail = format!("must have {} cells, as the header row has; has {}", columns.len(), record.len());
-            parsed.faults.push(Fault::new(at, detail));
-            parsed.rows.push(None);
-        }
-    }
-    Ok(parsed)
-}
-
-/// The columns that the header row names. A file without one may have a password in its first row: no cell of it is
-/// repeated.
-fn columns(header: &csv::StringRecord) -> Result<Vec<Column>> {
-    const KNOWN: &str = "login, password, project_id, env, domain, labels, label.<key>";
-    let (mut columns, mut faults) = (Vec::new(), Vec::new());
-    for (number, name) in (1..).zip(header) {
-        match Column::of(name) {
-            None => faults.push(format!("column {number} is none of: {KNOWN}")),
-            Some(column) if columns.contains(&column) => faults.push(format!("column {number} is there twice")),
-            Some(column) => columns.push(column),
-        }
-    }
-    for name in ["login", "password", "project_id", "env"] {
-        if !columns.contains(&Column::Field(name)) {
-            faults.push(format!("the column {name} is missing"));
-        }
-    }
-    if faults.is_empty() {
-        return Ok(columns);
-    }
-    let faults = faults.into_iter().map(|detail| Fault::new("", format!("the header row: {detail}"))).collect();
-    Err(Error::Invalid { faults })
-}
-
-/// One row as the JSON that it stands for.
-fn csv_row(columns: &[Column], record: &csv::StringRecord, at: &str, faults: &mut Vec<Fault>) -> Value {
-    let (mut row, mut labels) = (Map::new(), Map::new());
-    let mut label = |key: &str, value: &str| {
-        if labels.insert(key.to_owned(), value.into()).is_some() {
-            faults.push(Fault::new(format!("{at}/labels"), "must not have a key twice"));
-        }
-    };
-    let mut bad_labels = false;
-    for (column, cell) in columns.iter().zip(record) {
-        // Of a password, every space counts.
-        let trimmed = cell.trim();
-        match column {
-            Column::Field("password") if !cell.is_empty() => drop(row.insert("password".to_owned(), cell.into())),
-            _ if trimmed.is_empty() => {}
-            Column::Field(name) => drop(row.insert((*name).to_owned(), trimmed.into())),
-            Column::Label(key) => label(key, trimmed),
-            Column::Labels => {
-                for pair in trimmed.split(';').filter(|pair| !pair.trim().is_empty()) {
-                    match pair.split_once('=') {
-                        Some((key, value)) => label(key.trim(), value.trim()),
-                        None => bad_labels = true,
-                    }
-                }
-            }
-        }
-    }
-    if bad_labels {
-        faults.push(Fault::new(format!("{at}/labels"), "must be key=value;key=value"));
-    }
-    if !labels.is_empty() {
-        row.insert("labels".to_owned(), Value::Object(labels));
-    }
-    Value::Object(row)
 }
 
 #[cfg(test)]
@@ -253,7 +157,7 @@ mod tests {
     const PROJECT: &str = "00000000-0000-4000-8000-000000000001";
 
     fn faults(format: Format, file: &str) -> Vec<(String, String)> {
-        match Rows::read(format, file.as_bytes()).unwrap_err() {
+        match Rows::read(format, file.as_bytes(), 10).unwrap_err() {
             Error::Invalid { faults } => faults.into_iter().map(|fault| (fault.pointer, fault.detail)).collect(),
             error => panic!("{error:?}"),
         }
@@ -287,7 +191,11 @@ mod tests {
             (Format::Ndjson, format!("\n{}\n\n", json.replace('\n', " "))),
             (Format::Csv, csv),
         ] {
-            assert_eq!(Rows::read(format, file.as_bytes()).unwrap().take(), std::slice::from_ref(&bot), "{format:?}");
+            assert_eq!(
+                Rows::read(format, file.as_bytes(), 10).unwrap().take(),
+                std::slice::from_ref(&bot),
+                "{format:?}"
+            );
         }
     }
 
@@ -319,15 +227,74 @@ mod tests {
         let file = "\n{\"login\": \n\n7\n";
         assert_eq!(
             faults(Format::Ndjson, file),
-            [fault("/0", "row 1 (line 2): is not JSON"), fault("/1", "row 2 (line 4): must be a JSON object")]
+            [
+                fault("/0", "row 1 (line 2): is not JSON, or has a field twice"),
+                fault("/1", "row 2 (line 4): must be a JSON object")
+            ]
         );
+    }
+
+    /// A file that never ends, and counts how much of it was read.
+    struct Endless<'a> {
+        begins: &'a [u8],
+        goes_on: &'a [u8],
+        read: &'a mut usize,
+    }
+
+    impl Read for Endless<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            let mut text = self.begins.iter().chain(self.goes_on.iter().cycle()).skip(*self.read);
+            buffer.fill_with(|| *text.next().unwrap());
+            *self.read += buffer.len();
+            Ok(buffer.len())
+        }
+    }
+
+    #[test]
+    fn no_more_of_a_file_is_read_than_it_takes_to_refuse_it() {
+        let (row, header) = (r#"{"login": 1}"#, "login,password,project_id,env\n");
+        let many = "must have at most 10 rows; import it in parts";
+        let long = "row 1 has more than 262144 bytes";
+        for (format, begins, goes_on, code, expected) in [
+            (Format::Json, "[", &*format!("{row},"), "invalid", many),
+            (Format::Ndjson, "", &*format!("{row}\n"), "invalid", many),
+            (Format::Csv, header, "a,b,c,d\n", "invalid", many),
+            (Format::Json, "[{\"login\": \"", "x", "malformed", long),
+            (Format::Ndjson, "{\"login\": \"", "x", "malformed", long),
+            (Format::Csv, header, "x", "malformed", long),
+        ] {
+            let mut read = 0;
+            let file = Endless { begins: begins.as_bytes(), goes_on: goes_on.as_bytes(), read: &mut read };
+            let error = Rows::read(format, file, 10).unwrap_err();
+            assert_eq!(error.code(), code, "{format:?}");
+            assert!(error.to_string().contains(expected), "{format:?}: {error}");
+            assert!(read < 300_000, "{format:?}: {read}");
+        }
+    }
+
+    #[test]
+    fn a_row_with_a_field_twice_is_refused() {
+        let row = r#"{"login": "ada", "login": "bob"}"#;
+        assert_eq!(faults(Format::Ndjson, row), [fault("/0", "row 1 (line 1): is not JSON, or has a field twice")]);
+        let error = Rows::read(Format::Json, format!("[{row}]").as_bytes(), 10).unwrap_err().to_string();
+        assert!(error.contains("an object has a field twice at line 1"), "{error}");
+    }
+
+    #[test]
+    fn the_faults_of_a_file_end_after_a_hundred() {
+        let file = "{}\n".repeat(1_000);
+        let Error::Invalid { faults } = Rows::read(Format::Ndjson, file.as_bytes(), 1_000).unwrap_err() else {
+            panic!("rows without a login are faults")
+        };
+        assert_eq!(faults.len(), 101);
+        assert_eq!(faults[100], Fault::new("", "and 3900 more faults"));
     }
 
     #[test]
     fn what_is_no_file_of_bots_is_refused() {
         assert_eq!(faults(Format::Json, "{}"), [fault("", "must be a JSON array")]);
         for (format, file) in [(Format::Json, &b"[1"[..]), (Format::Csv, b"\xff"), (Format::Ndjson, b"\xff")] {
-            assert_eq!(Rows::read(format, file).unwrap_err().code(), "malformed");
+            assert_eq!(Rows::read(format, file, 10).unwrap_err().code(), "malformed");
         }
     }
 }

@@ -21,7 +21,7 @@
 //! `health`), and what they share: `input` reads requests, `refusal` answers those that fail, `list` gives lists,
 //! `replay` makes an idempotency key a lease id, `once` does what is sent twice under such a key once, `observe` logs,
 //! `auth` finds out who is calling and what they may do. `routes` is the table of all paths; `openapi` describes them, and
-//! `docs` shows that. `import` reads files of bots. `client` has the farm; `send`,
+//! `docs` shows that. `import` reads files of bots, and `json` refuses objects that have a field twice. `client` has the farm; `send`,
 //! the one place where its requests leave; and `retry`, which says when they leave again.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -29,6 +29,8 @@
 mod client;
 #[cfg(feature = "server")]
 pub mod import;
+#[cfg(feature = "server")]
+mod json;
 #[cfg(feature = "server")]
 mod server;
 pub mod wire;

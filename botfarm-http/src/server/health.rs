@@ -40,5 +40,6 @@ pub(super) async fn readyz(app: State<App>, drain: Drain) -> (StatusCode, Json<H
 }
 
 pub(super) async fn stats(Viewer(app, _): Viewer) -> Result<Json<Stats>, Refusal> {
+    let _turn = app.share.page().await?;
     Ok(Json(app.farm.stats().await?.into()))
 }

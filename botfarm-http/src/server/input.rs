@@ -1,18 +1,18 @@
 //! Reads requests, and says of each what is wrong with it.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, Uri, header, request::Parts},
 };
-use botfarm_core::{Fault, input::Fields};
+use botfarm_core::{Fault, Faults, input::Fields};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
-use super::{App, refusal::Refusal};
-use crate::wire::Code;
+use super::{App, refusal::Refusal, shares::Share};
+use crate::{json::Unique, wire::Code};
 
 /// The id in the path.
 pub(super) struct Id<T>(pub(super) T);
@@ -50,7 +50,7 @@ impl FromRequest<App> for Json {
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         refuse_query(&parts.uri)?;
-        let body = read(body, app.shared.options.body_limit).await?;
+        let body = read(body, app.shared.options.body_limit, share(&parts)).await?;
         let value = json(&parts.headers, &body)?;
         value.map(Self).ok_or_else(|| Refusal::malformed("the body is empty; send a JSON object"))
     }
@@ -65,7 +65,7 @@ impl FromRequest<App> for OptionalJson {
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         refuse_query(&parts.uri)?;
-        let body = read(body, app.shared.options.body_limit).await?;
+        let body = read(body, app.shared.options.body_limit, share(&parts)).await?;
         Ok(Self(json(&parts.headers, &body)?.unwrap_or_else(|| Value::Object(Map::new()))))
     }
 }
@@ -79,7 +79,7 @@ impl FromRequest<App> for QueryOrJson {
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let (parts, body) = request.into_parts();
         let (parameters, mut faults) = parameters(&parts.uri);
-        let body = read(body, app.shared.options.body_limit).await?;
+        let body = read(body, app.shared.options.body_limit, share(&parts)).await?;
         let mut value = json(&parts.headers, &body)?.unwrap_or_else(|| Value::Object(Map::new()));
         if let Value::Object(fields) = &mut value {
             for (name, text) in parameters {
@@ -102,17 +102,37 @@ pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     text.split(';').next().map(|kind| kind.trim().to_ascii_lowercase())
 }
 
-/// The whole body, if it is no larger than `limit` and arrives at a quarter of a megabyte a second.
-pub(super) async fn read(body: Body, limit: usize) -> Result<Bytes, Refusal> {
-    let too_large = || Refusal::new(Code::TooLarge, format!("the body must have at most {limit} bytes"));
-    // What says beforehand that it is too large need not be sent.
-    if body.size_hint().lower() > limit as u64 {
-        return Err(too_large());
-    }
-    let patience = Duration::from_secs(30 + (limit as u64 >> 18));
+/// The share of the caller, once it is known who that is.
+pub(super) fn share(parts: &Parts) -> Option<&Share> {
+    parts.extensions.get::<Arc<Share>>().map(|share| &**share)
+}
+
+/// Refuses a body that says beforehand that it is too large, so that it need not be sent.
+pub(super) fn refuse_large(body: &Body, limit: usize) -> Result<(), Refusal> {
+    if body.size_hint().lower() > limit as u64 { Err(too_large(limit)) } else { Ok(()) }
+}
+
+pub(super) fn too_large(limit: usize) -> Refusal {
+    Refusal::new(Code::TooLarge, format!("the body must have at most {limit} bytes"))
+}
+
+/// How long a body of `limit` bytes may take: at least a quarter of a megabyte is to arrive in a second.
+pub(super) fn patience(limit: usize) -> Duration {
+    Duration::from_secs(30 + (limit as u64 >> 18))
+}
+
+/// The whole body, if it is no larger than `limit` and arrives in time. It is read when it is the caller's turn, who may
+/// have many bodies on their way.
+pub(super) async fn read(body: Body, limit: usize, share: Option<&Share>) -> Result<Bytes, Refusal> {
+    refuse_large(&body, limit)?;
+    let _turn = match share {
+        Some(share) if !body.is_end_stream() => Some(share.body().await?),
+        _ => None,
+    };
+    let patience = patience(limit);
     match tokio::time::timeout(patience, Limited::new(body, limit).collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large(limit)),
         Ok(Err(_)) => Err(Refusal::malformed("the body is cut short")),
         Err(_) => Err(Refusal::malformed("the body did not arrive in time")),
     }
@@ -128,12 +148,13 @@ fn json(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refusal> {
         return Err(Refusal::new(Code::UnsupportedMediaType, detail));
     }
     // What serde says of text that is no JSON has nothing of the text in it.
-    serde_json::from_slice(body).map(Some).map_err(|error| Refusal::malformed(format!("the body is not JSON: {error}")))
+    let value = serde_json::from_slice(body).map(|Unique(value)| Some(value));
+    value.map_err(|error| Refusal::malformed(format!("the body is not JSON: {error}")))
 }
 
 /// The parameters of the query, and what is wrong with them.
-fn parameters(uri: &Uri) -> (Map<String, Value>, Vec<Fault>) {
-    let (mut parameters, mut labels, mut faults) = (Map::new(), Vec::new(), Vec::new());
+fn parameters(uri: &Uri) -> (Map<String, Value>, Faults) {
+    let (mut parameters, mut labels, mut faults) = (Map::new(), Vec::new(), Faults::default());
     for (name, text) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
         let text = Value::String(text.into_owned());
         if name == "label" {
@@ -157,7 +178,7 @@ pub(super) fn refuse_query(uri: &Uri) -> Result<(), Refusal> {
         return Ok(());
     }
     let faults = parameters.keys().map(|name| Fault::new(pointer(name), "must be in the body, not in the query"));
-    Err(faults.collect::<Vec<_>>().into())
+    Err(faults.collect::<Faults>().into())
 }
 
 fn pointer(name: &str) -> String {

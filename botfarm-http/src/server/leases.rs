@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use botfarm_core::{Ending, Fault, LeaseId, LeaseRequest, Selector, input::Fields};
+use botfarm_core::{Ending, Faults, LeaseId, LeaseRequest, Selector, input::Fields};
 use serde_json::Value;
 
 use super::{
@@ -22,6 +22,9 @@ use super::{
     replay,
 };
 use crate::wire::{ActiveLease, Lease, Seconds};
+
+/// How many selectors one request may have.
+const MOST: usize = 32;
 
 pub(super) async fn acquire(
     Tester(app, caller): Tester,
@@ -62,6 +65,7 @@ async fn grant(
     if key.is_some() {
         request.fingerprint = Some(replay::fingerprint(&request)?);
     }
+    let _place = app.admit(&request)?;
     let lease = Lease::from(app.acquire(request, drain).await?);
     let location = (header::LOCATION, format!("{BASE}/leases/{}", lease.id.as_uuid()));
     Ok((StatusCode::CREATED, AppendHeaders([location]), Private(lease)))
@@ -93,18 +97,23 @@ pub(super) fn request(
 
 fn selectors(fields: &mut Fields) -> Vec<Selector> {
     let values: Vec<Value> = fields.required("users").unwrap_or_default();
-    let (mut selectors, mut faults) = (Vec::with_capacity(values.len()), Vec::new());
+    // Not looked at one by one: there may be hundreds of thousands.
+    if values.len() > MOST {
+        fields.fault("users", format!("must be 1 to {MOST} selectors, are {}", values.len()));
+        return Vec::new();
+    }
+    let (mut selectors, mut faults) = (Vec::with_capacity(values.len()), Faults::default());
     for (index, value) in values.into_iter().enumerate() {
         match selector(value, &format!("/users/{index}")) {
             Ok(selector) => selectors.push(selector),
-            Err(more) => faults.extend(more),
+            Err(more) => faults.append(more),
         }
     }
     fields.faults(faults);
     selectors
 }
 
-fn selector(value: Value, at: &str) -> Result<Selector, Vec<Fault>> {
+fn selector(value: Value, at: &str) -> Result<Selector, Faults> {
     let mut fields = Fields::of(value, at);
     let selector = Selector {
         role: fields.optional("as"),
@@ -169,11 +178,12 @@ pub(super) async fn list(
     let page = list::page(&mut query);
     query.finish(())?;
     let Some(page) = page else {
-        return list::all::<_, ActiveLease, _, _>(move |page| {
+        return list::all::<_, ActiveLease, _, _>(app.share.clone(), move |page| {
             let app = app.clone();
             async move { app.farm.leases(&page).await }
         })
         .await;
     };
+    let _turn = app.share.page().await?;
     Ok(list::one_page::<_, ActiveLease>(&uri, app.farm.leases(&page).await?))
 }

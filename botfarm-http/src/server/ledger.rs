@@ -1,8 +1,12 @@
 //! Which of the leases that this process granted are in force, as far as it knows: so that each end is counted once.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    time::Duration,
+};
 
-use botfarm_core::{BotId, Lease, LeaseId, LostLease, Timestamp};
+use botfarm_core::{BotId, Lease, LeaseId, LostLease, Owner, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -18,6 +22,8 @@ struct Leases {
     by_id: HashMap<LeaseId, Entry>,
     /// The latest lease of each bot.
     by_bot: HashMap<BotId, LeaseId>,
+    /// Those that may be in force.
+    owned: HashMap<Option<Owner>, HashSet<LeaseId>>,
 }
 
 struct Entry {
@@ -27,11 +33,12 @@ struct Entry {
     /// From when on it may have ended without our knowing.
     due: Instant,
     bots: Vec<BotId>,
+    owner: Option<Owner>,
 }
 
 impl Ledger {
     /// Writes a lease down. False when it stands there already: it was asked for again.
-    pub(super) fn granted(&self, lease: &Lease) -> bool {
+    pub(super) fn granted(&self, lease: &Lease, owner: Option<Owner>) -> bool {
         let now = Instant::now();
         let mut leases = self.0.lock();
         if let Some(entry) = leases.by_id.get_mut(&lease.id) {
@@ -46,7 +53,8 @@ impl Ledger {
                 leases.is_due(before, now);
             }
             let due = now + lease.remaining;
-            let entry = Entry { granted: now, acquired_at: lease.acquired_at, due, bots };
+            leases.owned.entry(owner.clone()).or_default().insert(lease.id);
+            let entry = Entry { granted: now, acquired_at: lease.acquired_at, due, bots, owner };
             leases.by_id.insert(lease.id, entry);
         }
         true
@@ -54,9 +62,25 @@ impl Ledger {
 
     /// The lease lives on.
     pub(super) fn lives(&self, id: LeaseId, remaining: Duration) {
-        if let Some(entry) = self.0.lock().by_id.get_mut(&id) {
+        let mut leases = self.0.lock();
+        let Leases { by_id, owned, .. } = &mut *leases;
+        if let Some(entry) = by_id.get_mut(&id) {
             entry.due = Instant::now() + remaining;
+            owned.entry(entry.owner.clone()).or_default().insert(id);
         }
+    }
+
+    /// How many leases of this owner are in force, beside the one of this id. Exact once they are `most`: before, some
+    /// may have ended by themselves.
+    pub(super) fn in_force(&self, owner: Option<&Owner>, id: LeaseId, most: usize) -> usize {
+        let mut leases = self.0.lock();
+        let Leases { by_id, owned, .. } = &mut *leases;
+        let Some(theirs) = owned.get_mut(&owner.cloned()) else { return 0 };
+        if theirs.len() >= most {
+            let now = Instant::now();
+            theirs.retain(|id| by_id.get(id).is_some_and(|entry| entry.due > now));
+        }
+        theirs.len() - usize::from(theirs.contains(&id))
     }
 
     /// The lease has just been given back. How long it was held, unless its end is known already.
@@ -92,6 +116,12 @@ impl Ledger {
 impl Leases {
     fn remove(&mut self, id: LeaseId) -> Option<Entry> {
         let entry = self.by_id.remove(&id)?;
+        if let Some(theirs) = self.owned.get_mut(&entry.owner) {
+            theirs.remove(&id);
+            if theirs.is_empty() {
+                self.owned.remove(&entry.owner);
+            }
+        }
         for bot in &entry.bots {
             if self.by_bot.get(bot) == Some(&id) {
                 self.by_bot.remove(bot);

@@ -15,7 +15,13 @@ use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use tracing::Span;
 
-use super::refusal::{Refusal, explained};
+use super::{
+    refusal::{Refusal, explained},
+    shares::Share,
+};
+
+/// How many items of a whole list are put together at once: what is read slowly is kept in memory until then.
+const PIECE: usize = 250;
 
 /// Reads which page is wanted; `None` when neither a limit nor a cursor is given.
 pub(super) fn page(query: &mut Fields) -> Option<PageRequest> {
@@ -62,24 +68,28 @@ fn link(uri: &Uri, cursor: &Cursor) -> String {
 ///
 /// A failure of the first page is answered as such. A later one cuts the answer short, so that nobody takes half a
 /// list for the whole.
-pub(super) async fn all<T, W, F, P>(fetch: F) -> Result<Response, Refusal>
+pub(super) async fn all<T, W, F, P>(share: Arc<Share>, fetch: F) -> Result<Response, Refusal>
 where
     F: Fn(PageRequest) -> P + Send + Sync + 'static,
     P: Future<Output = Result<Page<T>>> + Send,
     T: Send + 'static,
     W: From<T> + Serialize,
 {
-    let first = fetch(PageRequest::first(PageRequest::MAX)).await?;
-    let (start, next) = Written::default().chunk::<T, W>(first).map_err(Error::backend)?;
+    let (start, next) = {
+        let _turn = share.page().await?;
+        let first = fetch(PageRequest::first(PIECE)).await?;
+        Written::default().chunk::<T, W>(first).map_err(Error::backend)?
+    };
     if next.cursor.is_none() {
         return Ok(([(header::CONTENT_TYPE, "application/json")], start).into_response());
     }
     let (fetch, span) = (Arc::new(fetch), Span::current());
     let rest = stream::try_unfold(next, move |written| {
-        let (fetch, span) = (fetch.clone(), span.clone());
+        let (fetch, span, share) = (fetch.clone(), span.clone(), share.clone());
         async move {
             let Some(cursor) = written.cursor.clone() else { return Ok(None) };
-            let page = fetch(PageRequest::first(PageRequest::MAX).after(Some(cursor))).await;
+            let Ok(_turn) = share.page().await else { return Err(Error::backend("too many lists are under way")) };
+            let page = fetch(PageRequest::first(PIECE).after(Some(cursor))).await;
             let chunk = page.and_then(|page| written.chunk::<T, W>(page).map_err(Error::backend));
             chunk.map(Some).inspect_err(|error| {
                 span.in_scope(|| tracing::error!(cause = explained(error), "a list was cut short"));

@@ -39,7 +39,9 @@ async fn grant(
 ) -> Result<impl IntoResponse + use<>, Refusal> {
     let mut fields = Fields::of(body, "");
     let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.shared.options, caller);
-    let lease = app.acquire(fields.finish(request)?, drain).await.map_err(|error| match error {
+    let request = fields.finish(request)?;
+    let _place = app.admit(&request)?;
+    let lease = app.acquire(request, drain).await.map_err(|error| match error {
         // What could never match is a bot that is not there.
         Error::NoMatch { .. } => Error::NoSuchBot { id },
         error => error,

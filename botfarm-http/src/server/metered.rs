@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndReason, Ending, Error, ImportReport, Lease,
-    LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats,
+    LeaseId, LeaseRecord, LeaseRequest, NewBot, Owner, Page, PageRequest, Result, Revocation, Stats,
 };
 use tokio::time::{Instant, timeout};
 
@@ -41,6 +41,12 @@ impl Metered {
         };
         // Those that were not asked about in time are due next time, too.
         let _ = timeout(PATIENCE, ask).await;
+    }
+
+    /// How many leases of this owner are in force, of those granted here, beside the one of this id. Exact once they are
+    /// `most`.
+    pub(super) fn in_force(&self, owner: Option<&Owner>, id: LeaseId, most: usize) -> usize {
+        self.ledger.in_force(owner, id, most)
     }
 
     fn seen<T>(&self, answer: Result<T>) -> Result<T> {
@@ -93,10 +99,10 @@ impl BotFarm for Metered {
     }
 
     async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
-        let (id, asked) = (request.id, Instant::now());
+        let (id, owner, asked) = (request.id, request.owner.clone(), Instant::now());
         let answer = self.seen_of(id, self.farm.acquire(request).await);
         match &answer {
-            Ok(lease) if self.ledger.granted(lease) => self.metrics.granted(asked.elapsed()),
+            Ok(lease) if self.ledger.granted(lease, owner) => self.metrics.granted(asked.elapsed()),
             Err(Error::Exhausted(_) | Error::Busy(_)) => self.metrics.exhausted(),
             _ => {}
         }

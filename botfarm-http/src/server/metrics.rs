@@ -208,6 +208,7 @@ pub(super) async fn metrics(
         let detail = "the metrics are of the whole farm, and this token is confined to a project or an env";
         return Err(Refusal::new(Code::Forbidden, detail));
     }
+    let _turn = app.share.page().await?;
     app.shared.metered.settle().await;
     let stats = match tokio::time::timeout(PATIENCE, app.farm.stats()).await {
         Ok(Ok(stats)) => Some(stats),

@@ -2,9 +2,11 @@
 
 pub mod auth;
 mod compression;
+mod connections;
 mod cors;
 mod docs;
 mod drain;
+mod feed;
 mod headers;
 mod health;
 mod input;
@@ -24,12 +26,15 @@ mod refusal;
 mod replay;
 mod routes;
 mod serve;
+mod shares;
 mod users;
+mod watched;
 
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, http::uri::PathAndQuery, middleware::from_fn_with_state};
 use botfarm_core::{BotFarm, Error, Lease, LeaseRequest, Result};
+use tokio::sync::SemaphorePermit;
 use tower::ServiceExt as _;
 
 use self::{
@@ -37,6 +42,8 @@ use self::{
     drain::{Drain, Stage},
     metered::Metered,
     metrics::Metrics,
+    refusal::Refusal,
+    shares::{Key, Share, Shares},
 };
 pub use self::{
     cors::{NoOrigin, Origin},
@@ -54,6 +61,8 @@ struct App {
     /// The farm as the caller may see it.
     farm: Arc<dyn BotFarm>,
     shared: Arc<Shared>,
+    /// What the caller may have under way.
+    share: Arc<Share>,
 }
 
 /// What is the same for all callers.
@@ -64,6 +73,7 @@ struct Shared {
     metrics: Arc<Metrics>,
     /// The whole farm.
     metered: Arc<Metered>,
+    shares: Shares,
 }
 
 impl App {
@@ -71,12 +81,22 @@ impl App {
         let gate = Gate::new(&options.auth);
         let metrics = Arc::new(Metrics::new());
         let metered = Arc::new(Metered::new(farm, metrics.clone()));
-        Self { farm: metered.clone(), shared: Arc::new(Shared { options, gate, metrics, metered }) }
+        let shares = Shares::new(&options);
+        let share = shares.of(Key::Principal(None), "nobody");
+        Self { farm: metered.clone(), shared: Arc::new(Shared { options, gate, metrics, metered, shares }), share }
     }
 
     /// The same, with the farm as the caller may see it.
     fn seen_by(&self, caller: &Caller) -> Self {
-        Self { farm: caller.view(&self.farm), shared: self.shared.clone() }
+        let share = self.shared.shares.of(caller.share(), caller.name());
+        Self { farm: caller.view(&self.farm), shared: self.shared.clone(), share }
+    }
+
+    /// Whether the caller may ask for this lease, beside what it has; if it wants to wait, with its place.
+    fn admit(&self, request: &LeaseRequest) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
+        let most = self.share.most_leases();
+        self.share.lease(self.shared.metered.in_force(request.owner.as_ref(), request.id, most))?;
+        if request.wait.is_zero() { Ok(None) } else { self.share.wait().map(Some) }
     }
 
     /// Leases bots. When the service is about to stop, whoever waits is sent away, to wait elsewhere.

@@ -9,10 +9,19 @@ use super::{auth::Auth, cors::Origin, replay::ReplaySecret};
 pub struct Options {
     /// The longest that a request may wait in the queue; one that asks for more waits this long. 300 s.
     pub max_wait: Duration,
-    /// The largest body of a request, in bytes. 1 MiB.
+    /// The largest body of a request, in bytes. 128 KiB: parsed, it may take thirty times as much, and a core for a
+    /// millisecond.
     pub body_limit: usize,
-    /// The largest import, in bytes. 64 MiB.
+    /// The largest import, in bytes. 16 MiB.
     pub import_limit: usize,
+    /// How many rows an import may have. 100,000.
+    pub import_rows: usize,
+    /// How many requests of one operator or token may wait in the queue at once. 200; ten times as many of all callers
+    /// together where nobody is asked who they are.
+    pub max_waiters: usize,
+    /// How many leases of one operator or token may be in force at once, of those that this process has granted. 1,000;
+    /// ten times as many of all callers together where nobody is asked who they are.
+    pub max_leases: usize,
     /// Turns idempotency keys into lease ids. Random, which will do for one process with a farm of its own; replicas
     /// that share a store must share it, too.
     pub replay_secret: ReplaySecret,
@@ -27,8 +36,11 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             max_wait: Duration::from_mins(5),
-            body_limit: 1 << 20,
-            import_limit: 64 << 20,
+            body_limit: 128 << 10,
+            import_limit: 16 << 20,
+            import_rows: 100_000,
+            max_waiters: 200,
+            max_leases: 1_000,
             replay_secret: ReplaySecret::random(),
             auth: Auth::Off,
             cors_origins: Vec::new(),

@@ -1,10 +1,12 @@
 //! The answer to a request that failed: one type for all of them.
 
+use std::{fmt, time::Duration};
+
 use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use botfarm_core::{BoxError, Error, Fault};
+use botfarm_core::{BoxError, Error, Faults};
 
 use crate::wire::{Code, Problem};
 
@@ -22,6 +24,13 @@ impl Refusal {
 
     pub(super) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(Code::Malformed, detail)
+    }
+
+    /// Somebody asks for more than they may have at once.
+    pub(super) fn too_many(after: Duration, what: impl fmt::Display) -> Self {
+        let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+        let code = Code::TooManyRequests { retry_after_seconds: Duration::from_secs(seconds).into() };
+        Self::new(code, format!("{what}; try again in {seconds} s"))
     }
 
     /// A handler panicked. The panic itself has been reported where it happened.
@@ -42,9 +51,9 @@ impl From<Error> for Refusal {
     }
 }
 
-impl From<Vec<Fault>> for Refusal {
-    fn from(faults: Vec<Fault>) -> Self {
-        Error::Invalid { faults }.into()
+impl From<Faults> for Refusal {
+    fn from(faults: Faults) -> Self {
+        Error::from(faults).into()
     }
 }
 

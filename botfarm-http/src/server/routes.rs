@@ -7,6 +7,7 @@ use axum::{
     middleware::from_fn_with_state,
     routing::{MethodFilter, MethodRouter, on},
 };
+use botfarm_core::operators::Role;
 
 use super::{
     App, BASE, auth, compression, health, leases, locks, metrics,
@@ -51,13 +52,13 @@ impl Routes {
 
     /// Changes users, and does so once however often it is asked for under one `Idempotency-Key`. None of the answers,
     /// which are kept, has a secret in it. To lock a user is to lease it, which is not among them: leases have ids.
-    fn change<H, T>(self, method: Method, path: &str, handler: H, operation: Description) -> Self
+    fn change<H, T>(self, role: Role, method: Method, path: &str, handler: H, operation: Description) -> Self
     where
         H: Handler<T, App>,
         T: 'static,
     {
         let filter = MethodFilter::try_from(method.clone()).expect("is a method of HTTP");
-        let handler = on(filter, handler).layer(from_fn_with_state(self.once.clone(), once));
+        let handler = on(filter, handler).layer(from_fn_with_state(self.once.of(role), once));
         self.add(method, at(path), handler, operation)
     }
 }
@@ -72,19 +73,19 @@ pub(super) fn routes(app: &App) -> (Router<App>, Vec<(Method, String, Descriptio
     let start = Routes { once: Once::new(app.clone()), router: Router::new(), described: Vec::new() };
     let Routes { router, described, .. } = start
         .get("/users", users::list, docs::users::list)
-        .change(Method::POST, "/users", users::create, docs::users::create)
-        .change(Method::POST, "/users/import", users::import, docs::users::import)
+        .change(Role::Admin, Method::POST, "/users", users::create, docs::users::create)
+        .change(Role::Admin, Method::POST, "/users/import", users::import, docs::users::import)
         .get("/users/{id}", users::get, docs::users::get)
-        .change(Method::PATCH, "/users/{id}", users::update, docs::users::update)
-        .change(Method::DELETE, "/users/{id}", users::delete, docs::users::delete)
+        .change(Role::Admin, Method::PATCH, "/users/{id}", users::update, docs::users::update)
+        .change(Role::Admin, Method::DELETE, "/users/{id}", users::delete, docs::users::delete)
         .get("/users/{id}/history", users::history, docs::users::history)
-        .change(Method::POST, "/users/{id}/revoke", locks::revoke, docs::users::revoke)
+        .change(Role::Admin, Method::POST, "/users/{id}/revoke", locks::revoke, docs::users::revoke)
         .post("/users/{id}/acquire", locks::acquire, docs::locks::acquire)
         .post("/users/{id}/acquire_lock", locks::acquire, docs::locks::acquire_lock)
         .post("/users/{id}/lock", locks::acquire, docs::locks::lock)
-        .change(Method::POST, "/users/{id}/release", locks::release, docs::locks::release)
-        .change(Method::POST, "/users/{id}/release_lock", locks::release, docs::locks::release_lock)
-        .change(Method::DELETE, "/users/{id}/lock", locks::release, docs::locks::unlock)
+        .change(Role::Tester, Method::POST, "/users/{id}/release", locks::release, docs::locks::release)
+        .change(Role::Tester, Method::POST, "/users/{id}/release_lock", locks::release, docs::locks::release_lock)
+        .change(Role::Tester, Method::DELETE, "/users/{id}/lock", locks::release, docs::locks::unlock)
         .get("/leases", leases::list, docs::leases::list)
         .post("/leases", leases::acquire, docs::leases::acquire)
         .get("/leases/{id}", leases::lookup, docs::leases::lookup)

@@ -1,6 +1,7 @@
 //! Runs the router on a listener, until it is told to stop.
 
 use std::{
+    convert::Infallible,
     io,
     net::IpAddr,
     pin::pin,
@@ -11,7 +12,12 @@ use std::{
     time::Duration,
 };
 
-use axum::{Router, http::Request};
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderValue, Request, Response, header},
+    response::IntoResponse as _,
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -21,14 +27,18 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time,
+    time::{self, MissedTickBehavior},
 };
-use tower::ServiceExt as _;
+use tower::{ServiceExt as _, service_fn};
 
 use super::{
     auth::Peer,
+    connections::{Connections, Place},
     drain::{Drain, Stage},
+    refusal::Refusal,
+    watched::Watched,
 };
+use crate::wire::Code;
 
 /// How long requests in flight may take after the shutdown. CI systems and Kubernetes kill after 10 to 30 s.
 const GRACE: Duration = Duration::from_secs(8);
@@ -46,6 +56,19 @@ const SILENCE: Duration = Duration::from_secs(30);
 const PROBE: Duration = Duration::from_secs(10);
 const PROBES: u32 = 3;
 
+/// How long the system keeps what a peer does not take.
+#[cfg(target_os = "linux")]
+const UNTAKEN: Duration = Duration::from_secs(30);
+
+/// How many requests an HTTP/2 peer may have under way on one connection.
+const STREAMS: u32 = 100;
+
+/// How much of requests an HTTP/2 peer may send before it is read, in bytes.
+const WINDOW: u32 = 64 << 10;
+
+/// How often to look for connections that have been open for too long.
+const SWEEP: Duration = Duration::from_secs(5);
+
 /// How often an HTTP/2 peer is asked whether it is still there, so that a waiter who has vanished leaves the queue.
 const PING: Duration = Duration::from_secs(20);
 
@@ -55,6 +78,10 @@ const EXHAUSTED: Duration = Duration::from_millis(200);
 /// Serves `router` on `listener` until `shutdown` resolves. Then it stops accepting; waits in the queue end at once
 /// with 503 `unavailable`, `/readyz` answers 503, and other requests in flight get 8 s to finish. Leases stay: they
 /// are the farm's.
+///
+/// There are 4,096 connections at most, or what the process may open. When there are more, the one that has done nothing
+/// for longest is closed; when all are at work, who connects is told whether the service is alive, and nothing else.
+/// Who does not read an answer for 30 s loses the connection.
 ///
 /// Cancel safety: when the future is dropped, all its connections are cut at once.
 ///
@@ -83,6 +110,9 @@ where
 {
     let (reach, drain) = Drain::channel();
     let mut connections = JoinSet::new();
+    let places = Connections::new();
+    let mut sweep = time::interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut shutdown = pin!(async {
         let notice = shutdown.await;
         reach.send_replace(Stage::Draining);
@@ -93,7 +123,7 @@ where
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
-                    connections.spawn(converse(stream, peer.ip(), router.clone(), drain.clone()));
+                    connections.spawn(converse(stream, peer.ip(), places.enter(), router.clone(), drain.clone()));
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
@@ -103,6 +133,7 @@ where
             },
             // Reaps those that have ended.
             Some(_) = connections.join_next() => {}
+            _ = sweep.tick() => places.sweep(),
         }
     }
     drop(listener);
@@ -116,21 +147,36 @@ where
 }
 
 /// Answers the requests of one connection.
-async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain) {
+async fn converse(stream: TcpStream, peer: IpAddr, place: Place, router: Router, drain: Drain) {
     prepare(&stream);
+    let connection = place.0.clone();
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_LIMIT.into());
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(PING).max_header_list_size(HEAD_LIMIT.into());
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(PING)
+        .max_header_list_size(HEAD_LIMIT.into())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(WINDOW as usize);
     let told = drain.clone();
     let asked = Arc::new(AtomicBool::new(false));
     let speaks = asked.clone();
-    let router = router.map_request(move |mut request: Request<_>| {
+    let watched = connection.clone();
+    let service = service_fn(move |mut request: Request<_>| {
         speaks.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Peer(peer));
         request.extensions_mut().insert(told.clone());
-        request
+        let (under_way, router) = (watched.request(), router.clone());
+        let turned_away = watched.spare && !is_probe(request.uri().path());
+        async move {
+            let answer = if turned_away { one_too_many() } else { router.oneshot(request).await? };
+            Ok::<_, Infallible>(answer.map(|body| Watched::new(body, under_way)))
+        }
     });
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
+    let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
     // Before it is known which HTTP the peer speaks, and in HTTP/2 before the first request, hyper has no limit.
     let mute = async {
         time::sleep(HEAD).await;
@@ -139,11 +185,12 @@ async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain)
         }
     };
     let ended = tokio::select! {
-        ended = &mut connection => ended,
+        ended = &mut conversation => ended,
         () = mute => return,
+        () = connection.is_closed() => return,
         () = drain.reaches(Stage::Stopping) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            conversation.as_mut().graceful_shutdown();
+            conversation.await
         }
     };
     if let Err(error) = ended {
@@ -152,12 +199,28 @@ async fn converse(stream: TcpStream, peer: IpAddr, router: Router, drain: Drain)
     }
 }
 
+/// Whether this asks how the service is.
+fn is_probe(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz" | "/health")
+}
+
+fn one_too_many() -> Response<Body> {
+    let code = Code::Unavailable { retry_after_seconds: Duration::from_secs(1).into() };
+    let refusal = Refusal::new(code, "the service has as many connections as it takes");
+    let mut answer = refusal.into_response();
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
+
 /// Makes the system send answers at once, since they are small and somebody waits for each, and notice peers that have
-/// vanished. Without either, the connection works all the same.
+/// vanished or take nothing. Without that, the connection works all the same.
 fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE).with_retries(PROBES);
-    let _ = SockRef::from(stream).set_tcp_keepalive(&keepalive);
+    let socket = SockRef::from(stream);
+    let _ = socket.set_tcp_keepalive(&keepalive);
+    #[cfg(target_os = "linux")]
+    let _ = socket.set_tcp_user_timeout(Some(UNTAKEN));
 }
 
 /// Whether an accept failed for the peer's fault, so that the next may succeed.
@@ -181,5 +244,7 @@ mod tests {
         assert_eq!(socket.tcp_keepalive_time().unwrap(), SILENCE);
         assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE);
         assert_eq!(socket.tcp_keepalive_retries().unwrap(), PROBES);
+        #[cfg(target_os = "linux")]
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNTAKEN));
     }
 }

@@ -9,19 +9,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use botfarm_core::{
-    BotFilter, BotId, Error, ImportReport, Labels,
+    BotFilter, BotId, ImportReport, Labels,
     input::{self, Fields},
 };
 
 use super::{
     BASE,
     auth::{Admin, Viewer},
-    input::{Id, Json as JsonBody, Query, media_type, read},
+    feed,
+    input::{Id, Json as JsonBody, Query, media_type},
     list,
     refusal::Refusal,
+    shares::ImportTurn,
 };
 use crate::{
-    import::{Format, Rows},
+    import::Format,
     wire::{Code, HistoryRow, User},
 };
 
@@ -51,9 +53,12 @@ pub(super) async fn import(
         let detail = "send the header Content-Type: application/json, application/x-ndjson or text/csv";
         Refusal::new(Code::UnsupportedMediaType, detail)
     })?;
-    let body = read(body, app.shared.options.import_limit).await?;
-    // A large file takes a while: not on a thread that others wait for.
-    let mut rows = tokio::task::spawn_blocking(move || Rows::read(format, &body)).await.map_err(Error::backend)??;
+    // One that has been waited for already, to read the body.
+    let _turn = match parts.extensions.get::<ImportTurn>() {
+        Some(turn) => turn.clone(),
+        None => app.shared.shares.import().await?,
+    };
+    let mut rows = feed::rows(format, body, &app.shared.options).await?;
     let report = app.farm.import(rows.take(), dry_run).await;
     Ok(Json(report.map_err(|error| rows.located(error))?))
 }
@@ -75,12 +80,13 @@ pub(super) async fn list(
     };
     let filter = query.finish(filter)?;
     let Some(page) = page else {
-        return list::all::<_, User, _, _>(move |page| {
+        return list::all::<_, User, _, _>(app.share.clone(), move |page| {
             let (app, filter) = (app.clone(), filter.clone());
             async move { app.farm.list(&filter, &page).await }
         })
         .await;
     };
+    let _turn = app.share.page().await?;
     Ok(list::one_page::<_, User>(&uri, app.farm.list(&filter, &page).await?))
 }
 
@@ -128,5 +134,6 @@ pub(super) async fn history(
 ) -> Result<Response, Refusal> {
     let page = list::page(&mut query).unwrap_or_default();
     query.finish(())?;
+    let _turn = app.share.page().await?;
     Ok(list::one_page::<_, HistoryRow>(&uri, app.farm.history(id, &page).await?))
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use botfarm_core::{BotId, Busy, Condition, EndReason, Env, Error, Fault, Holder, Login, LostLease, Note, Shortage};
+use botfarm_core::{
+    BotId, Busy, Condition, EndReason, Env, Error, Fault, Faults, Holder, Login, LostLease, Note, Shortage,
+};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
@@ -243,6 +245,11 @@ impl From<&Error> for Problem {
             Error::NoSuchLease => Code::NoSuchLease,
             Error::InUse { bot, holder, expires_at } => {
                 Code::InUse { user_id: *bot, holder: holder.clone(), expires_at: Time(*expires_at) }
+            }
+            // A farm may have found fault with each of a hundred thousand rows.
+            Error::Invalid { faults } if faults.len() > Faults::LISTED + 1 => {
+                let errors: Vec<_> = faults.iter().cloned().collect::<Faults>().into();
+                return Self::from(&Error::Invalid { faults: errors });
             }
             Error::Invalid { faults } => Code::Invalid { errors: faults.clone() },
             Error::Malformed { .. } => Code::Malformed,

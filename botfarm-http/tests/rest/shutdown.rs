@@ -13,11 +13,11 @@ use tokio::{
 
 use crate::service::{Raw, Rest, Served, bot, project, until};
 
-/// The head of an import of `file` that waits for leave to send it, so that the test knows when the service reads.
-async fn begin_import(served: &Served, file: &str) -> Raw {
+/// The head of a request that waits for leave to send its body, so that the test knows when the service reads.
+async fn begin(served: &Served, path: &str, file: &str) -> Raw {
     let mut raw = Raw::connect(served).await;
     let head = format!(
-        "POST /api/v1/users/import HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
+        "POST /api/v1{path} HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
          content-length: {}\r\n\r\n",
         file.len()
     );
@@ -41,7 +41,7 @@ async fn waits_end_at_once_requests_in_flight_finish_and_leases_stay() {
     until(|| async { rest.farm.stats().await.unwrap().waiting == 2 }).await;
     let user = json!({"login": "bob", "password": "x", "project_id": project(), "env": "stage"});
     let file = json!([user]).to_string();
-    let mut import = begin_import(&served, &file).await;
+    let mut import = begin(&served, "/users/import", &file).await;
     let mut idle = Raw::connect(&served).await;
     idle.send(Method::GET, "/readyz", &Value::Null).await;
     assert_eq!(idle.answer().await, (200, json!({"status": "healthy"})));
@@ -102,7 +102,7 @@ async fn before_it_stops_it_says_so_and_answers_whoever_still_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_does_not_finish_is_cut() {
     let mut served = Served::start(Rest::empty().router).await;
-    let mut stuck = begin_import(&served, "[]").await;
+    let mut stuck = begin(&served, "/users", "{}").await;
     let told = Instant::now();
     served.stop.take().unwrap().send(()).unwrap();
     time::timeout(Duration::from_secs(20), served.ended).await.unwrap().unwrap().unwrap();

@@ -96,7 +96,7 @@ fn secrets_asked(request: &request::Parts, body: &[u8]) -> Secrets {
     }
     match value(header::CONTENT_TYPE).unwrap_or_default().split(';').next().unwrap_or_default() {
         "text/csv" => {
-            let rows = Rows::read(Format::Csv, body).map(|mut rows| rows.take()).unwrap_or_default();
+            let rows = Rows::read(Format::Csv, body, usize::MAX).map(|mut rows| rows.take()).unwrap_or_default();
             secrets.extend(rows.iter().map(|bot| ("password", bot.password.expose().to_owned())));
         }
         "application/x-www-form-urlencoded" => {

@@ -9,7 +9,7 @@ use botfarm_core::{
 };
 
 use super::{
-    super::{App, refusal::Refusal},
+    super::{App, refusal::Refusal, shares::Key},
     confined::Confined,
     session::Session,
 };
@@ -74,6 +74,11 @@ impl Caller {
         self.principal.as_deref().unwrap_or(ANYBODY)
     }
 
+    /// Whose share of the service it uses.
+    pub(crate) fn share(&self) -> Key {
+        Key::Principal(self.principal.as_deref().map(Arc::from))
+    }
+
     /// The farm as this caller may see it.
     pub(crate) fn view(&self, farm: &Arc<dyn BotFarm>) -> Arc<dyn BotFarm> {
         if self.scope.is_everything() { farm.clone() } else { Arc::new(Confined::new(farm.clone(), self.scope)) }
@@ -113,6 +118,15 @@ fn named(login: &str) -> Holder {
     Holder::try_from(name).unwrap_or_else(|_| Holder::try_from("operator").expect("is a name"))
 }
 
+/// Whoever calls, if they have this role, and the service as they may see it.
+pub(crate) async fn admitted(parts: &mut Parts, app: &App, role: Role) -> Result<(App, Caller), Refusal> {
+    let caller = app.shared.gate.caller(parts).await?.at_least(role)?;
+    let app = app.seen_by(&caller);
+    // For whoever reads the body.
+    parts.extensions.insert(app.share.clone());
+    Ok((app, caller))
+}
+
 /// An extractor for calls that need a role.
 macro_rules! at_least {
     ($(#[$meta:meta])* $role:ident) => {
@@ -123,8 +137,8 @@ macro_rules! at_least {
             type Rejection = Refusal;
 
             async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Refusal> {
-                let caller = app.shared.gate.caller(parts).await?.at_least(Role::$role)?;
-                Ok(Self(app.seen_by(&caller), caller))
+                let (app, caller) = admitted(parts, app, Role::$role).await?;
+                Ok(Self(app, caller))
             }
         }
     };

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, Error, Fault, ImportReport,
-    Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Selector, Stats,
-    operators::Scope,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, Error, Fault, Faults,
+    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Selector,
+    Stats, operators::Scope,
 };
 
 /// What of a farm is within a scope: the rest is as if it did not exist.
@@ -25,7 +25,7 @@ impl Confined {
     }
 
     /// What is wrong with the place of a bot that is out of scope.
-    fn misplaced(&self, bot: &NewBot, at: &str) -> Vec<Fault> {
+    fn misplaced(&self, bot: &NewBot, at: &str) -> Faults {
         let Scope { project, env } = self.scope;
         let project = project.filter(|only| *only != bot.project);
         let env = env.filter(|only| *only != bot.env);
@@ -70,24 +70,24 @@ fn confined_to(only: impl std::fmt::Display) -> String {
 #[deny(clippy::missing_trait_methods)]
 impl BotFarm for Confined {
     async fn create(&self, bot: NewBot) -> Result<Bot> {
-        if let Some(Fault { pointer, detail }) = self.misplaced(&bot, "").into_iter().next() {
+        if let Some(Fault { pointer, detail }) = Vec::from(self.misplaced(&bot, "")).into_iter().next() {
             return Err(Error::Forbidden { detail: format!("{} {detail}", pointer.trim_start_matches('/')) });
         }
         self.farm.create(bot).await
     }
 
     async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
-        let mut faults = Vec::new();
+        let mut faults = Faults::default();
         for (row, bot) in bots.iter().enumerate() {
             let misplaced = self.misplaced(bot, &format!("/{row}"));
             // Within one env, a login is in one project.
             if misplaced.is_empty() && self.scope.project.is_some() && self.is_elsewhere(bot).await? {
                 faults.push(Fault::new(format!("/{row}/login"), "is taken in this env"));
             }
-            faults.extend(misplaced);
+            faults.append(misplaced);
         }
         if !faults.is_empty() {
-            return Err(Error::Invalid { faults });
+            return Err(faults.into());
         }
         self.farm.import(bots, dry_run).await
     }

@@ -1,6 +1,6 @@
 //! `/login` and `/logout`.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
     extract::{Request, State},
@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    super::{App, input, private::Private, refusal::Refusal},
+    super::{App, input, private::Private, refusal::Refusal, shares::Key},
     address,
     caller::Viewer,
     cookie,
@@ -25,7 +25,10 @@ use super::{
     password::Verdict,
     session::Session,
 };
-use crate::wire::{AccessToken, Code, Password};
+use crate::{
+    json::Unique,
+    wire::{AccessToken, Code, Password},
+};
 
 /// More than any login and password.
 const LIMIT: usize = 16 << 10;
@@ -34,9 +37,11 @@ pub(in crate::server) async fn login(State(app): State<App>, request: Request) -
     let guard = app.shared.gate.guard()?;
     let (parts, body) = request.into_parts();
     input::refuse_query(&parts.uri)?;
-    let body = input::read(body, LIMIT).await?;
+    let address = address::of(&parts, guard.required.behind_proxy);
+    let share = app.shared.shares.of(Key::Address(address), "this address");
+    let body = input::read(body, LIMIT, Some(&share)).await?;
     let (login, password) = credentials(&parts, &body)?;
-    let operator = guard.log_in(&parts, &login, password).await?;
+    let operator = guard.log_in(address, &login, password).await?;
     let (begun, ttl) = (now().trunc_subsecs(0), guard.required.session_ttl);
     let session = Session { id: SessionId(Uuid::new_v4()), operator: operator.id, ends_at: begun + ttl };
     let token = guard.required.key.sign(session, begun);
@@ -51,8 +56,8 @@ fn credentials(parts: &Parts, body: &[u8]) -> Result<(Login, Secret), Refusal> {
     let (value, name, is_form) = match input::media_type(&parts.headers).as_deref() {
         Some("application/x-www-form-urlencoded") => (form(body)?, "username", true),
         Some("application/json") => {
-            let value = serde_json::from_slice(body);
-            (value.map_err(|_| Refusal::malformed("the body is not JSON"))?, "login", false)
+            let Unique(value) = serde_json::from_slice(body).map_err(|_| Refusal::malformed("the body is not JSON"))?;
+            (value, "login", false)
         }
         _ => {
             let detail = "send a form (Content-Type: application/x-www-form-urlencoded) with username and password, or \
@@ -91,10 +96,9 @@ fn form(body: &[u8]) -> Result<Value, Refusal> {
 
 impl Guard {
     /// The operator of this login, if that is its password. As long in coming whether there is such an operator or not.
-    async fn log_in(&self, parts: &Parts, login: &Login, password: Secret) -> Result<Operator, Refusal> {
-        let address = address::of(parts, self.required.behind_proxy);
+    async fn log_in(&self, address: Option<IpAddr>, login: &Login, password: Secret) -> Result<Operator, Refusal> {
         let attempt = self.throttle.attempt(login, address).map_err(|after| {
-            too_many(after, "there were too many failed logins for this login or from this address")
+            Refusal::too_many(after, "there were too many failed logins for this login or from this address")
         })?;
         let (operator, kept) = self.required.operators.operator(login).await?.unzip();
         let Some(verdict) = self.hasher.verify(password, kept).await else {
@@ -126,13 +130,7 @@ impl Guard {
 }
 
 fn busy() -> Refusal {
-    too_many(Duration::from_secs(1), "too many log in at this moment")
-}
-
-fn too_many(after: Duration, what: &str) -> Refusal {
-    let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
-    let code = Code::TooManyRequests { retry_after_seconds: Duration::from_secs(seconds).into() };
-    Refusal::new(code, format!("{what}; try again in {seconds} s"))
+    Refusal::too_many(Duration::from_secs(1), "too many log in at this moment")
 }
 
 pub(in crate::server) async fn logout(Viewer(app, caller): Viewer) -> Result<impl IntoResponse, Refusal> {

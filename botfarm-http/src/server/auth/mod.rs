@@ -22,7 +22,7 @@ use botfarm_core::operators::Operators;
 
 pub(super) use self::{
     address::Peer,
-    caller::{Admin, Caller, Tester, Viewer},
+    caller::{Admin, Caller, Tester, Viewer, admitted},
     gate::Gate,
     login::{login, logout},
     operators::{add as add_operator, list as list_operators, remove as remove_operator},

@@ -1,12 +1,10 @@
 //! Operators' passwords: Argon2id, a few at a time, away from the threads that serve.
 
-use std::{num::NonZero, sync::Arc, thread};
+use std::{fmt, num::NonZero, sync::Arc, thread};
 
-use argon2::{
-    Algorithm, Argon2, Params, Version,
-    password_hash::{Error as Refused, PasswordHasher as _, PasswordVerifier as _, phc},
-};
+use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc};
 use botfarm_core::{BoxError, Error, Result, Secret, operators::PasswordHash};
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 /// How many may wait for their turn; who comes then is sent away.
@@ -18,8 +16,62 @@ const PARAMS: Params = match Params::new(19_456, 2, 1, None) {
     Err(_) => panic!("are in Argon2's limits"),
 };
 
-fn argon2() -> Argon2<'static> {
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, PARAMS)
+/// The most memory that a kept hash may ask for, in KiB: four times what ours do.
+const MOST: u32 = 4 * 19_456;
+
+/// What Argon2 works in: the same for one password after another, since the system takes long to give so much.
+#[derive(Default)]
+struct Memory(Vec<Block>);
+
+impl Memory {
+    /// The hash of a password under these parameters.
+    fn hash(&mut self, password: &Secret, argon2: &Argon2<'_>, salt: &[u8], length: usize) -> Result<phc::Output> {
+        let blocks = argon2.params().block_count();
+        if self.0.len() < blocks {
+            self.0 = vec![Block::default(); blocks];
+        }
+        let mut out = [0; phc::Output::MAX_LENGTH];
+        let out = out.get_mut(..length).ok_or_else(|| unforeseen("a kept hash is too long"))?;
+        let memory = self.0.get_mut(..blocks).unwrap_or_default();
+        argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, out, memory).map_err(unforeseen)?;
+        phc::Output::new(out).map_err(unforeseen)
+    }
+
+    /// Hashes a new password.
+    fn hash_new(&mut self, password: &Secret) -> Result<PasswordHash> {
+        let mut salt = [0; phc::Salt::RECOMMENDED_LENGTH];
+        getrandom::fill(&mut salt).map_err(unforeseen)?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, PARAMS);
+        let hash = self.hash(password, &argon2, &salt, Params::DEFAULT_OUTPUT_LEN)?;
+        let hash = phc::PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: phc::ParamsString::try_from(&PARAMS).map_err(unforeseen)?,
+            salt: Some(phc::Salt::new(&salt).map_err(unforeseen)?),
+            hash: Some(hash),
+        };
+        Ok(PasswordHash::from_phc(hash.to_string()))
+    }
+
+    /// Compares a password with what is kept; with what nobody has when nothing is, which takes as long.
+    fn verify(&mut self, password: &Secret, kept: Option<&PasswordHash>) -> Result<Verdict> {
+        let hash = kept.map_or_else(nobodys, |kept| phc::PasswordHash::new(kept.expose())).map_err(unforeseen)?;
+        let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(unforeseen)?;
+        let version = hash.version.map(Version::try_from).transpose().map_err(unforeseen)?.unwrap_or_default();
+        let params = Params::try_from(&hash).map_err(unforeseen)?;
+        if params.m_cost() > MOST {
+            return Err(unforeseen("a kept hash asks for too much memory"));
+        }
+        let (salt, expected) = hash.salt.zip(hash.hash).ok_or_else(|| unforeseen("a kept hash is none"))?;
+        let argon2 = Argon2::new(algorithm, version, params);
+        // Compared in constant time.
+        let is_right = self.hash(password, &argon2, &salt, expected.len())? == expected;
+        match (is_right, kept) {
+            (false, _) | (true, None) => Ok(Verdict::Wrong),
+            (true, Some(_)) if is_current(&hash) => Ok(Verdict::Right),
+            (true, Some(_)) => self.hash_new(password).map(Verdict::RightButOld),
+        }
+    }
 }
 
 /// Hashes an operator's password. Takes about 40 ms of one core, and 19 MiB.
@@ -27,8 +79,7 @@ fn argon2() -> Argon2<'static> {
 /// # Errors
 /// `Backend` when the operating system has no randomness to give.
 pub fn hash_password(password: &Secret) -> Result<PasswordHash> {
-    let hash = argon2().hash_password(password.expose().as_bytes()).map_err(unforeseen)?;
-    Ok(PasswordHash::from_phc(hash.to_string()))
+    Memory::default().hash_new(password)
 }
 
 /// How a password compares with what is kept of it.
@@ -42,50 +93,51 @@ pub(super) enum Verdict {
 
 /// Where passwords are hashed and compared. One in two cores may be busy with it, four at most: a flood of logins is to
 /// slow nobody but those who log in.
-#[derive(Debug)]
 pub(super) struct Hasher {
     turns: Arc<Semaphore>,
     line: Semaphore,
+    /// One for each turn at most.
+    memories: Arc<Mutex<Vec<Memory>>>,
 }
 
 impl Hasher {
     pub(super) fn new() -> Self {
         let cores = thread::available_parallelism().map_or(1, NonZero::get);
-        Self { turns: Arc::new(Semaphore::new((cores / 2).clamp(1, 4))), line: Semaphore::new(LINE) }
+        Self {
+            turns: Arc::new(Semaphore::new((cores / 2).clamp(1, 4))),
+            line: Semaphore::new(LINE),
+            memories: Arc::default(),
+        }
     }
 
     /// Compares a password with what is kept; takes as long, and gives `Wrong`, when nothing is. `None` when too many
     /// wait already.
     pub(super) async fn verify(&self, password: Secret, kept: Option<PasswordHash>) -> Option<Result<Verdict>> {
-        self.in_turn(move || verify(&password, kept.as_ref())).await
+        self.in_turn(move |memory| memory.verify(&password, kept.as_ref())).await
     }
 
     /// Hashes a password. `None` when too many wait already.
     pub(super) async fn hash(&self, password: Secret) -> Option<Result<PasswordHash>> {
-        self.in_turn(move || hash_password(&password)).await
+        self.in_turn(move |memory| memory.hash_new(&password)).await
     }
 
-    async fn in_turn<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T> + Send + 'static) -> Option<Result<T>> {
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Memory) -> Result<T> + Send + 'static,
+    ) -> Option<Result<T>> {
         let _place = self.line.try_acquire().ok()?;
         // Neither semaphore is ever closed.
         let turn = self.turns.clone().acquire_owned().await.ok()?;
+        let memories = self.memories.clone();
         let done = tokio::task::spawn_blocking(move || {
             // Work that has begun keeps its turn when the caller has hung up.
             let _turn = turn;
-            work()
+            let mut memory = memories.lock().pop().unwrap_or_default();
+            let done = work(&mut memory);
+            memories.lock().push(memory);
+            done
         });
         Some(done.await.unwrap_or_else(|panicked| Err(Error::backend(panicked))))
-    }
-}
-
-fn verify(password: &Secret, kept: Option<&PasswordHash>) -> Result<Verdict> {
-    let hash = kept.map_or_else(nobodys, |kept| phc::PasswordHash::new(kept.expose())).map_err(unforeseen)?;
-    match argon2().verify_password(password.expose().as_bytes(), &hash) {
-        Ok(()) if kept.is_none() => Ok(Verdict::Wrong),
-        Ok(()) if is_current(&hash) => Ok(Verdict::Right),
-        Ok(()) => Ok(Verdict::RightButOld(hash_password(password)?)),
-        Err(Refused::PasswordInvalid) => Ok(Verdict::Wrong),
-        Err(error) => Err(unforeseen(error)),
     }
 }
 
@@ -108,9 +160,21 @@ fn unforeseen(error: impl Into<BoxError>) -> Error {
     Error::backend(error)
 }
 
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").field("turns", &self.turns.available_permits()).finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use argon2::password_hash::PasswordHasher as _;
+
     use super::*;
+
+    fn verify(password: &Secret, kept: Option<&PasswordHash>) -> Result<Verdict> {
+        Memory::default().verify(password, kept)
+    }
 
     fn secret(text: &str) -> Secret {
         text.try_into().unwrap()
@@ -146,6 +210,26 @@ mod tests {
         let error = verify(&secret("pw"), Some(&PasswordHash::from_phc("hunter2"))).unwrap_err();
         assert_eq!(error.code(), "internal");
         assert!(!format!("{error:?} {error}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_kept_hash_that_asks_for_a_lot_of_memory_is_refused() {
+        let hash = "$argon2id$v=19$m=4194304,t=1,p=1$Ym90ZmFybSBub2JvZHk$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+        assert_eq!(verify(&secret("pw"), Some(&PasswordHash::from_phc(hash))).unwrap_err().code(), "internal");
+    }
+
+    #[tokio::test]
+    async fn one_password_after_another_is_hashed_in_the_same_memory() {
+        let hasher = Hasher::new();
+        let mut used = Vec::new();
+        for _ in 0..3 {
+            hasher.verify(secret("pw"), None).await.unwrap().unwrap();
+            let memories = hasher.memories.lock();
+            used.push(memories.iter().map(|memory| (memory.0.as_ptr(), memory.0.len())).collect::<Vec<_>>());
+        }
+        assert_eq!(used[0].len(), 1);
+        assert_eq!(used[0][0].1, 19_456);
+        assert_eq!((&used[1], &used[2]), (&used[0], &used[0]));
     }
 
     #[tokio::test]

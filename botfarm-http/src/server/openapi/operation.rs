@@ -59,7 +59,7 @@ impl Operation {
             self.inner = self.inner.security(SecurityRequirement::new(scheme, [] as [&str; 0]));
         }
         let forbidden: &[Failure] = if role > Role::Viewer { &[failures::forbidden] } else { &[] };
-        self.fails(&[failures::unauthenticated, failures::unavailable]).fails(forbidden)
+        self.fails(&[failures::unauthenticated, failures::unavailable, failures::too_many_requests]).fails(forbidden)
     }
 
     /// The id in the path.
