@@ -98,6 +98,7 @@ fn options(url: &str, vars: Vars<'_>) -> Result<PostgresOptions> {
 /// | variable | what | default |
 /// |---|---|---|
 /// | `BOTFARM_TOKEN` (or the file that `BOTFARM_TOKEN_FILE` names) | the token that says who is calling | none |
+/// | `BOTFARM_PLAIN_HTTP` | `true`: the token may go over plain HTTP to another machine | `false` |
 /// | `BOTFARM_CA_FILE` | a file with certificate authorities in PEM, to be trusted beside the system's | none |
 ///
 /// # Errors
@@ -112,6 +113,9 @@ fn service(url: &str, vars: Vars<'_>) -> Result<HttpFarmBuilder> {
     let mut farm = HttpFarm::builder(url);
     if let Some(token) = read("BOTFARM_TOKEN", vars)? {
         farm = farm.token(token);
+    }
+    if let Some(allowed) = read("BOTFARM_PLAIN_HTTP", vars)? {
+        farm = farm.plain_http(matches!(allowed.to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on"));
     }
     if let Some(path) = vars("BOTFARM_CA_FILE").filter(|path| !path.is_empty()) {
         let unreadable =

@@ -1,10 +1,15 @@
 //! The farm that a command talks to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    io::{self, Write},
+    sync::Arc,
+    time::Duration,
+};
 
 use botfarm_core::BotFarm;
+use botfarm_http::HttpFarmBuilder;
 
-use crate::{config::Config, failure::Failure};
+use crate::{config::Config, failure::Failure, store};
 
 /// Where `botfarm serve` listens unless told otherwise.
 pub(crate) const LOCAL: &str = "http://127.0.0.1:8000";
@@ -43,7 +48,28 @@ pub(crate) async fn connect_once(config: &Config) -> Result<Arc<dyn BotFarm>, Fa
 async fn open(config: &Config, retry_for: Duration) -> Result<Arc<dyn BotFarm>, Failure> {
     let url = url(config)?;
     if !url.starts_with("http") {
+        store::refuse_found(config)?;
         return Ok(botfarm::connect(url).await?);
     }
-    Ok(Arc::new(botfarm::http_options(url)?.retry_for(retry_for).build()?))
+    Ok(Arc::new(service(config)?.retry_for(retry_for).build()?))
+}
+
+/// The service that was named, or the one on this machine, with the token of the environment: unless it is a file in the
+/// working directory that names it, since whoever wrote that would get the token of whoever runs a command there.
+///
+/// # Errors
+/// When there is none, or a variable makes no sense.
+pub(crate) fn service(config: &Config) -> Result<HttpFarmBuilder, Failure> {
+    let builder = botfarm::http_options(url(config)?)?;
+    if !config.farm_is_found {
+        return Ok(builder);
+    }
+    if builder.has_token() {
+        let _ = writeln!(
+            io::stderr(),
+            "botfarm: BOTFARM_TOKEN is not sent to the farm that botfarm.toml in this folder names; if it is yours, \
+             name it with --farm or BOTFARM_URL, or the file with --config"
+        );
+    }
+    Ok(builder.without_token())
 }

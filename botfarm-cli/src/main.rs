@@ -101,8 +101,22 @@ commands! {
     Completions(completions::Completions),
 }
 
+/// Keeps what this process knows from others of the same user: no core dumps, and nothing of its memory and environment
+/// in `/proc`. Where the system has no such thing, core dumps are off.
+fn close_to_others() {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+    // What `run` starts would have this limit, too.
+    #[cfg(not(target_os = "linux"))]
+    {
+        use rustix::process::{Resource, Rlimit, setrlimit};
+        let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: None });
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
+    close_to_others();
     let Cli { common, command } = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

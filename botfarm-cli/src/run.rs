@@ -26,7 +26,7 @@ use rustix::process::Signal;
 use tokio::process;
 
 use self::{environment::Mapping, leased::Leased, signals::Signals};
-use crate::{client, config::Config, failure::Failure, holder::HeldBy, wanted::Wanted};
+use crate::{client, config::Config, failure::Failure, holder::HeldBy, store, wanted::Wanted};
 
 /// How long the account stays locked after botfarm was killed, unless told otherwise.
 const TTL: Duration = Duration::from_mins(1);
@@ -48,7 +48,9 @@ Environment of the command:
              the account; with --user admin:… they are BOTFARM_USER_ADMIN_LOGIN and so on
   BOTFARM_LEASE_ID, BOTFARM_URL
              for a command that releases with an outcome itself
-  BOTFARM_TOKEN and the other secrets of botfarm's own are taken out.
+  BOTFARM_TOKEN and the other secrets of botfarm's own are taken out, and where its farm is a
+  database also PG… and DATABASE_URL. On Linux, nothing that runs as the same user reads them
+  from botfarm's process instead; root does, and files that hold them are as they are.
 
 Exit codes:
   the command's own, or 128 + n when signal n killed it
@@ -112,6 +114,12 @@ impl Run {
         for mapping in &self.mappings {
             mapping.check(&roles).map_err(Failure::new)?;
         }
+        if config.farm_flag_has_password {
+            return Err(Failure::new(
+                "the command could read the password in --farm, as all arguments can be; set BOTFARM_URL or \
+                 BOTFARM_URL_FILE instead",
+            ));
+        }
         let selectors = self.wanted.or(&config.file).selectors().map_err(Failure::new)?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::new("there is no command"))?;
         child::look_up(program).map_err(|error| unstarted(program, &error))?;
@@ -128,7 +136,7 @@ impl Run {
 
         let mut command = process::Command::new(program);
         command.args(arguments);
-        for name in environment::withheld() {
+        for name in environment::withheld(store::is_database(client::url(&config)?)) {
             command.env_remove(name);
         }
         if let Some(url) = Some(client::url(&config)?).filter(|url| url.starts_with("http")) {

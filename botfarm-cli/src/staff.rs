@@ -16,7 +16,7 @@ use crate::{
     client,
     config::Config,
     failure::Failure,
-    store::{Reach, Store, is_database},
+    store::{self, Reach, Store, is_database},
 };
 
 /// Those who may use a service of a farm.
@@ -33,10 +33,11 @@ impl Staff {
     pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         let url = client::url(config)?;
         if is_database(url) {
+            store::refuse_found(config)?;
             let store = Store::open(url, &Reach::default()).await?;
             return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));
         }
-        Ok(Self::Service(botfarm::http_options(url)?.build()?))
+        Ok(Self::Service(client::service(config)?.build()?))
     }
 
     pub(crate) async fn operators(&self) -> Result<Vec<Operator>, Failure> {

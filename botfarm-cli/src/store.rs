@@ -1,6 +1,6 @@
 //! The farm that a URL names, with what a service needs besides.
 
-use std::sync::Arc;
+use std::{env, path::Path, sync::Arc};
 
 use botfarm::{BotFarm, Keyring, MemoryFarm, PostgresFarm, operators::Operators};
 use clap::{Args, value_parser};
@@ -62,13 +62,37 @@ pub(crate) fn is_database(url: &str) -> bool {
     url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
+/// Refuses a database that a file in the working directory names, if it would be sent a password that the file does not
+/// have: whoever wrote it would get the password of whoever runs a command there.
+///
+/// # Errors
+/// When it is so.
+pub(crate) fn refuse_found(config: &Config) -> Result<(), Failure> {
+    let url = config.farm.as_deref().filter(|url| config.farm_is_found && is_database(url));
+    let authority = url.and_then(|url| url.split_once("://")).and_then(|(_, rest)| rest.split(['/', '?']).next());
+    let Some(authority) = authority else { return Ok(()) };
+    let brings_a_password = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    let in_home = env::var_os("HOME").is_some_and(|home| Path::new(&home).join(".pgpass").exists());
+    if !brings_a_password && (is_set("PGPASSWORD") || is_set("PGPASSFILE") || in_home) {
+        return Err(Failure::usage(
+            "botfarm.toml in this folder names a database, which would be sent your password; if it is yours, name it \
+             with --farm or BOTFARM_URL, or the file with --config",
+        ));
+    }
+    Ok(())
+}
+
 /// The URL of the database that a command is for.
 ///
 /// # Errors
 /// When no farm was named, or one that is no database.
 pub(crate) fn database(config: &Config) -> Result<&str, Failure> {
     match config.farm.as_deref() {
-        Some(url) if is_database(url) => Ok(url),
+        Some(url) if is_database(url) => {
+            refuse_found(config)?;
+            Ok(url)
+        }
         Some(_) => Err(Failure::usage("this is for a database: give --farm postgres://user@host/database")),
         None => {
             Err(Failure::usage("there is no database; give --farm postgres://user@host/database, or set BOTFARM_URL"))

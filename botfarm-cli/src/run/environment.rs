@@ -106,13 +106,33 @@ pub(crate) fn variables(lease: &Lease, mappings: &[Mapping]) -> Result<Vec<(Stri
 }
 
 /// The variables of botfarm's own environment that are none of the command's business: secrets, and what an outer
-/// `botfarm run` has set.
-pub(crate) fn withheld() -> Vec<OsString> {
-    env::vars_os().map(|(name, _)| name).filter(|name| is_withheld(name)).collect()
+/// `botfarm run` has set; where botfarm's farm is a database, also what leads there.
+pub(crate) fn withheld(of_database: bool) -> Vec<OsString> {
+    let names = env::vars_os().map(|(name, _)| name);
+    names.filter(|name| is_withheld(name) || of_database && leads_to_a_database(name)).collect()
+}
+
+/// Whether a client of PostgreSQL, or what is built on one, connects by this variable.
+fn leads_to_a_database(name: &OsStr) -> bool {
+    const NAMES: [&str; 11] = [
+        "DATABASE_URL",
+        "PGDATABASE",
+        "PGHOST",
+        "PGHOSTADDR",
+        "PGOPTIONS",
+        "PGPASSFILE",
+        "PGPASSWORD",
+        "PGPORT",
+        "PGSERVICE",
+        "PGSERVICEFILE",
+        "PGUSER",
+    ];
+    let bytes = name.as_encoded_bytes();
+    bytes.starts_with(b"PGSSL") || NAMES.iter().any(|known| bytes == known.as_bytes())
 }
 
 fn is_withheld(name: &OsStr) -> bool {
-    const STARTS: [&str; 9] = [
+    const STARTS: [&str; 10] = [
         "BOTFARM_TOKEN",
         "BOTFARM_KEY",
         "BOTFARM_OLD_KEY",
@@ -121,6 +141,7 @@ fn is_withheld(name: &OsStr) -> bool {
         // That of a database may hold its password.
         "BOTFARM_URL",
         "BOTFARM_LISTEN_URL",
+        "BOTFARM_STORE",
         PREFIX,
         "BOTFARM_LEASE_ID",
     ];
@@ -235,6 +256,16 @@ mod tests {
     }
 
     #[test]
+    fn what_leads_to_botfarm_s_database_is_known() {
+        for name in ["DATABASE_URL", "PGPASSWORD", "PGHOST", "PGSSLKEY", "PGPASSFILE", "PGSERVICE"] {
+            assert!(leads_to_a_database(OsStr::new(name)) && !is_withheld(OsStr::new(name)), "{name}");
+        }
+        for name in ["PGADMIN_PORT", "PGP_KEY", "MY_DATABASE_URL", "PATH"] {
+            assert!(!leads_to_a_database(OsStr::new(name)), "{name}");
+        }
+    }
+
+    #[test]
     fn secrets_are_withheld() {
         for name in [
             "BOTFARM_TOKEN",
@@ -250,6 +281,7 @@ mod tests {
             "BOTFARM_LISTEN_URL",
             "BOTFARM_URL",
             "BOTFARM_URL_FILE",
+            "BOTFARM_STORE",
             "BOTFARM_USER_LOGIN",
             "BOTFARM_LEASE_ID",
         ] {

@@ -7,3 +7,4 @@ mod run;
 #[path = "../secrets/mod.rs"]
 mod secrets;
 mod service;
+mod trust;

@@ -17,6 +17,7 @@ use super::{HttpFarm, retry::Patience, send::Service};
 pub struct HttpFarmBuilder {
     url: String,
     token: Option<Result<Secret, BadText>>,
+    plain_http: bool,
     authorities: Option<Vec<u8>>,
     connect_timeout: Duration,
     timeout: Duration,
@@ -29,6 +30,7 @@ impl HttpFarmBuilder {
         Self {
             url: url.to_owned(),
             token: None,
+            plain_http: false,
             authorities: None,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
@@ -44,6 +46,22 @@ impl HttpFarmBuilder {
     /// Sends this token with every request.
     pub fn token(self, token: impl Into<String>) -> Self {
         Self { token: Some(Secret::try_from(token.into())), ..self }
+    }
+
+    /// Whether it has a token to send.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Sends no token.
+    pub fn without_token(self) -> Self {
+        Self { token: None, ..self }
+    }
+
+    /// Lets the token go over plain HTTP to another machine: whoever is on the way reads it, and the passwords.
+    pub fn plain_http(self, allowed: bool) -> Self {
+        Self { plain_http: allowed, ..self }
     }
 
     /// Trusts these certificate authorities, too, in PEM: those of a company, say. The system's are trusted anyway.
@@ -86,7 +104,8 @@ impl HttpFarmBuilder {
     /// The farm. Nothing is sent yet.
     ///
     /// # Errors
-    /// `Invalid` when the URL is not one of a service, the token could not be sent, or the authorities are none.
+    /// `Invalid` when the URL is not one of a service, or one of another machine over plain HTTP while there is a token
+    /// and that was not allowed; when the token could not be sent, or the authorities are none.
     /// `Backend` when the system's certificates cannot be read.
     pub fn build(self) -> Result<HttpFarm> {
         let root = root(&self.url).map_err(|why| Error::invalid("/url", why))?;
@@ -98,6 +117,14 @@ impl HttpFarmBuilder {
                 bearer.map_err(|_| Error::invalid("/token", "must consist of visible ASCII characters"))?;
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
+            if root.scheme() == "http" && !is_loopback(&root) && !self.plain_http {
+                let host = root.host_str().unwrap_or_default();
+                let why = format!(
+                    "would have the token go to {host} over plain HTTP, where others can read it: use https://, or allow \
+                     it by name (BOTFARM_PLAIN_HTTP=true)"
+                );
+                return Err(Error::invalid("/url", why));
+            }
         }
         // Fails when the process has a provider already, which will do as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -188,6 +215,20 @@ mod tests {
             let error = HttpFarm::new(url).unwrap_err();
             assert_eq!(error.code(), "invalid");
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_goes_over_plain_http_to_this_machine_alone_unless_allowed() {
+        for url in ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:1", "https://ci.example"] {
+            assert!(HttpFarm::builder(url).token("bf_hunter2").build().is_ok(), "{url}");
+        }
+        for url in ["http://ci.example", "http://10.0.0.1:8000", "http://localhost.evil.example"] {
+            let builder = HttpFarm::builder(url).token("bf_hunter2");
+            let error = builder.clone().build().unwrap_err();
+            assert!(error.to_string().contains("over plain HTTP"), "{url}: {error}");
+            assert!(builder.clone().plain_http(true).build().is_ok(), "{url}");
+            assert!(builder.without_token().build().is_ok(), "{url}");
         }
     }
 

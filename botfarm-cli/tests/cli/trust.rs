@@ -1,0 +1,125 @@
+//! What neither a repository nor a command gets.
+
+use std::fs;
+
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    task::JoinHandle,
+};
+
+use crate::service::{Service, bare, finish};
+
+const TOKEN: &str = "bf_made-up-token";
+
+/// A service that has no users. What it gives is the head of the first request.
+async fn listener() -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n[]";
+        stream.write_all(answer).await.unwrap();
+        String::from_utf8(head).unwrap()
+    });
+    (url, asked)
+}
+
+/// What the farm that `botfarm.toml` names is sent, and what `botfarm users` says.
+async fn sent_to_the_farm_of_the_file(arguments: &[&str]) -> (String, String) {
+    let (url, asked) = listener().await;
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("botfarm.toml"), format!("farm = \"{url}\"\n")).unwrap();
+    let mut command = bare(&folder);
+    command.env("BOTFARM_TOKEN", TOKEN).args(arguments).arg("users");
+    let (code, _, stderr) = finish(command).await;
+    assert_eq!(code, 0, "{stderr}");
+    (asked.await.unwrap(), stderr)
+}
+
+#[tokio::test]
+async fn a_file_that_stands_in_the_folder_gets_no_token() {
+    let (head, said) = sent_to_the_farm_of_the_file(&[]).await;
+    assert!(head.starts_with("GET /api/v1/users"), "{head}");
+    assert!(!head.contains(TOKEN), "the token went to whoever wrote the file");
+    assert!(said.contains("BOTFARM_TOKEN is not sent to the farm that botfarm.toml in this folder names"), "{said}");
+    let (head, said) = sent_to_the_farm_of_the_file(&["--config", "botfarm.toml"]).await;
+    assert!(head.contains(&format!("authorization: Bearer {TOKEN}\r\n")), "a file that was named is trusted");
+    assert_eq!(said, "");
+}
+
+#[tokio::test]
+async fn a_file_that_stands_in_the_folder_gets_no_password_of_a_database() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("botfarm.toml"), "farm = \"postgres://me@127.0.0.1:1/db\"\n").unwrap();
+    for arguments in [&["users"][..], &["migrate"], &["operator", "list"]] {
+        let mut command = bare(&folder);
+        command.env("PGPASSWORD", "made-up").args(arguments);
+        let (code, _, stderr) = finish(command).await;
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains("would be sent your password"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_stands_in_the_folder_opens_no_service_to_others() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("botfarm.toml"), "farm = \"memory:\"\nlisten = \"0.0.0.0:0\"\nauth = \"none\"\n")
+        .unwrap();
+    let mut command = bare(&folder);
+    command.arg("serve");
+    let (code, _, stderr) = finish(command).await;
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("can be reached from other machines"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_token_does_not_go_over_plain_http_to_another_machine() {
+    let folder = TempDir::new().unwrap();
+    let mut command = bare(&folder);
+    command.env("BOTFARM_TOKEN", TOKEN).args(["--farm", "http://192.0.2.1:8000", "users"]);
+    let (code, _, stderr) = finish(command).await;
+    assert_ne!(code, 0);
+    assert!(stderr.contains("would have the token go to 192.0.2.1 over plain HTTP"), "{stderr}");
+}
+
+#[tokio::test]
+async fn a_password_in_an_argument_is_refused_where_a_command_could_read_it() {
+    let folder = TempDir::new().unwrap();
+    let mut command = bare(&folder);
+    command.args(["run", "--farm", "postgres://me:made-up@127.0.0.1:1/db", "--", "true"]);
+    let (code, _, stderr) = finish(command).await;
+    assert_eq!(code, 125, "{stderr}");
+    assert!(stderr.contains("the command could read the password in --farm"), "{stderr}");
+}
+
+/// Root may look at whatever it likes: here without the capabilities for that.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_command_reads_no_secret_from_botfarm_s_own_process() {
+    let service = Service::with(&[("qa-1", "")]).await;
+    // Not as one word: these are arguments, too.
+    let look = "for file in environ cmdline; do grep -c made-up''-token /proc/$PPID/$file; done; cat /proc/$PPID/mem";
+    let inner = service.botfarm(&[]);
+    let botfarm = inner.as_std().get_args().last().unwrap().to_owned();
+    let drop: &[&str] = if rustix::process::geteuid().is_root() {
+        &["setpriv", "--bounding-set=-sys_ptrace,-perfmon,-sys_admin"]
+    } else {
+        &["env"]
+    };
+    let mut command = tokio::process::Command::new("setsid");
+    command.args(drop).arg(botfarm).args(["run", "--", "sh", "-c", look]).env_clear();
+    command.env("PATH", std::env::var_os("PATH").unwrap()).env("BOTFARM_URL", &service.url).env("BOTFARM_TOKEN", TOKEN);
+    command
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let (_, stdout, stderr) = finish(command).await;
+    assert_eq!(stdout.lines().filter(|found| *found != "0").count(), 0, "{stdout}{stderr}");
+    assert!(stderr.contains("/mem: Permission denied"), "{stderr}");
+}
