@@ -6,7 +6,8 @@ returns table (
     cooling bigint,
     out_of_service bigint,
     free bigint,
-    soonest interval,
+    -- Until the lease ends of whoever has held one of them for the longest.
+    ends_in interval,
     -- Whoever has held one of them for the longest.
     holder text,
     since timestamptz,
@@ -80,7 +81,7 @@ begin
             count(*) filter (where b.rests and not b.is_leased),
             count(*) filter (where not b.rests and b.condition <> s.condition),
             count(*) filter (where not b.rests and b.condition = s.condition),
-            least(min(b.free_at) filter (where b.rests) - at, interval '1 minute'),
+            (select o.expires_at - at from oldest o),
             (select o.holder from oldest o),
             (select o.leased_at from oldest o),
             (select o.expires_at from oldest o),

@@ -50,10 +50,13 @@ const BURST: Duration = Duration::from_millis(2);
 /// How long a task sleeps before it looks whether the farm is still in use.
 pub(crate) const IN_USE: Duration = Duration::from_millis(500);
 
+/// Of each call for one lease, what wakes it.
+type Bells = Vec<(Uuid, Arc<Notify>)>;
+
 /// The calls that wait in this process, and what there is to do for them.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    calls: Mutex<HashMap<LeaseId, Vec<(Uuid, Arc<Notify>)>>>,
+    calls: Mutex<HashMap<LeaseId, Bells>>,
     /// The pools over which a pass runs, and whether another was asked for since it began.
     passes: Mutex<HashMap<i32, bool>>,
     look_soon: Notify,
@@ -216,9 +219,10 @@ impl Farm {
             let mut more = false;
             for row in rows {
                 let told = row.told.unwrap_or_default();
-                match row.lease {
-                    Some(lease) => self.tell(lease.into(), told),
-                    None => (after, kept, more) = (row.ticket.unwrap_or(i64::MAX), told, true),
+                if let Some(lease) = row.lease {
+                    self.tell(lease.into(), told);
+                } else {
+                    (after, kept, more) = (row.ticket.unwrap_or(i64::MAX), told, true);
                 }
             }
             if !more {

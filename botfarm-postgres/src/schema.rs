@@ -61,7 +61,7 @@ async fn lay_functions(connection: &mut PgConnection) -> Result<()> {
     let mut transaction = connection.begin().await?;
     sqlx::query!("select pg_advisory_xact_lock(7238463)").fetch_one(&mut *transaction).await?;
     // Somebody else may have been quicker.
-    if !functions_are_laid(&mut *transaction).await? {
+    if !functions_are_laid(&mut transaction).await? {
         sqlx::raw_sql(FUNCTIONS).execute(&mut *transaction).await?;
         sqlx::query!(
             "insert into functions (version, digest)

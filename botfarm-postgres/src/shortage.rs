@@ -82,7 +82,7 @@ impl Farm {
                         cooling as "cooling!",
                         out_of_service as "out_of_service!",
                         free as "free!",
-                        soonest,
+                        ends_in,
                         holder,
                         since,
                         until,
@@ -112,7 +112,8 @@ impl Farm {
             _ => None,
         };
         let oldest = holder.zip(row.since).map(|(holder, since)| Oldest { holder, since });
-        let retry_after = row.soonest.as_ref().map(rows::duration).unwrap_or_default();
+        // Leases are given back long before they end, as a rule.
+        let ends_in = row.ends_in.as_ref().map(rows::duration).unwrap_or_default();
         let shortage = Shortage {
             selector,
             matching: number(row.matching),
@@ -121,7 +122,7 @@ impl Farm {
             out_of_service: number(row.out_of_service),
             waiting: number(row.waiting),
             oldest,
-            retry_after: retry_after.max(Duration::from_secs(1)),
+            retry_after: ends_in.clamp(Duration::from_secs(1), Duration::from_secs(5)),
         };
         Ok(Standing { shortage, free: number(row.free), first })
     }
