@@ -47,7 +47,7 @@ async fn lease_of_which_a_part_was_taken_is_not_renewed() {
     let lease =
         farm.acquire(LeaseRequest::many(holder("late"), everything).ttl(Duration::from_millis(20))).await.unwrap();
     let proxy = Proxy::to(&ground.database.url()).await;
-    let taker = ground.farm_at(&proxy.url()).await;
+    let elsewhere = ground.farm_at(&proxy.url()).await;
     until("it may be taken over", async || {
         ground.value::<i64>("select count(*) from bot_slots where free_at <= clock_timestamp()").await == 3
     })
@@ -55,7 +55,7 @@ async fn lease_of_which_a_part_was_taken_is_not_renewed() {
     let taken = proxy.stop_at(Point::Commit, statement::ACQUIRE);
     let next = tokio::spawn({
         let request = LeaseRequest::new(holder("next"), Selector::bot(bots[1].id));
-        async move { taker.acquire(request).await }
+        async move { elsewhere.acquire(request).await }
     });
     in_time("it takes one of them", taken.reached()).await;
     // As if the clock had been set back meanwhile: the rest of it seems to live.

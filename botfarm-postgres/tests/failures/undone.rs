@@ -77,7 +77,7 @@ async fn what_is_undone_twice_takes_no_bot_from_who_asked_again() {
     let farm = ground.farm_at(&proxy.url()).await;
     let request = ground.ask("asks again");
     let granted = proxy.stop_at(Point::Reply, statement::ACQUIRE);
-    let caller = hung_up(&farm, &request).await;
+    let caller = ask(&farm, &request);
     in_time("it is granted", granted.reached()).await;
     caller.abort();
     let undone = proxy.stop_at(Point::Reply, statement::LEAVE);
@@ -93,7 +93,7 @@ async fn what_is_undone_twice_takes_no_bot_from_who_asked_again() {
     ground.assert_sound().await;
 }
 
-async fn hung_up(
+fn ask(
     farm: &PostgresFarm,
     request: &botfarm_core::LeaseRequest,
 ) -> tokio::task::JoinHandle<botfarm_core::Result<Lease>> {
@@ -111,7 +111,7 @@ async fn grant_that_is_rolled_back_as_its_caller_hangs_up_leaves_nothing() {
     let farm = ground.farm_at(&proxy.url()).await;
     let request = ground.ask("hangs up");
     let granted = proxy.stop_at(Point::Commit, statement::ACQUIRE);
-    let caller = hung_up(&farm, &request).await;
+    let caller = ask(&farm, &request);
     in_time("it is about to be granted", granted.reached()).await;
     caller.abort();
     // It is asked again by itself; then the call finds that nobody waits for it any more.
