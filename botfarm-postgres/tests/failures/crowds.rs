@@ -116,3 +116,36 @@ async fn freed_bot_is_granted_past_100_000_that_do_not_fit() {
     ground.until_waiting(135).await;
     ground.assert_sound().await;
 }
+
+/// More come free at a time than one step of a pass grants: those who came first get them, and no others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pass_of_several_steps_serves_those_who_came_first() {
+    const BOTS: usize = 70;
+    const WAITERS: usize = 90;
+    let ground = Ground::new().await;
+    let [farm, other] = [ground.farm().await, ground.farm().await];
+    farm.import((0..BOTS).map(|index| ground.new_bot(&format!("bot-{index}"))).collect(), false).await.unwrap();
+    for count in [32, 32, 6] {
+        farm.acquire(LeaseRequest::many(holder("holder"), vec![ground.any(); count])).await.unwrap();
+    }
+    let mut waiters = JoinSet::new();
+    for index in 0..WAITERS {
+        let farm = if index % 2 == 0 { farm.clone() } else { other.clone() };
+        let request = ground.ask(&format!("waiter {index}")).wait(LONG * 2);
+        waiters.spawn(async move { farm.acquire(request).await.map(|_| index) });
+        ground.until_waiting(i64::try_from(index + 1).unwrap()).await;
+    }
+    // All at once, as no call does it.
+    let freed =
+        "update bot_slots set version = version + 1, lease_id = null, phase = null, free_at = clock_timestamp()";
+    assert_eq!(ground.run(freed).await, BOTS as u64);
+    let mut served = Vec::new();
+    while served.len() < BOTS {
+        let next = timeout(Duration::from_secs(30), waiters.join_next()).await;
+        served.push(next.unwrap_or_else(|_| panic!("only {} are served", served.len())).unwrap().unwrap().unwrap());
+    }
+    served.sort_unstable();
+    assert_eq!(served, (0..BOTS).collect::<Vec<_>>());
+    ground.until_waiting(i64::try_from(WAITERS - BOTS).unwrap()).await;
+    ground.assert_sound().await;
+}
