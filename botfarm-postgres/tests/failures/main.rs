@@ -14,6 +14,7 @@ mod failover;
 mod fences;
 mod ground;
 mod holders;
+mod horizon;
 mod imports;
 mod keys;
 mod listener;
