@@ -7,6 +7,7 @@ use std::{
 };
 
 use botfarm_core::{Bot, BotFarmExt, BotFilter, Domain, Env, Labels, Login, ProjectId};
+use botfarm_http::import::guarded;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
@@ -92,8 +93,8 @@ fn csv(bots: &[Exported]) -> Result<String, Failure> {
     writer.write_record(header).map_err(|error| failed(&error))?;
     for bot in bots {
         let labels: BTreeMap<&str, &str> = bot.labels.iter().collect();
-        let fields = [bot.login.to_string(), bot.project_id.to_string(), bot.env.to_string(), bot.domain.to_string()];
-        let labels = keys.iter().map(|key| labels.get(key).copied().unwrap_or_default().to_owned());
+        let fields = [guarded(&bot.login), bot.project_id.to_string(), bot.env.to_string(), bot.domain.to_string()];
+        let labels = keys.iter().map(|key| labels.get(key).copied().map(guarded).unwrap_or_default());
         writer.write_record(fields.into_iter().chain(labels)).map_err(|error| failed(&error))?;
     }
     let bytes = writer.into_inner().map_err(|error| failed(&error))?;

@@ -1,6 +1,10 @@
 //! Why a command failed.
 
-use std::{error::Error, fmt, process::ExitCode};
+use std::{
+    error::Error,
+    fmt::{self, Write as _},
+    process::ExitCode,
+};
 
 /// Why a command failed, for whoever typed it, and the exit code that tells programs.
 #[derive(Debug)]
@@ -38,7 +42,12 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        // It may be a service's text, and a terminal would obey what is in it.
+        self.text.chars().try_for_each(|c| match c {
+            '\n' => f.write_char(c),
+            c if c.is_control() => write!(f, "{}", c.escape_default()),
+            c => f.write_char(c),
+        })
     }
 }
 
@@ -57,5 +66,16 @@ impl From<botfarm::Error> for Failure {
             cause = error.source();
         }
         if usage { Self::usage(text) } else { Self::new(text) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_told_nothing_by_a_text() {
+        let failure = Failure::new("one\ntwo \u{1b}[2J\u{9b}31m \r\u{7}");
+        assert_eq!(failure.to_string(), "one\ntwo \\u{1b}[2J\\u{9b}31m \\r\\u{7}");
     }
 }

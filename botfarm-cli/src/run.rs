@@ -169,10 +169,31 @@ fn unstarted(program: &OsStr, error: &io::Error) -> Failure {
 
 /// Whether this is a CI job.
 fn on_ci() -> bool {
-    env::var_os("CI").is_some_and(|ci| !matches!(ci.as_encoded_bytes(), b"" | b"0" | b"false"))
+    env::var_os("CI").is_some_and(|ci| says_yes(&ci))
+}
+
+/// Whether a variable that is set says yes: CI services write it in many ways.
+fn says_yes(value: &OsStr) -> bool {
+    let value = value.to_string_lossy().trim().to_ascii_lowercase();
+    !matches!(value.as_str(), "" | "0" | "false" | "no" | "off" | "n" | "f")
 }
 
 /// Says something to whoever looks at stderr: stdout is the command's. In one write, since it is the command's, too.
 fn say(text: impl fmt::Display) {
     let _ = io::stderr().write_all(format!("botfarm: {text}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ci_service_is_known_however_it_spells_it() {
+        for yes in ["true", "True", "TRUE", "1", "yes", "woodpecker", "drone"] {
+            assert!(says_yes(OsStr::new(yes)), "{yes}");
+        }
+        for no in ["", " ", "0", "false", "False", "FALSE", "no", "off"] {
+            assert!(!says_yes(OsStr::new(no)), "{no}");
+        }
+    }
 }

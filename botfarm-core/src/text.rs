@@ -19,10 +19,17 @@ pub(crate) fn check_line(text: &str, max: usize) -> Result<(), BadText> {
     if length > max {
         return Err(BadText(format!("must have at most {max} characters, has {length}")));
     }
-    if text.chars().any(char::is_control) {
-        return Err(BadText("must not contain control characters".into()));
+    if text.chars().any(is_control) {
+        return Err(BadText("must not contain control characters, nor such as change the direction of text".into()));
     }
     Ok(())
+}
+
+/// Whether it is not to be seen, but changes how what is around it is shown: two texts that differ could look the same,
+/// and one could look like another.
+pub(crate) fn is_control(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 macro_rules! text_newtype {
@@ -169,4 +176,24 @@ text_newtype! {
 text_newtype! {
     /// The authenticated caller on whose behalf a service leases: 1 to 200 characters.
     Owner, |text| check_line(text, 200)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_would_be_shown_as_others_are_refused() {
+        for c in ['\u{1b}', '\u{9b}', '\n', '\u{202e}', '\u{2066}', '\u{200f}', '\u{61c}'] {
+            let text = format!("ada{c}nimda");
+            assert!(Login::try_from(&*text).is_err(), "{text:?}");
+            assert!(Holder::try_from(&*text).is_err(), "{text:?}");
+            assert!(crate::Labels::try_from([("role", &*text)]).is_err(), "{text:?}");
+            assert_eq!(Note::try_from(&*text).is_ok(), c == '\n', "{text:?}");
+        }
+        assert!(
+            Login::try_from("\u{5d0}\u{5d1}@\u{062f}.example").is_ok(),
+            "languages written from the right are fine"
+        );
+    }
 }

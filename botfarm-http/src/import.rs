@@ -9,6 +9,7 @@ use std::{io::Read, path::Path};
 use botfarm_core::{Error, Fault, Faults, NewBot, Result, input};
 use serde_json::Value;
 
+pub use self::csv::guarded;
 use self::source::Source;
 
 /// The longest row, in bytes; the longest that makes a bot has some 30 KiB. A longer one would take many times its

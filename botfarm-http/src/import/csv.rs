@@ -97,7 +97,7 @@ fn row(columns: &[Column], record: &StringRecord, at: &str) -> (Option<Value>, F
     let mut bad_labels = false;
     for (column, cell) in columns.iter().zip(record) {
         // Of a password, every space counts.
-        let trimmed = cell.trim();
+        let trimmed = unguarded(cell.trim());
         match column {
             Column::Field("password") if !cell.is_empty() => drop(row.insert("password".to_owned(), cell.into())),
             _ if trimmed.is_empty() => {}
@@ -120,4 +120,43 @@ fn row(columns: &[Column], record: &StringRecord, at: &str) -> (Option<Value>, F
         row.insert("labels".to_owned(), Value::Object(labels));
     }
     (Some(Value::Object(row)), faults)
+}
+
+/// A cell as it was before [`guarded`].
+fn unguarded(cell: &str) -> &str {
+    cell.strip_prefix('\'').filter(|rest| is_formula(rest)).unwrap_or(cell)
+}
+
+/// The text for a cell that a spreadsheet is not to take for a formula: with an apostrophe before it, which an import
+/// takes away again.
+#[must_use]
+pub fn guarded(text: &str) -> String {
+    if is_formula(text) { format!("'{text}") } else { text.to_owned() }
+}
+
+/// Whether a spreadsheet would compute it, or it was guarded by as many apostrophes.
+fn is_formula(text: &str) -> bool {
+    text.trim_start_matches('\'').starts_with(['=', '+', '-', '@', '\t', '\r'])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cell_that_a_spreadsheet_would_compute_is_guarded_and_comes_back_as_it_was() {
+        for (text, cell) in [
+            ("=HYPERLINK(1)", "'=HYPERLINK(1)"),
+            ("+1", "'+1"),
+            ("-1", "'-1"),
+            ("@ada", "'@ada"),
+            ("'=1", "''=1"),
+            ("'tis", "'tis"),
+            ("ada@example.com", "ada@example.com"),
+            ("", ""),
+        ] {
+            assert_eq!(guarded(text), cell);
+            assert_eq!(unguarded(cell), text);
+        }
+    }
 }

@@ -11,8 +11,11 @@ const HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
 ];
 
-/// Adds those that are not there yet.
-pub(super) fn harden(headers: &mut HeaderMap) {
+/// Adds those that are not there yet. What is `of_the_api` is of the moment and of the caller, and kept nowhere.
+pub(super) fn harden(headers: &mut HeaderMap, of_the_api: bool) {
+    if of_the_api {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(value);
     }

@@ -47,6 +47,10 @@ async fn grant(
     let mut fields = Fields::of(body, "");
     let selectors = selectors(&mut fields);
     let id: Option<LeaseId> = fields.optional("id");
+    // What a program has that forgot to make one, as others have that forgot it, too.
+    if id.is_some_and(|id| id.as_uuid().is_nil() || id.as_uuid().is_max()) {
+        fields.fault("id", "must be a random UUID: who knows it has the lease");
+    }
     let key = idempotency_key(headers, &mut fields);
     if id.is_some() && key.is_some() {
         fields.fault("id", "must not go with the header Idempotency-Key: either names the lease");

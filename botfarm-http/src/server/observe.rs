@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -19,7 +19,7 @@ use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
-use super::{headers, metrics::Metrics, refusal::Refusal};
+use super::{BASE, headers, metrics::Metrics, refusal::Refusal};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -27,6 +27,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// route alone: paths hold lease ids.
 pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
+    let of_the_api = request.uri().path().starts_with(BASE);
+    if request.headers().get_all(header::HOST).iter().count() > 1 {
+        let mut response = Refusal::malformed("the header Host must be sent once").into_response();
+        headers::harden(response.headers_mut(), of_the_api);
+        response.headers_mut().insert(REQUEST_ID, id);
+        return response;
+    }
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let mut watch = Watch { metrics, method, route, span: Span::none(), started: Instant::now(), answered: None };
     watch.span = tracing::info_span!(
@@ -41,7 +48,7 @@ pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
     let mut response = answered.unwrap_or_else(|_| Refusal::panicked().into_response());
     watch.answered = Some(response.status());
     drop(watch);
-    headers::harden(response.headers_mut());
+    headers::harden(response.headers_mut(), of_the_api);
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -100,7 +107,7 @@ impl Drop for Watch {
 
 #[cfg(test)]
 mod tests {
-    use axum::{Router, body::Body, http::header, middleware::from_fn_with_state, routing::get};
+    use axum::{Router, body::Body, middleware::from_fn_with_state, routing::get};
     use http_body_util::BodyExt as _;
     use tower::ServiceExt as _;
 

@@ -141,3 +141,20 @@ async fn other_sites_are_kept_out_unless_they_are_named() {
         assert_eq!(answer.header("access-control-allow-origin"), None, "{answer:?}");
     }
 }
+
+#[tokio::test]
+async fn nothing_of_the_api_is_kept_on_the_way() {
+    let rest = Rest::empty();
+    for path in ["/api/v1/users", "/api/v1/leases", "/api/v1/users/x", "/api/v1/nothing"] {
+        assert_eq!(rest.get(path).await.header("cache-control"), Some("no-store"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_for_two_hosts_is_refused() {
+    let rest = Rest::empty();
+    let request =
+        axum::http::Request::get("/api/v1/users").header("host", "farm.example").header("host", "evil.example");
+    let answer = rest.request(request.body(axum::body::Body::empty()).unwrap()).await;
+    assert_eq!(answer.failure(), (400, "malformed".to_owned()));
+}

@@ -176,3 +176,13 @@ async fn waiters_are_served_in_the_order_of_their_coming() {
         id = lease["id"].as_str().unwrap().to_owned();
     }
 }
+
+#[tokio::test]
+async fn a_lease_id_that_anybody_could_guess_is_refused() {
+    let rest = Rest::empty();
+    for id in ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"] {
+        let answer = rest.post("/api/v1/leases", json!({"users": [{}], "id": id})).await;
+        assert_eq!(answer.failure(), (422, "invalid".to_owned()), "{id}");
+        assert_eq!(answer.json()["errors"][0]["pointer"], "/id", "{id}");
+    }
+}
