@@ -75,7 +75,7 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 /// A service whose callers may have two requests waiting, and three leases.
-async fn small(staff: &Staff) -> Rest {
+fn small(staff: &Staff) -> Rest {
     let farm = Arc::new(MemoryFarm::with_bots((0..8).map(|number| bot(&format!("bot-{number}")))).unwrap());
     let auth = Auth::Required(staff.required.clone());
     Rest::with(farm, Options { auth, max_waiters: 2, max_leases: 3, ..Options::default() })
@@ -84,7 +84,7 @@ async fn small(staff: &Staff) -> Rest {
 #[tokio::test]
 async fn a_caller_has_so_many_leases_in_force_and_another_has_others() {
     let staff = Staff::new().await;
-    let rest = small(&staff).await;
+    let rest = small(&staff);
     let (_, ada) = staff.token("ada", Role::Tester, Scope::default(), None).await;
     let (_, bob) = staff.token("bob", Role::Tester, Scope::default(), None).await;
     let mut leases = Vec::new();
@@ -110,7 +110,7 @@ async fn a_caller_has_so_many_leases_in_force_and_another_has_others() {
 #[tokio::test]
 async fn a_caller_has_so_many_requests_waiting_and_another_has_others() {
     let staff = Staff::new().await;
-    let rest = small(&staff).await;
+    let rest = small(&staff);
     let (_, ada) = staff.token("ada", Role::Tester, Scope::default(), None).await;
     let (_, bob) = staff.token("bob", Role::Tester, Scope::default(), None).await;
     let all = json!({"users": vec![json!({}); 8]});
