@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, JobUrl, LeaseId, Note, Outcome, Owner, Role, Secret,
-    StickyKey,
+    Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, Note,
+    Outcome, Owner, Role, Secret, StickyKey,
     operators::{Operator, OperatorId, PasswordHash, SessionId, Token, TokenDigest, TokenId},
 };
 
@@ -144,6 +144,29 @@ pub struct KeptHandOut {
     pub by: Option<Holder>,
     /// The remark made at the release, or the reason of the revocation.
     pub remark: Option<Note>,
+}
+
+impl KeptHandOut {
+    /// As everybody may see it.
+    #[must_use]
+    pub fn record(self) -> LeaseRecord {
+        let end = LeaseEnd {
+            at: self.at.timestamp(),
+            reason: self.reason,
+            outcome: self.outcome,
+            by: self.by,
+            note: self.remark,
+        };
+        LeaseRecord {
+            bot: self.bot,
+            fence: self.fence,
+            holder: self.holder,
+            note: self.note,
+            url: self.url,
+            from: self.from.timestamp(),
+            end: Some(end),
+        }
+    }
 }
 
 /// All that a journal has kept: what its changes add up to.

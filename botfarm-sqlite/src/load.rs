@@ -1,0 +1,205 @@
+//! All that has been kept.
+
+use std::str::FromStr;
+
+use botfarm_core::{
+    Bot, BotId, Condition, Fence, Fingerprint, Labels, LeaseRecord, NewBot, Timestamp,
+    operators::{Operator, OperatorId, PasswordHash, Scope, SessionId, Token, TokenDigest, TokenId},
+};
+use botfarm_engine::{KeptBot, KeptHandOut, KeptLease, KeptLeasedBot, KeptStatus, Moment, REMEMBERED, Snapshot};
+use rusqlite::{Connection, Row, params};
+use uuid::Uuid;
+
+use crate::{error::Error, seal::Seal};
+
+/// Reads all that a farm needs to go on. Ended hand-outs that are not remembered stay where they are.
+pub(crate) fn snapshot(connection: &Connection, seal: &Seal) -> Result<Snapshot, Error> {
+    Ok(Snapshot {
+        bots: rows(connection, "select * from bots", |row| bot(row, seal))?,
+        leases: rows(connection, "select * from leases", lease)?,
+        ended: ended(connection)?,
+        operators: rows(connection, "select * from operators", |row| operator(row, seal))?,
+        tokens: rows(connection, "select * from tokens", |row| token(row, seal))?,
+        sessions: rows(connection, "select * from sessions", |row| {
+            Ok((SessionId(id(row, "id")?), moment(row.get("remember_until")?)))
+        })?,
+    })
+}
+
+fn rows<T>(connection: &Connection, sql: &str, read: impl Fn(&Row<'_>) -> Result<T, Error>) -> Result<Vec<T>, Error> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    Ok(all)
+}
+
+fn ended(connection: &Connection) -> Result<Vec<KeptHandOut>, Error> {
+    let mut statement = connection.prepare("select * from history order by number desc limit ?1")?;
+    let mut rows = statement.query([i64::try_from(REMEMBERED).unwrap_or(i64::MAX)])?;
+    let mut latest = Vec::new();
+    while let Some(row) = rows.next()? {
+        latest.push(hand_out(row)?);
+    }
+    latest.reverse();
+    Ok(latest)
+}
+
+/// The hand-outs of a bot that have ended, newest first.
+pub(crate) fn history(
+    connection: &Connection,
+    bot: BotId,
+    before: Option<Fence>,
+    limit: usize,
+) -> Result<Vec<LeaseRecord>, Error> {
+    let mut statement = connection.prepare_cached(
+        "select *
+         from history
+         where bot = ?1
+           and fence < ?2
+         order by fence desc
+         limit ?3",
+    )?;
+    let before = before.map_or(i64::MAX, |before| before.0);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![bot.as_uuid().as_bytes(), before, limit])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(hand_out(row)?.record());
+    }
+    Ok(records)
+}
+
+fn bot(row: &Row<'_>, seal: &Seal) -> Result<KeptBot, Error> {
+    let id: BotId = id(row, "id")?.into();
+    let sealed: Vec<u8> = row.get("sealed")?;
+    let password = seal.open_password(&sealed, id)?;
+    let mut new = NewBot::new(text(row, "login")?, password.clone(), parsed(row, "project")?, parsed(row, "env")?);
+    new.domain = parsed(row, "domain")?;
+    let labels: String = row.get("labels")?;
+    new.labels = serde_json::from_str::<Labels>(&labels)?;
+    let status = KeptStatus {
+        bot: id,
+        condition: parsed::<Condition>(row, "condition")?,
+        fence: Fence(row.get("fence")?),
+        sticky: optional(row, "sticky")?,
+        order: u64::try_from(row.get::<_, i64>("place")?).unwrap_or_default(),
+        rests_until: row.get::<_, Option<i64>>("rests_until")?.map(moment),
+    };
+    Ok(KeptBot { bot: Bot::new(id, &new, timestamp(row.get("created_at")?)), password, status })
+}
+
+fn lease(row: &Row<'_>) -> Result<KeptLease, Error> {
+    let bots: String = row.get("bots")?;
+    let bots: Vec<(BotId, Fence, Option<botfarm_core::Role>)> = serde_json::from_str(&bots)?;
+    let fingerprint: Option<[u8; 32]> = row.get("fingerprint")?;
+    Ok(KeptLease {
+        id: id(row, "id")?.into(),
+        holder: text(row, "holder")?,
+        note: optional(row, "note")?,
+        url: optional(row, "url")?,
+        owner: optional(row, "owner")?,
+        sticky: optional(row, "sticky")?,
+        fingerprint: fingerprint.map(Fingerprint),
+        acquired_at: moment(row.get("acquired_at")?),
+        ttl: std::time::Duration::from_micros(u64::try_from(row.get::<_, i64>("ttl")?).unwrap_or_default()),
+        expires_at: moment(row.get("expires_at")?),
+        bots: bots.into_iter().map(|(bot, fence, role)| KeptLeasedBot { bot, role, fence }).collect(),
+    })
+}
+
+fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
+    let bot: Option<[u8; 16]> = row.get("bot")?;
+    let outcome: Option<String> = row.get("outcome")?;
+    Ok(KeptHandOut {
+        lease: id(row, "lease")?.into(),
+        bot: Uuid::from_bytes(bot.unwrap_or_default()).into(),
+        fence: Fence(row.get("fence")?),
+        holder: text(row, "holder")?,
+        note: optional(row, "note")?,
+        url: optional(row, "url")?,
+        from: moment(row.get("acquired_at")?),
+        at: moment(row.get("ended_at")?),
+        reason: parsed(row, "reason")?,
+        outcome: outcome.map(|outcome| outcome.parse()).transpose()?,
+        by: optional(row, "ended_by")?,
+        remark: optional(row, "remark")?,
+    })
+}
+
+fn operator(row: &Row<'_>, seal: &Seal) -> Result<(Operator, PasswordHash), Error> {
+    let operator = Operator {
+        id: OperatorId(id(row, "id")?),
+        login: text(row, "login")?,
+        role: parsed(row, "role")?,
+        created_at: timestamp(row.get("created_at")?),
+    };
+    let password = PasswordHash::from_phc(row.get::<_, String>("password")?);
+    let written: Vec<u8> = row.get("seal")?;
+    if written != seal.operator_row(&operator, &password) {
+        return Err(forged("operator", operator.login.as_str()));
+    }
+    Ok((operator, password))
+}
+
+fn token(row: &Row<'_>, seal: &Seal) -> Result<(Token, TokenDigest), Error> {
+    let digest = TokenDigest(row.get("digest")?);
+    let (project, env): (Option<String>, Option<String>) = (row.get("project")?, row.get("env")?);
+    let bad = |_| Error::Damage("a token's scope is no scope".to_owned());
+    let token = Token {
+        id: TokenId(id(row, "id")?),
+        name: text(row, "name")?,
+        role: parsed(row, "role")?,
+        scope: Scope {
+            project: project.map(|project| project.parse()).transpose().map_err(bad)?,
+            env: env.map(|env| env.parse()).transpose()?,
+        },
+        created_at: timestamp(row.get("created_at")?),
+        expires_at: row.get::<_, Option<i64>>("expires_at")?.map(timestamp),
+        last_used_at: row.get::<_, Option<i64>>("last_used_at")?.map(timestamp),
+    };
+    let written: Vec<u8> = row.get("seal")?;
+    if written != seal.token_row(&token, digest) {
+        return Err(forged("token", token.name.as_str()));
+    }
+    Ok((token, digest))
+}
+
+fn forged(what: &str, name: &str) -> Error {
+    Error::Damage(format!("the {what} {name} was written by something else than the farm"))
+}
+
+fn id(row: &Row<'_>, column: &str) -> Result<Uuid, Error> {
+    Ok(Uuid::from_bytes(row.get::<_, [u8; 16]>(column)?))
+}
+
+fn text<T>(row: &Row<'_>, column: &str) -> Result<T, Error>
+where
+    T: for<'a> TryFrom<&'a str, Error = botfarm_core::BadText>,
+{
+    let text: String = row.get(column)?;
+    Ok(T::try_from(text.as_str())?)
+}
+
+fn optional<T>(row: &Row<'_>, column: &str) -> Result<Option<T>, Error>
+where
+    T: for<'a> TryFrom<&'a str, Error = botfarm_core::BadText>,
+{
+    let text: Option<String> = row.get(column)?;
+    Ok(text.map(|text| T::try_from(text.as_str())).transpose()?)
+}
+
+fn parsed<T: FromStr>(row: &Row<'_>, column: &str) -> Result<T, Error> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| Error::Damage(format!("{text:?} is no {column}")))
+}
+
+fn moment(micros: i64) -> Moment {
+    Moment::from_micros(u64::try_from(micros).unwrap_or_default())
+}
+
+fn timestamp(micros: i64) -> Timestamp {
+    moment(micros).timestamp()
+}

@@ -1,0 +1,31 @@
+//! The claims about operators, on a farm in a file.
+
+use std::{
+    future::{Ready, ready},
+    sync::Arc,
+};
+
+use botfarm_core::{conformance::operators::OperatorsFixture, operators::Operators};
+use botfarm_sqlite::{SqliteFarm, SqliteOptions};
+use tempfile::TempDir;
+
+/// The farm, and the folder that it is in.
+#[derive(Debug)]
+struct Ground {
+    farm: SqliteFarm,
+    _folder: TempDir,
+}
+
+impl OperatorsFixture for Ground {
+    fn handles(&self) -> Vec<Arc<dyn Operators>> {
+        vec![Arc::new(self.farm.clone()), Arc::new(self.farm.clone())]
+    }
+}
+
+fn farm() -> Ready<Ground> {
+    let folder = tempfile::tempdir().unwrap();
+    let options = SqliteOptions::new(folder.path().join("farm.db"));
+    ready(Ground { farm: SqliteFarm::open(options, None).unwrap(), _folder: folder })
+}
+
+botfarm_core::conformance_operators!(farm);
