@@ -11,20 +11,24 @@ use botfarm_http::{HttpFarm, HttpFarmBuilder};
 use botfarm_memory::MemoryFarm;
 #[cfg(feature = "postgres")]
 use botfarm_postgres::{PostgresFarm, PostgresOptions};
+#[cfg(feature = "sqlite")]
+use botfarm_sqlite::{SqliteFarm, SqliteOptions};
 
 /// What a URL of a farm looks like.
-const URLS: &str = "memory:, postgres://user@host/database or http://host:port";
+const URLS: &str = "memory:, sqlite:PATH, postgres://user@host/database or http://host:port";
 
 /// Opens the farm at `url`:
 ///
 /// | URL | farm | feature |
 /// |---|---|---|
 /// | `memory:` | a new, empty one within this process | `memory` (default) |
+/// | `sqlite:PATH` | the one in this file, which is made when it is not there | `sqlite` |
 /// | `postgres://user@host/database` | the one in this database | `postgres` |
 /// | `http://host:port`, `https://…` | the one that this service serves | `http` |
 ///
 /// How to reach a database comes from the environment, too: see `postgres_options`; and how to reach a service: see
-/// `http_options`. And so does the key of a database, from `BOTFARM_KEY`, as `Keyring::from_env` reads it.
+/// `http_options`. And so does the key of a database or a file, from `BOTFARM_KEY`, as `Keyring::from_env` reads it; a
+/// file without one has its key in a file beside it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,7 +43,7 @@ const URLS: &str = "memory:, postgres://user@host/database or http://host:port";
 ///
 /// # Errors
 /// `Malformed` or `Invalid` when it is no such URL, when the feature that it needs is off, and for a secret that is
-/// missing or faulty; `Unavailable` when the database cannot be reached. A service is not called yet:
+/// missing or faulty; `Unavailable` when the database cannot be reached, or the file is in use. A service is not called yet:
 /// [`check`](BotFarm::check) does that.
 pub async fn connect(url: &str) -> Result<Arc<dyn BotFarm>> {
     open(url, &|name| std::env::var_os(name)).await
@@ -84,13 +88,53 @@ fn options(url: &str, vars: Vars<'_>) -> Result<PostgresOptions> {
         let bad = || malformed("BOTFARM_MAX_CONNECTIONS must be a number from 2 on");
         options = options.max_connections(number.ok_or_else(bad)?);
     }
-    if let Some(days) = read("BOTFARM_KEEP_HISTORY", vars)? {
-        let days = days.strip_suffix('d').unwrap_or(&days).parse::<u64>().ok();
-        let days = days.filter(|days| (1..=36_500).contains(days));
-        let bad = || malformed("BOTFARM_KEEP_HISTORY must be a number of days, from 1 to 36500");
-        options = options.keep_history(Duration::from_hours(24 * days.ok_or_else(bad)?));
+    if let Some(keep) = keep_history(vars)? {
+        options = options.keep_history(keep);
     }
     Ok(options)
+}
+
+/// For how long histories are kept, if the environment says so.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn keep_history(vars: Vars<'_>) -> Result<Option<Duration>> {
+    let Some(days) = read("BOTFARM_KEEP_HISTORY", vars)? else { return Ok(None) };
+    let days = days.strip_suffix('d').unwrap_or(&days).parse::<u64>().ok();
+    let days = days.filter(|days| (1..=36_500).contains(days));
+    let bad = || malformed("BOTFARM_KEEP_HISTORY must be a number of days, from 1 to 36500");
+    Ok(Some(Duration::from_hours(24 * days.ok_or_else(bad)?)))
+}
+
+/// Opens the farm in a file, by its URL `sqlite:PATH`, with the key that the environment has, or the one beside the file.
+///
+/// | variable | what | default |
+/// |---|---|---|
+/// | `BOTFARM_KEEP_HISTORY` | for how many days histories are kept, beside the last hundred hand-outs of each bot; from 1 on, with or without a `d` | 90 |
+///
+/// # Errors
+/// Those of [`SqliteFarm::open`]; `Malformed` when it is no such URL, and for a variable that makes no sense.
+#[cfg(feature = "sqlite")]
+pub async fn open_sqlite(url: &str) -> Result<SqliteFarm> {
+    sqlite(url, &|name| std::env::var_os(name)).await
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(url: &str, vars: Vars<'_>) -> Result<SqliteFarm> {
+    use botfarm_core::{KeyError, Keyring};
+
+    let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
+        return Err(malformed("this is not the URL of a farm in a file; give sqlite:PATH"));
+    };
+    // As other programs write it: sqlite://relative and sqlite:///absolute.
+    let mut options = SqliteOptions::new(path.strip_prefix("//").unwrap_or(path));
+    if let Some(keep) = keep_history(vars)? {
+        options = options.history(keep, 100);
+    }
+    let keyring = match Keyring::from_vars(vars) {
+        Ok(keyring) => Some(keyring),
+        Err(KeyError::Missing) => None,
+        Err(error) => return Err(malformed(error.to_string())),
+    };
+    SqliteFarm::connect(options, keyring).await
 }
 
 /// How to reach the service at `url`, as the environment has it:
@@ -137,9 +181,12 @@ pub fn env_or_file(name: &str) -> Result<Option<String>> {
 /// Looks variables up; so that tests need not change those of the process.
 type Vars<'a> = &'a (dyn Fn(&str) -> Option<OsString> + Sync);
 
-#[cfg_attr(not(feature = "postgres"), expect(clippy::unused_async, reason = "only a database is connected to at once"))]
 #[cfg_attr(
-    not(any(feature = "postgres", feature = "http")),
+    not(any(feature = "postgres", feature = "sqlite")),
+    expect(clippy::unused_async, reason = "only a database is connected to at once")
+)]
+#[cfg_attr(
+    not(any(feature = "postgres", feature = "sqlite", feature = "http")),
     expect(unused_variables, reason = "memory has no settings")
 )]
 async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
@@ -153,12 +200,16 @@ async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
             let keyring = botfarm_core::Keyring::from_vars(vars).map_err(|error| malformed(error.to_string()))?;
             Ok(Arc::new(PostgresFarm::connect(options, keyring).await?))
         }
+        #[cfg(feature = "sqlite")]
+        Some(("sqlite", _)) => Ok(Arc::new(sqlite(url, vars).await?)),
         #[cfg(feature = "http")]
         Some(("http" | "https", _)) => Ok(Arc::new(service(url, vars)?.build()?)),
         #[cfg(not(feature = "memory"))]
         Some(("memory", "")) => Err(feature_off("memory:", "memory")),
         #[cfg(not(feature = "postgres"))]
         Some(("postgres" | "postgresql", _)) => Err(feature_off("postgres://…", "postgres")),
+        #[cfg(not(feature = "sqlite"))]
+        Some(("sqlite", _)) => Err(feature_off("sqlite:PATH", "sqlite")),
         #[cfg(not(feature = "http"))]
         Some(("http" | "https", _)) => Err(feature_off("http://…", "http")),
         _ => Err(malformed(format!("this is not the URL of a farm; give {URLS}"))),
@@ -208,7 +259,7 @@ fn malformed(detail: impl Into<String>) -> Error {
     Error::Malformed { detail: detail.into() }
 }
 
-#[cfg(not(all(feature = "memory", feature = "postgres", feature = "http")))]
+#[cfg(not(all(feature = "memory", feature = "postgres", feature = "sqlite", feature = "http")))]
 fn feature_off(scheme: &str, feature: &str) -> Error {
     malformed(format!(
         "a farm at {scheme} needs the feature `{feature}`; turn it on: botfarm = {{ features = [\"{feature}\"] }}"

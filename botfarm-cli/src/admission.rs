@@ -73,8 +73,7 @@ pub(crate) fn is_required(address: &Address, auth: Option<Auth>) -> Result<bool,
 pub(crate) async fn required(address: &Address, store: &Store) -> Result<Required, Failure> {
     let Some(operators) = &store.operators else {
         return Err(Failure::usage(
-            "--auth required needs a farm that keeps operators: memory: or postgres://…; a service at http(s)://… asks \
-             its callers itself",
+            "--auth required needs a store that keeps operators: sqlite:PATH, postgres://… or memory:",
         ));
     };
     first_admin(&**operators).await?;

@@ -22,7 +22,7 @@ const COMMON: &str = "Options of every command";
 /// The flags that every command has.
 #[derive(Debug, Args)]
 pub(crate) struct Common {
-    /// The farm: memory:, postgres://user@host/database or http(s)://host:port [env: BOTFARM_URL, BOTFARM_URL_FILE]
+    /// The farm: http(s)://host:port, sqlite:PATH, postgres://user@host/database or memory: [env: BOTFARM_URL, BOTFARM_URL_FILE]
     // Not read by clap, whose help would show the value, and with it a password.
     #[arg(long, value_name = "URL", global = true, help_heading = COMMON)]
     farm: Option<String>,
@@ -58,6 +58,8 @@ pub(crate) struct Config {
 pub(crate) struct File {
     farm: Option<String>,
     log_format: Option<LogFormat>,
+    /// `serve --store`
+    pub(crate) store: Option<String>,
     /// `serve --listen`
     pub(crate) listen: Option<String>,
     /// `serve --bots`, relative to the file.

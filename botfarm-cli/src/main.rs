@@ -5,6 +5,7 @@
 #![expect(clippy::doc_markdown, reason = "what is said of an argument is its help, where backticks would stand out")]
 
 mod admission;
+mod backup;
 mod client;
 mod completions;
 mod config;
@@ -35,6 +36,7 @@ mod token;
 mod traces;
 mod user;
 mod users;
+mod variables;
 mod wanted;
 
 use std::{
@@ -42,7 +44,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::layer::Identity;
 
 use crate::{
@@ -93,6 +95,7 @@ commands! {
     Operator(operator::Operator),
     Token(token::Token),
     Migrate(migrate::Migrate),
+    Backup(backup::Backup),
     Key(key::Key),
     Rekey(rekey::Rekey),
     Prune(prune::Prune),
@@ -149,10 +152,12 @@ async fn start(common: Common, command: Command) -> Result<ExitCode, Failure> {
         && let Some(traces) = traces::Traces::from_env()?
     {
         log::start(config.log_format, Some(traces.layer()))?;
+        variables::warn_of_unknown(&Cli::command());
         let ended = command.run(config).await;
         traces.end().await;
         return ended;
     }
     log::start(config.log_format, None::<Identity>)?;
+    variables::warn_of_unknown(&Cli::command());
     command.run(config).await
 }

@@ -27,7 +27,7 @@ use crate::{
     admission::{self, Address, Auth},
     config::Config,
     failure::Failure,
-    store::{Reach, Store},
+    store::{self, Reach, Store},
 };
 
 /// How long to go on accepting where others reach the service: Kubernetes and load balancers need a moment to hear that
@@ -39,12 +39,17 @@ const TERMINATE: &str = "SIGTERM";
 
 /// Serves a farm over REST, until SIGTERM or Ctrl-C.
 ///
-/// The farm is one in memory unless --farm names another.
+/// The farm is kept in a file, botfarm-data/farm.db, unless --store names another place.
 #[derive(Debug, Args)]
 pub(crate) struct Serve {
     /// Where to listen; port 0 is any free one [default: 127.0.0.1:8000]
     #[arg(long, value_name = "HOST:PORT", env = "BOTFARM_LISTEN")]
     listen: Option<String>,
+    /// Where to keep the farm: sqlite:PATH, postgres://user@host/database or memory: [env: BOTFARM_STORE,
+    /// BOTFARM_STORE_FILE] [default: sqlite:botfarm-data/farm.db]
+    // Not read by clap, whose help would show the value, and with it a password.
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
     /// Accounts to load first: a file .csv, .json or .ndjson
     #[arg(long, value_name = "FILE", env = "BOTFARM_BOTS")]
     bots: Option<PathBuf>,
@@ -91,7 +96,14 @@ impl Serve {
         // A file that merely stands in the working directory opens nothing to other machines.
         let from_file = config.file.auth.filter(|auth| *auth == Auth::Required || !config.file_is_found);
         let auth = self.auth.or(from_file);
-        let url = config.farm.unwrap_or_else(|| "memory:".to_owned());
+        let from_file = config.file.store;
+        if config.file_is_found && from_file.as_deref().is_some_and(store::is_database) {
+            return Err(Failure::usage(
+                "botfarm.toml in this folder names a database as the store; name it with --store or BOTFARM_STORE, or \
+                 the file with --config",
+            ));
+        }
+        let url = store_url(self.store, from_file, config.farm)?;
 
         let address = Address { resolved: resolve(&listen).await?, text: listen.clone() };
         let auth_required = admission::is_required(&address, auth)?;
@@ -204,6 +216,41 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
+/// Where the farm is kept, by the flag, the environment, `botfarm.toml`, or what the farm of the command line is when
+/// that is a store; by `DATABASE_URL`, which is what other programs of the machine go by; else the default.
+fn store_url(flag: Option<String>, file: Option<String>, farm: Option<String>) -> Result<String, Failure> {
+    let named = match flag {
+        Some(store) => Some(store),
+        None => botfarm::env_or_file("BOTFARM_STORE")?.or(file),
+    };
+    if let Some(store) = named {
+        if store.starts_with("http:") || store.starts_with("https:") {
+            return Err(Failure::usage(
+                "a store is where a service keeps its farm, and no other service: give --store sqlite:PATH, \
+                 postgres://user@host/database or memory:",
+            ));
+        }
+        return Ok(store);
+    }
+    // A shell that is set up for the commands names a service, perhaps this one.
+    if let Some(farm) = farm.filter(|farm| store::is_store(farm)) {
+        return Ok(farm);
+    }
+    let database = std::env::var("DATABASE_URL").ok();
+    if let Some(database) = database.as_deref().and_then(postgres_url) {
+        info!("DATABASE_URL names the store; --store or BOTFARM_STORE names another");
+        return Ok(database);
+    }
+    Ok(store::DEFAULT.to_owned())
+}
+
+/// The URL of a database as botfarm takes it, of one as the libraries of other languages do: `postgresql+asyncpg://…`.
+fn postgres_url(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let family = scheme.split('+').next()?;
+    matches!(family, "postgres" | "postgresql").then(|| format!("postgres://{rest}"))
+}
+
 /// The farm, with the bots of the file in it.
 async fn open(url: &str, reach: &Reach, bots: Option<&Path>) -> Result<Store, Failure> {
     let store = Store::open(url, reach).await?;
@@ -212,7 +259,7 @@ async fn open(url: &str, reach: &Reach, bots: Option<&Path>) -> Result<Store, Fa
         load(&*store.farm, path).await?;
     }
     if url == "memory:" {
-        warn!("the farm is in memory: nothing is kept across restarts; --farm postgres://… keeps it");
+        warn!("the farm is in memory: nothing is kept across restarts; --store sqlite:PATH keeps it");
     }
     Ok(store)
 }

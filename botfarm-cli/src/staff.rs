@@ -16,7 +16,7 @@ use crate::{
     client,
     config::Config,
     failure::Failure,
-    store::{self, Reach, Store, is_database},
+    store::{self, Reach, Store, is_store},
 };
 
 /// Those who may use a service of a farm.
@@ -32,7 +32,7 @@ impl Staff {
     /// When it cannot be reached, or is in memory.
     pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         let url = client::url(config)?;
-        if is_database(url) {
+        if is_store(url) {
             store::refuse_found(config)?;
             let store = Store::open(url, &Reach::default()).await?;
             return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));

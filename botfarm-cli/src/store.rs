@@ -1,4 +1,4 @@
-//! The farm that a URL names, with what a service needs besides.
+//! Where a service keeps its farm, with what it needs besides.
 
 use std::{env, path::Path, sync::Arc};
 
@@ -6,6 +6,9 @@ use botfarm::{BotFarm, Keyring, MemoryFarm, PostgresFarm, operators::Operators};
 use clap::{Args, value_parser};
 
 use crate::{config::Config, failure::Failure};
+
+/// Where a service keeps its farm when nobody says otherwise.
+pub(crate) const DEFAULT: &str = "sqlite:botfarm-data/farm.db";
 
 /// How to reach a database, where it is not as the environment says.
 #[derive(Debug, Default, Args)]
@@ -30,7 +33,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the farm at `url`.
+    /// Opens the store at `url`.
     ///
     /// # Errors
     /// Those of [`botfarm::connect`].
@@ -39,8 +42,13 @@ impl Store {
             let farm = MemoryFarm::new();
             return Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring: None });
         }
+        if is_file(url) {
+            let farm = botfarm::open_sqlite(url).await?;
+            let keyring = Some(farm.keyring().clone());
+            return Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring });
+        }
         if !is_database(url) {
-            return Ok(Self { farm: botfarm::connect(url).await?, operators: None, keyring: None });
+            return Err(Failure::usage("this is no store; give sqlite:PATH, postgres://user@host/database or memory:"));
         }
         let mut options = botfarm::postgres_options(url)?;
         match reach.listen_url.as_deref() {
@@ -55,6 +63,16 @@ impl Store {
         let farm = PostgresFarm::connect(options, keyring.clone()).await?;
         Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring: Some(keyring) })
     }
+}
+
+/// Whether `url` names a farm in a file.
+pub(crate) fn is_file(url: &str) -> bool {
+    url.starts_with("sqlite:")
+}
+
+/// Whether `url` names a store, rather than a service in front of one.
+pub(crate) fn is_store(url: &str) -> bool {
+    url == "memory:" || is_file(url) || is_database(url)
 }
 
 /// Whether `url` names a database, rather than a service in front of one.

@@ -147,16 +147,59 @@ fn stage() -> Value {
     json!({"users": [{"env": "stage"}], "holder": "a test"})
 }
 
+/// Of no farm.
+const KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
 const ANY_PORT: [&str; 3] = ["serve", "--listen", "127.0.0.1:0"];
 
 #[tokio::test]
-async fn with_nothing_configured_it_serves_an_empty_farm_and_says_once_that_nothing_is_kept() {
+async fn farm_in_memory_is_empty_and_says_once_that_nothing_is_kept() {
     let folder = TempDir::new().unwrap();
-    let service = Service::start(botfarm(&folder, &ANY_PORT)).await;
+    let service = Service::start(botfarm(&folder, &[&ANY_PORT[..], &["--store", "memory:"]].concat())).await;
     assert_eq!(service.bots().await, 0);
     assert_eq!(service.lease(&stage()).await.1["code"], "no-match");
     let said = service.stop().await;
     assert_eq!(said.matches("nothing is kept across restarts").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn farm_outlives_a_kill_with_nothing_configured() {
+    let folder = TempDir::new().unwrap();
+    let file = bots(folder.path(), "bots.csv", 2);
+    let mut service = Service::start(botfarm(&folder, &[&ANY_PORT[..], &["--bots", &file]].concat())).await;
+    let (status, held) = service.lease(&stage()).await;
+    assert_eq!(status, 201);
+    let (_, broken) = service.lease(&stage()).await;
+    let path = |lease: &Value| format!("/leases/{}", lease["id"].as_str().unwrap());
+    assert_eq!(service.call("DELETE", &format!("{}?outcome=broken", path(&broken)), None).await.0, 204);
+    service.child.kill().await.unwrap();
+
+    let service = Service::start(botfarm(&folder, &ANY_PORT)).await;
+    assert_eq!(service.bots().await, 2);
+    let (status, renewed) = service.call("POST", &format!("{}/renew", path(&held)), None).await;
+    assert_eq!((status, &renewed["users"][0]["login"]), (200, &held["users"][0]["login"]));
+    let refusal = service.lease(&stage()).await.1;
+    assert_eq!((&refusal["leased"], &refusal["out_of_service"]), (&json!(1), &json!(1)), "{refusal}");
+    let said = service.stop().await;
+    assert!(!said.contains("nothing is kept"), "{said}");
+    let data = folder.path().join("botfarm-data");
+    let mode =
+        |path: &Path| std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777;
+    assert_eq!((mode(&data), mode(&data.join("farm.db")), mode(&data.join("farm.db.key"))), (0o700, 0o600, 0o600));
+}
+
+#[tokio::test]
+async fn store_belongs_to_one_service_at_a_time() {
+    let folder = TempDir::new().unwrap();
+    let first = Service::start(botfarm(&folder, &ANY_PORT)).await;
+    let (code, said) = refused(botfarm(&folder, &ANY_PORT)).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("in use by process {}", first.child.id().unwrap())), "{said}");
+    let copy = folder.path().join("copy.db");
+    let mut command = botfarm(&folder, &["backup", copy.to_str().unwrap()]);
+    let copied = timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
+    assert!(copied.status.success() && copy.exists(), "{copied:?}");
+    first.stop().await;
 }
 
 #[tokio::test]
@@ -274,6 +317,7 @@ async fn pages_of_sites_that_are_named_may_call() {
     fs::write(folder.path().join("botfarm.toml"), "cors-origins = [\"https://file.example\"]\n").unwrap();
     let service = Service::start(botfarm(&folder, &ANY_PORT)).await;
     assert!(allowed(&service, "https://file.example").await && !allowed(&service, "https://evil.example").await);
+    service.stop().await;
     let mut command = botfarm(&folder, &ANY_PORT);
     command.env("BOTFARM_CORS_ORIGINS", "https://one.example,http://two.example:3000");
     let service = Service::start(command).await;
@@ -417,28 +461,27 @@ async fn logs_in_json_are_one_object_a_line() {
 }
 
 #[tokio::test]
-async fn a_service_can_serve_the_farm_of_another() {
+async fn service_of_the_commands_is_not_the_store_of_a_service() {
     let folder = TempDir::new().unwrap();
     let file = bots(folder.path(), "bots.csv", 1);
-    let behind = Service::start(botfarm(&folder, &[&ANY_PORT[..], &["--bots", &file]].concat())).await;
-    let mut command = botfarm(&folder, &ANY_PORT);
-    command.env("BOTFARM_URL", format!("http://{}", behind.address));
-    let front = Service::start(command).await;
-
-    assert_eq!(front.lease(&stage()).await.0, 201);
-    assert_eq!(behind.lease(&stage()).await.1["code"], "exhausted");
-    let said = front.stop().await;
-    assert!(!said.contains("nothing is kept"), "{said}");
+    let mut command = botfarm(&folder, &[&ANY_PORT[..], &["--bots", &file]].concat());
+    // Nobody is there.
+    command.env("BOTFARM_URL", "http://127.0.0.1:9");
+    let service = Service::start(command).await;
+    assert_eq!(service.lease(&stage()).await.0, 201);
+    service.stop().await;
 }
 
 #[tokio::test]
 async fn a_farm_that_is_not_there_is_a_failure_at_the_start() {
     let folder = TempDir::new().unwrap();
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap().local_addr().unwrap();
-    let url = format!("http://{free}");
-    let (code, said) = refused(botfarm(&folder, &[&ANY_PORT[..], &["--farm", &url]].concat())).await;
+    let url = format!("postgres://nobody@{free}/farm");
+    let mut command = botfarm(&folder, &[&ANY_PORT[..], &["--store", &url]].concat());
+    command.env("BOTFARM_KEY", KEY);
+    let (code, said) = refused(command).await;
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.contains(&url), "{said}");
+    assert!(said.contains("database"), "{said}");
 }
 
 #[tokio::test]
@@ -461,8 +504,9 @@ async fn a_service_that_was_asked_to_ends_with_its_input() {
 async fn a_signal_ends_a_start_that_hangs() {
     let folder = TempDir::new().unwrap();
     let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-    let url = format!("http://{}", silent.local_addr().unwrap());
-    let mut child = botfarm(&folder, &[&ANY_PORT[..], &["--farm", &url]].concat()).spawn().unwrap();
+    let url = format!("postgres://nobody@{}/farm", silent.local_addr().unwrap());
+    let mut command = botfarm(&folder, &[&ANY_PORT[..], &["--store", &url]].concat());
+    let mut child = command.env("BOTFARM_KEY", KEY).spawn().unwrap();
     // Once it calls the farm, it is in the midst of its start.
     let _called = timeout(PATIENCE, silent.accept()).await.expect("it calls the farm").unwrap();
     kill(&child, "TERM").await;
@@ -479,7 +523,7 @@ async fn neither_help_nor_errors_show_the_url_of_the_farm() {
     let help = String::from_utf8(output.stdout).unwrap();
     assert!(help.contains("BOTFARM_URL") && !help.contains("s3cret"), "{help}");
 
-    let (code, said) = refused(botfarm(&folder, &[&ANY_PORT[..], &["--farm", "u:s3cret@host"]].concat())).await;
+    let (code, said) = refused(botfarm(&folder, &[&ANY_PORT[..], &["--store", "u:s3cret@host"]].concat())).await;
     assert_eq!(code, Some(2), "{said}");
     assert!(said.contains("postgres://"), "{said}");
 }

@@ -29,7 +29,11 @@ struct Ground {
 
 impl Ground {
     fn in_memory() -> Self {
-        Self { folder: TempDir::new().unwrap(), vars: vec![("RUST_LOG", "warn".to_owned())], _database: None }
+        Self {
+            folder: TempDir::new().unwrap(),
+            vars: vec![("RUST_LOG", "warn".to_owned()), ("BOTFARM_STORE", "memory:".to_owned())],
+            _database: None,
+        }
     }
 
     async fn on_database() -> Self {
@@ -176,12 +180,11 @@ async fn a_service_that_others_reach_does_not_start_unsafe() {
 }
 
 #[tokio::test]
-async fn a_service_in_front_of_another_leaves_the_asking_to_it() {
-    let ground = Ground::in_memory().with(&ADMIN);
-    let behind = ground.serve(&[]).await;
-    let front = ground.with(&[("BOTFARM_URL", &behind.url)]);
-    let (code, said) = front.refused(&["serve", "--listen", "127.0.0.1:0", "--auth", "required"]).await;
-    assert!(code == 2 && said.contains("keeps operators"), "{said}");
+async fn a_service_is_no_store() {
+    let ground = Ground::in_memory();
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--store", "http://127.0.0.1:8000"];
+    let (code, said) = ground.refused(&arguments).await;
+    assert!(code == 2 && said.contains("give --store sqlite:PATH"), "{said}");
 }
 
 #[tokio::test]
