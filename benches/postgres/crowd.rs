@@ -45,7 +45,7 @@ pub(crate) async fn that_fits_nobody(farm: &PostgresFarm, url: &str) -> Result<(
         let mut passes = Vec::new();
         for _ in 0..20 {
             let started = Instant::now();
-            sqlx::query("select * from botfarm_match(array[$1::integer], 0, '{}', '10 s', '15 s', 64)")
+            sqlx::query("select * from botfarm_match(array[$1::integer], 0, '{}', 64, '10 s', '15 s', 64)")
                 .bind(pool)
                 .execute(&mut connection)
                 .await?;

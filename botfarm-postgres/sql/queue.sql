@@ -85,38 +85,24 @@ begin
     );
 end $$;
 
--- How many others wait for a bot that a selector could get as well; 10,000 at most.
-create or replace function botfarm_rivals(
-    s selectors, pools integer[], named uuid[], but_not uuid, at timestamptz, heard_since timestamptz
-)
+-- How many others wait with a selector that overlaps this one, as far as the two tell; 10,000 at most.
+create or replace function botfarm_rivals(s selectors, but_not uuid, at timestamptz, heard_since timestamptz)
 returns bigint language plpgsql stable as $$
 begin
     return (
         select count(*)
         from (
             select distinct k.lease_id
-            from pools p
-            join selectors x
-                on x.project = any(array[p.project, '*'])
-                and x.env = any(array[p.env, '*'])
-                and x.domain = any(array[p.domain, '*'])
-                and botfarm_agree(x.labels, s.labels)
+            from selectors x
             join wants k on k.selector_id = x.id
             join waiters w on w.lease_id = k.lease_id and w.parked
-            where p.id = any(pools)
-                and k.lease_id <> but_not
-                and (
-                    named is null and x.bot_id is null and x.login_key is null
-                    or exists (
-                        select from unnest(coalesce(named, botfarm_named(x))) n
-                        join bots b on b.id = n
-                        where b.pool_id = p.id
-                            and b.labels @> s.labels
-                            and b.labels @> x.labels
-                            and (x.bot_id is null or b.id = x.bot_id)
-                            and (x.login_key is null or b.login_key = x.login_key)
-                    )
-                )
+            where k.lease_id <> but_not
+                and (s.project = '*' or x.project in (s.project, '*'))
+                and (s.env = '*' or x.env in (s.env, '*'))
+                and (s.domain = '*' or x.domain in (s.domain, '*'))
+                and coalesce(x.bot_id <> s.bot_id, false) = false
+                and coalesce(x.login_key <> s.login_key, false) = false
+                and botfarm_agree(x.labels, s.labels)
                 and botfarm_waits(k.lease_id, at, heard_since)
             limit 10000
         ) r
@@ -126,9 +112,11 @@ end $$;
 -- Serves those who wait for bots of some pools: first come first served among those whom a free bot fits. Grants are
 -- offers, to be taken up in time. What a request for many cannot use yet is kept from those behind it. A pass waits for
 -- nothing but another pass over the same pools. It ends after so many grants, or after 200 ms, with what it has done; then
--- its last row tells where to go on: after which ticket, and which bots are kept for those before it.
+-- its last row tells where to go on: after which ticket, and which bots are kept for those before it. Of each selector it
+-- looks at so many free bots at least; when that was too few for somebody, its last row has no ticket: begin again, and
+-- look at more.
 create or replace function botfarm_match(
-    pools integer[], after_ticket bigint, kept uuid[], offer interval, grace interval, most integer
+    pools integer[], after_ticket bigint, kept uuid[], at_least integer, offer interval, grace interval, most integer
 )
 returns table (lease uuid, told uuid[], ticket bigint) language plpgsql as $$
 declare
@@ -142,6 +130,8 @@ declare
     by_version bigint[];
     by_sticky text[];
     by_leased timestamptz[];
+    -- The selectors that fit more free bots than were looked at.
+    cut_off bigint[];
     used uuid[] := kept;
     w waiters;
     n integer;
@@ -183,21 +173,30 @@ begin
     heard_since := botfarm_heard_since(epoch, at);
     -- One statement looks at all free bots of use, so that who came later gets none that was not there for who came before:
     -- of each selector as many as those who wait could take or avoid.
-    select array_agg(a.id), array_agg(f.bot_id), array_agg(f.version), array_agg(f.sticky), array_agg(f.leased_at)
-    into by_selector, by_bot, by_version, by_sticky, by_leased
+    select
+        array_agg(f.id), array_agg(f.bot_id), array_agg(f.version), array_agg(f.sticky), array_agg(f.leased_at),
+        array_agg(distinct f.id) filter (where f.found = f.enough and f.enough < 4096)
+    into by_selector, by_bot, by_version, by_sticky, by_leased, cut_off
     from (
-        select x.id, x as selector, least(4096, sum(k.size) + max(cardinality(v.avoid)) + cardinality(kept))::integer as enough
-        from pools p
-        join selectors x
-            on x.project = any(array[p.project, '*'])
-            and x.env = any(array[p.env, '*'])
-            and x.domain = any(array[p.domain, '*'])
-        join wants k on k.selector_id = x.id
-        join waiters v on v.lease_id = k.lease_id
-        where p.id = any(here)
-        group by x.id
-    ) a
-    cross join lateral botfarm_free(a.selector, here, '{}', at, epoch.takeover_after <= at, a.enough) f;
+        select a.id, a.enough, count(*) over (partition by a.id) as found, f.*
+        from (
+            select
+                x.id,
+                x as selector,
+                least(4096, greatest(at_least, sum(k.size)) + max(cardinality(v.avoid)) + cardinality(kept))::integer
+                    as enough
+            from pools p
+            join selectors x
+                on x.project = any(array[p.project, '*'])
+                and x.env = any(array[p.env, '*'])
+                and x.domain = any(array[p.domain, '*'])
+            join wants k on k.selector_id = x.id
+            join waiters v on v.lease_id = k.lease_id
+            where p.id = any(here)
+            group by x.id
+        ) a
+        cross join lateral botfarm_free(a.selector, here, '{}', at, epoch.takeover_after <= at, a.enough) f
+    ) f;
     if by_selector is null then
         return;
     end if;
@@ -246,9 +245,20 @@ begin
                     and c.bot <> all(w.avoid)
             ) f on f.selector = k.selector_id
             where k.lease_id = w.lease_id;
-            exit when edge_bot is null;
-            chosen := botfarm_assign(n, edge_want, edge_bot);
+            chosen := botfarm_assign(n, coalesce(edge_want, '{}'), coalesce(edge_bot, '{}'));
             if array_position(chosen, null) is not null then
+                if exists (
+                    select from wants k
+                    where k.lease_id = w.lease_id
+                        and chosen[k.ord + 1] is null
+                        and k.selector_id = any(cut_off)
+                ) then
+                    -- There may be another that fits.
+                    lease := null;
+                    ticket := null;
+                    return next;
+                    return;
+                end if;
                 if w.parked then
                     used := used || array_remove(chosen, null);
                 end if;

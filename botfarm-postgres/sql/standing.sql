@@ -16,7 +16,7 @@ returns table (
     bot_id uuid,
     bot_free_at timestamptz,
     bot_condition text,
-    -- How many others wait for one of them.
+    -- How many others wait for such a bot.
     waiting bigint
 )
 language plpgsql as $$
@@ -88,6 +88,6 @@ begin
             (select f.bot_id from first f),
             (select f.free_at from first f),
             (select f.condition from first f),
-            botfarm_rivals(s, pools, named, lease, at, botfarm_heard_since(botfarm_epoch(grace), at))
+            botfarm_rivals(s, lease, at, botfarm_heard_since(botfarm_epoch(grace), at))
         from standing b;
 end $$;

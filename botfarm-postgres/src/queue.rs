@@ -201,14 +201,15 @@ impl Farm {
 
     /// A pass over all who wait for bots of a pool, in as many steps as it takes.
     pub(crate) async fn pass(&self, pool: i32) -> Result<()> {
-        let (mut after, mut kept) = (0, Vec::new());
+        let (mut after, mut kept, mut at_least) = (0, Vec::new(), 64);
         loop {
             let rows = repeat!(self.database, |connection| {
                 Ok(sqlx::query!(
-                    "select lease, told, ticket from botfarm_match(array[$1::integer], $2, $3, $4, $5, $6)",
+                    "select lease, told, ticket from botfarm_match(array[$1::integer], $2, $3, $4, $5, $6, $7)",
                     pool,
                     after,
                     &kept,
+                    at_least,
                     interval(OFFER),
                     interval(self.takeover_grace),
                     MOST,
@@ -222,7 +223,12 @@ impl Farm {
                 if let Some(lease) = row.lease {
                     self.tell(lease.into(), told);
                 } else {
-                    (after, kept, more) = (row.ticket.unwrap_or(i64::MAX), told, true);
+                    more = true;
+                    if let Some(ticket) = row.ticket {
+                        (after, kept) = (ticket, told);
+                    } else {
+                        (after, kept, at_least) = (0, Vec::new(), at_least * 8);
+                    }
                 }
             }
             if !more {

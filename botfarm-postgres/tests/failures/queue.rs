@@ -130,7 +130,7 @@ async fn those_who_cannot_be_served_hold_up_nobody() {
         let mut connection = ground.connection().await;
         let explain = "explain (analyze, costs off)
             select *
-            from botfarm_match(array(select id from pools), 0, '{}', interval '10 s', interval '15 s', 64)";
+            from botfarm_match(array(select id from pools), 0, '{}', 64, interval '10 s', interval '15 s', 64)";
         sqlx::query_scalar(explain).fetch_all(&mut connection).await.unwrap()
     };
     let took: f64 =
