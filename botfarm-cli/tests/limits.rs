@@ -196,14 +196,15 @@ async fn no_two_callers_take_a_service_down() {
     attacks.shutdown().await;
     let ended = Instant::now();
     let gives_back = before + (64 << 10);
-    while service.memory() > gives_back && ended.elapsed() < Duration::from_mins(1) {
+    while seconds.is_some() && service.memory() > gives_back && ended.elapsed() < Duration::from_mins(1) {
         sleep(Duration::from_millis(200)).await;
     }
     let after = service.memory();
     println!(
         "{before} KiB before, {most} KiB at most, {after} KiB after; {probes} looks at /livez, the slowest {slowest:?}"
     );
-    assert!(after <= gives_back, "{after} KiB after, {before} KiB before");
-    // Unoptimised, and beside a compiler and other tests, that it answers at all is what can be said.
+    assert!(most <= MEMORY, "{most} KiB at most");
+    // Unoptimised, and beside a compiler and other tests, that it lives and answers is what can be said.
+    assert!(seconds.is_none() || after <= gives_back, "{after} KiB after, {before} KiB before");
     assert!(seconds.is_none() || slowest <= Duration::from_millis(100), "{slowest:?}");
 }

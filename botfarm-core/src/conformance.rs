@@ -141,6 +141,7 @@ claims! { $
         avoided_bot_is_not_granted,
         sticky_key_does_not_wait_while_others_fit,
         sticky_key_gets_its_last_bot,
+        sticky_key_prefers_the_bot_last_leased_with_it,
         sticky_set_gets_its_last_bots,
         waiter_is_not_served_with_what_it_avoids,
     }
@@ -177,6 +178,7 @@ claims! { $
         request_without_ttl_gets_the_default,
         selector_gets_what_it_names,
         shortage_counts_the_bots_that_match,
+        shortage_says_when_to_try_again,
         unknown_lease_is_refused,
         what_may_change_by_itself_is_no_reason_to_refuse_for_good,
         what_no_bot_could_satisfy_is_refused_at_once,
@@ -201,6 +203,8 @@ claims! { $
         import_creates_updates_and_counts,
         import_does_not_move_a_held_bot,
         import_leaves_lease_and_condition_alone,
+        import_says_who_keeps_a_bot_from_moving,
+        import_that_changes_the_case_of_a_login_is_an_update,
         import_that_names_an_account_twice_is_refused_whole,
         imported_bot_serves_a_waiter,
     }
@@ -232,12 +236,14 @@ claims! { $
         broken_bot_rests_until_somebody_has_mended_it,
         dirty_bot_is_for_the_cleaner_alone,
         dirty_release_serves_a_waiting_cleaner,
+        lease_that_never_held_the_bot_is_told_as_released,
         outcome_is_of_all_bots_of_the_lease,
         release_of_a_bot_ends_the_lease_that_holds_it,
         release_of_a_bot_spares_other_leases_than_the_named,
         release_succeeds_again_and_changes_nothing,
         released_bot_is_free_at_once,
         released_lease_is_lost_to_all_but_release,
+        released_lease_shows_its_holder_the_remark,
     }
     retries {
         ended_lease_id_is_refused,

@@ -176,6 +176,12 @@ impl Fault {
     pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { pointer: pointer.into(), detail: detail.into() }
     }
+
+    /// A row of an import, counted from 0, would move a bot that `holder` holds.
+    #[must_use]
+    pub fn held(row: usize, field: &str, holder: &Holder) -> Self {
+        Self::new(format!("/{row}/{field}"), format!("must stay as it is while {holder} holds the bot"))
+    }
 }
 
 /// Why the bot asked for by name cannot be had.
@@ -267,7 +273,7 @@ pub struct LostLease {
     pub at: Timestamp,
     /// Who took it away, when somebody did.
     pub by: Option<Holder>,
-    /// The reason they gave.
+    /// The reason they gave, or the remark made at the release.
     pub note: Option<Note>,
 }
 

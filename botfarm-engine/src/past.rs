@@ -39,7 +39,7 @@ impl Ended {
     /// The error for whoever uses the lease's id.
     pub(crate) fn lost(&self) -> Error {
         let LeaseEnd { at, reason, by, note, .. } = self.shown(None);
-        Error::lost(reason, at, by, note.filter(|_| reason == EndReason::Revoked))
+        Error::lost(reason, at, by, note)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::connection::repeat_long;
 use crate::{
     error::{Error, Result},
     farm::Farm,
-    rows::label_texts,
+    rows::{self, label_texts},
 };
 
 /// How long one import may take.
@@ -146,9 +146,9 @@ impl Farm {
                     (row.domain.as_deref() != Some(bot.domain.as_str()), "domain"),
                 ];
                 if let Some(holder) = row.holder {
-                    for (_, field) in moves.iter().filter(|(moves, _)| *moves) {
-                        plan.faults.push((number, held(number, field, &holder)));
-                    }
+                    let holder = rows::text(&holder)?;
+                    let moves = moves.iter().filter(|(moves, _)| *moves);
+                    plan.faults.extend(moves.map(|(_, field)| (number, Fault::held(number, field, &holder))));
                 }
                 let password = self.keyring.open(&sealed, id).map_err(|source| Error::Sealed { bot: id, source })?;
                 if moves.iter().any(|(moves, _)| *moves) || row.labels != Some(label_texts(&bot.labels)) {
@@ -296,10 +296,6 @@ impl Farm {
         }
         columns
     }
-}
-
-fn held(row: usize, field: &str, holder: &str) -> Fault {
-    Fault::new(format!("/{row}/{field}"), format!("cannot change while the bot is held by {holder}"))
 }
 
 /// Bots, column by column.

@@ -38,7 +38,7 @@ const LOOK_OFTEN: Duration = Duration::from_millis(200);
 /// When a call has just begun to wait: what was freed at that very moment may have missed it.
 const LOOK_SOON: Duration = Duration::from_millis(50);
 
-/// After so long without a look, others may have been cut off from the database as well.
+/// When the database could not be reached for so long, others may have been cut off as well.
 const SILENCE: Duration = Duration::from_secs(12);
 
 /// Grants in one transaction.
@@ -148,7 +148,7 @@ async fn notify_others(weak: Weak<Farm>) {
 }
 
 async fn look(weak: Weak<Farm>) {
-    let mut looked = Instant::now();
+    let mut failing = None;
     while let Some(farm) = weak.upgrade() {
         let often = !farm.queue.listening.load(Ordering::Relaxed) && !farm.queue.is_idle();
         // Apart from other processes that were started at the same moment.
@@ -157,9 +157,11 @@ async fn look(weak: Weak<Farm>) {
         if timeout(pause, farm.queue.look_soon.notified()).await.is_ok() {
             sleep(LOOK_SOON).await;
         }
-        match farm.look(looked.elapsed() > SILENCE).await {
-            Ok(()) => looked = Instant::now(),
+        let silent = failing.is_some_and(|since: Instant| since.elapsed() > SILENCE);
+        match farm.look(silent).await {
+            Ok(()) => failing = None,
             Err(error) => {
+                failing.get_or_insert_with(Instant::now);
                 tracing::debug!(error = &error as &dyn std::error::Error, "could not look after the queue");
             }
         }

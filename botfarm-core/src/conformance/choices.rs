@@ -89,3 +89,23 @@ pub async fn waiter_is_not_served_with_what_it_avoids(trial: Trial) {
     trial.release(&served).await;
     trial.prove_sound(&bots).await;
 }
+
+pub async fn sticky_key_prefers_the_bot_last_leased_with_it(trial: Trial) {
+    let bots = trial.bots::<3>().await;
+    let key = key(&trial, "worker");
+    let mut leases = Vec::new();
+    for bot in [&bots[1], &bots[2]] {
+        leases.push(trial.acquire(trial.ask(trial.named(bot)).sticky(key.clone())).await.expect("it is free"));
+    }
+    for lease in &leases {
+        trial.release(lease).await;
+    }
+    let lease = trial.acquire(trial.ask(trial.any()).sticky(key)).await.expect("all are free");
+    assert_eq!(
+        lease.bot().bot.id,
+        bots[2].id,
+        "of the bots leased with a key, the one last leased with it is preferred"
+    );
+    trial.release(&lease).await;
+    trial.prove_sound(&bots).await;
+}

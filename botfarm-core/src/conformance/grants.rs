@@ -199,3 +199,12 @@ pub async fn unknown_lease_is_refused(trial: Trial) {
     refused(farm.renew(id, None).await, "no-such-lease", promise);
     refused(farm.release(id, Ending::clean()).await, "no-such-lease", promise);
 }
+
+pub async fn shortage_says_when_to_try_again(trial: Trial) {
+    trial.bot().await;
+    let lease = trial.take(trial.any()).await;
+    let told = shortage(trial.acquire(trial.ask(trial.any())).await, "it is leased");
+    let promise = "leases are given back long before they end: it is worth trying again after 5 seconds";
+    assert_eq!(told.retry_after, std::time::Duration::from_secs(5), "{promise}");
+    trial.release(&lease).await;
+}

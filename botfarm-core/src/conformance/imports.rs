@@ -144,3 +144,31 @@ pub async fn imported_bot_serves_a_waiter(trial: Trial) {
     trial.release(&served).await;
     trial.prove_sound(&[bot, served.bot().bot.clone()]).await;
 }
+
+pub async fn import_that_changes_the_case_of_a_login_is_an_update(trial: Trial) {
+    let known = trial.new_bot();
+    let bot = trial.keep(known.clone()).await;
+    let login: Login = super::trial::text(&known.login.to_uppercase());
+    let rows = vec![NewBot { login: login.clone(), ..known }];
+    let updated = ImportReport { updated: 1, ..ImportReport::default() };
+    let unchanged = ImportReport { unchanged: 1, ..ImportReport::default() };
+    for (dry_run, report, promise) in [
+        (true, &updated, "a dry run counts another spelling as an update"),
+        (false, &updated, "another spelling is an update"),
+        (false, &unchanged, "the same spelling again is none"),
+    ] {
+        let told = trial.farm().import(rows.clone(), dry_run).await.expect("the rows have no fault");
+        assert_eq!(told, *report, "{promise}");
+    }
+    assert_eq!(trial.look(&bot).await, Bot { login, ..bot }, "the account stays, and takes the spelling of the import");
+}
+
+pub async fn import_says_who_keeps_a_bot_from_moving(trial: Trial) {
+    let held = trial.new_bot();
+    let bot = trial.keep(held.clone()).await;
+    let lease = trial.take(trial.named(&bot)).await;
+    let moved = NewBot { domain: Domain::Regular, ..held };
+    let faults = faults(trial.farm().import(vec![moved], false).await, "a bot that is held does not move");
+    let detail = format!("must stay as it is while {} holds the bot", lease.holder);
+    assert_eq!(faults, [Fault::new("/0/domain", detail)], "every farm says it in the same words");
+}

@@ -153,3 +153,25 @@ pub async fn release_of_a_bot_spares_other_leases_than_the_named(trial: Trial) {
     lost(trial.farm().release_bot(bot.id, by(current.id)).await, promise);
     refused(trial.lookup(&current).await, "lease-lost", "a released lease has ended");
 }
+
+pub async fn released_lease_shows_its_holder_the_remark(trial: Trial) {
+    trial.bot().await;
+    let lease = trial.take(trial.any()).await;
+    trial.end(&lease, Ending::clean().note(text("the cart is empty"))).await;
+    for answer in [trial.renew(&lease, None).await, trial.lookup(&lease).await] {
+        let told = lost(answer, "a released lease is lost");
+        assert_eq!(told.note, Some(text("the cart is empty")), "who knows the id is shown the remark of the release");
+    }
+}
+
+pub async fn lease_that_never_held_the_bot_is_told_as_released(trial: Trial) {
+    let [bot, elsewhere] = trial.bots().await;
+    let brief = trial.ask(trial.named(&elsewhere)).ttl(policy().min_ttl);
+    let brief = trial.acquire(brief).await.expect("it is free");
+    trial.until_ended(&brief).await;
+    let told = lost(trial.lookup(&brief).await, "nobody renewed it");
+    assert_eq!(told.reason, EndReason::Expired, "its own end is another matter");
+    let release = BotRelease { lease: Some(brief.id), ..BotRelease::default() };
+    let told = lost(trial.farm().release_bot(bot.id, release).await, "a lease that does not hold the bot is lost");
+    assert_eq!(told.reason, EndReason::Released, "a lease that never held the bot is told as released");
+}

@@ -59,12 +59,12 @@ impl Engine {
             let Entry { bot, password, .. } = &self.bots[slot];
             let moved = [("project_id", bot.project != new.project), ("domain", bot.domain != new.domain)];
             if let Some(held) = self.holder_of(slot) {
-                let holder = &held.request.holder;
-                let detail = format!("must stay as it is while {holder} holds the bot");
                 let moved = moved.iter().filter(|(_, moved)| *moved);
-                faults.extend(moved.map(|(field, _)| (row, Fault::new(format!("/{row}/{field}"), detail.clone()))));
+                faults.extend(moved.map(|(field, _)| (row, Fault::held(row, field, &held.request.holder))));
             }
-            if moved.iter().any(|(_, moved)| *moved) || bot.labels != new.labels || *password != new.password {
+            let same_login = bot.login.as_str() == new.login.as_str();
+            let moves = moved.iter().any(|(_, moved)| *moved);
+            if moves || !same_login || bot.labels != new.labels || *password != new.password {
                 report.updated += 1;
                 changed.push((Some(slot), new));
             } else {
@@ -85,6 +85,7 @@ impl Engine {
                     self.reshape(slot, |entry| {
                         entry.password = new.password;
                         entry.bot.labels = labels;
+                        entry.bot.login = new.login;
                         (entry.bot.project, entry.bot.domain) = (new.project, new.domain);
                     });
                 }

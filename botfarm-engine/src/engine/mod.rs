@@ -243,9 +243,9 @@ impl Engine {
         KeptStatus { bot: bot.id, condition: bot.condition, fence: *fence, sticky: sticky.clone(), order, rests_until }
     }
 
-    /// The free bots last leased with this key, in the order of becoming free.
+    /// The free bots last leased with this key, the latest first.
     fn last_leased_with(&self, key: &StickyKey) -> impl Iterator<Item = Slot> {
-        self.sticky.get(key).into_iter().flat_map(BTreeMap::values).copied()
+        self.sticky.get(key).into_iter().flat_map(|free| free.values().rev()).copied()
     }
 
     /// How many bots there are in the pools that a selector is about, whatever their labels and logins.
