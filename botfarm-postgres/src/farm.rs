@@ -75,7 +75,7 @@ impl PostgresFarm {
                 this: this.clone(),
             });
             // Notices the life of the server, too.
-            farm.look(false).await?;
+            farm.look().await?;
             queue::start(&farm);
             farm.runtime.spawn(listener::run(Arc::downgrade(&farm), options.listen));
             farm.runtime.spawn(prune::run(Arc::downgrade(&farm)));

@@ -58,7 +58,7 @@ async fn listen(weak: &Weak<Farm>, hosts: &[PgConnectOptions], channel: &str) ->
             let Some(farm) = weak.upgrade() else { return Ok(()) };
             farm.queue.listening.store(true, Ordering::Relaxed);
             // What was sent before is not told again.
-            farm.look(false).await?;
+            farm.look().await?;
         }
         let quiet_since = Instant::now();
         loop {

@@ -39,7 +39,7 @@ const LOOK_OFTEN: Duration = Duration::from_millis(200);
 const LOOK_SOON: Duration = Duration::from_millis(50);
 
 /// When the database could not be reached for so long, others may have been cut off as well.
-const SILENCE: Duration = Duration::from_secs(12);
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// Grants in one transaction.
 const MOST: i32 = 64;
@@ -60,6 +60,8 @@ pub(crate) struct Queue {
     /// The pools over which a pass runs, and whether another was asked for since it began.
     passes: Mutex<HashMap<i32, bool>>,
     look_soon: Notify,
+    /// Since when looks have failed, unless the last one did not.
+    silence: Mutex<Option<Instant>>,
     others: Mutex<HashSet<Uuid>>,
     tell_others: Notify,
     pub(crate) listening: AtomicBool,
@@ -148,7 +150,6 @@ async fn notify_others(weak: Weak<Farm>) {
 }
 
 async fn look(weak: Weak<Farm>) {
-    let mut failing = None;
     while let Some(farm) = weak.upgrade() {
         let often = !farm.queue.listening.load(Ordering::Relaxed) && !farm.queue.is_idle();
         // Apart from other processes that were started at the same moment.
@@ -157,13 +158,8 @@ async fn look(weak: Weak<Farm>) {
         if timeout(pause, farm.queue.look_soon.notified()).await.is_ok() {
             sleep(LOOK_SOON).await;
         }
-        let silent = failing.is_some_and(|since: Instant| since.elapsed() > SILENCE);
-        match farm.look(silent).await {
-            Ok(()) => failing = None,
-            Err(error) => {
-                failing.get_or_insert_with(Instant::now);
-                tracing::debug!(error = &error as &dyn std::error::Error, "could not look after the queue");
-            }
+        if let Err(error) = farm.look().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "could not look after the queue");
         }
     }
 }
@@ -266,8 +262,20 @@ impl Farm {
     }
 
     /// Looks after the calls that wait here. Also notices when the server has begun another life.
-    pub(crate) async fn look(&self, after_silence: bool) -> Result<()> {
+    pub(crate) async fn look(&self) -> Result<()> {
+        let looked = self.look_after_calls().await;
+        let mut silence = self.queue.silence.lock();
+        *silence = match &looked {
+            Ok(()) => None,
+            Err(_) => Some(silence.unwrap_or_else(Instant::now)),
+        };
+        looked
+    }
+
+    async fn look_after_calls(&self) -> Result<()> {
         let waits = !self.queue.is_idle();
+        // Not when it was this process that stood still for so long: then nobody else was cut off.
+        let after_silence = self.queue.silence.lock().is_some_and(|since| since.elapsed() > SILENCE);
         let seen = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 "select leases, calls, waiting, pools from botfarm_look($1, $2, $3, $4, $5)",
