@@ -29,6 +29,9 @@ const SLACK: Duration = Duration::from_secs(3);
 /// How often a request that waits asks again without having been woken.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
+/// Before a request that waits asks again while the database is away.
+const AWAY: Duration = Duration::from_millis(500);
+
 /// What the farm says to a request.
 enum Verdict {
     Granted(Box<Lease>),
@@ -67,12 +70,23 @@ impl Farm {
         let mut patience = Patience::new();
         let call = self.queue.call(request.id, call);
         let mut how = if request.wait.is_zero() { How::Try } else { How::Park };
+        let mut stands = false;
         loop {
             if answer.is_closed() {
                 self.leave(request.id, call.id).await?;
                 return Err(Error::Unanswered);
             }
-            let (verdict, pools) = self.ask(request, &asked, ttl, call.id, how, deadline).await?;
+            let (verdict, pools) = match self.ask(request, &asked, ttl, call.id, how, deadline).await {
+                // Its place is kept: whoever waits anyway waits until the database is back.
+                Err(error) if stands && how == How::Park && (error.lost_connection() || error.gave_way()) => {
+                    sleep(AWAY).await;
+                    if Instant::now() >= deadline {
+                        how = How::Stop;
+                    }
+                    continue;
+                }
+                asked => asked?,
+            };
             match verdict {
                 Verdict::Granted(lease) => return Ok(*lease),
                 Verdict::Waiting if how == How::Try => {
@@ -89,6 +103,7 @@ impl Farm {
                 Verdict::Reused => return Err(FarmError::KeyReused.into()),
                 Verdict::Lost => return Err(self.ended(request.id).await?.into()),
             }
+            stands = true;
             // What was freed at this very moment may have missed it.
             self.queue.look_soon();
             tokio::select! {

@@ -60,11 +60,23 @@ pub(crate) struct Queue {
     /// The pools over which a pass runs, and whether another was asked for since it began.
     passes: Mutex<HashMap<i32, bool>>,
     look_soon: Notify,
-    /// Since when looks have failed, unless the last one did not.
-    silence: Mutex<Option<Instant>>,
+    looked: Mutex<Looked>,
     others: Mutex<HashSet<Uuid>>,
     tell_others: Notify,
     pub(crate) listening: AtomicBool,
+}
+
+/// The last look that succeeded, and whether one has failed since.
+#[derive(Debug, Clone, Copy)]
+struct Looked {
+    at: Instant,
+    failed: bool,
+}
+
+impl Default for Looked {
+    fn default() -> Self {
+        Self { at: Instant::now(), failed: false }
+    }
 }
 
 /// A call that may come to wait. Several may wait under one lease id.
@@ -263,20 +275,22 @@ impl Farm {
 
     /// Looks after the calls that wait here. Also notices when the server has begun another life.
     pub(crate) async fn look(&self) -> Result<()> {
-        let looked = self.look_after_calls().await;
-        let mut silence = self.queue.silence.lock();
-        *silence = match &looked {
-            Ok(()) => None,
-            Err(_) => Some(silence.unwrap_or_else(Instant::now)),
-        };
-        looked
+        let done = self.look_after_calls().await;
+        let mut looked = self.queue.looked.lock();
+        looked.failed = done.is_err();
+        if done.is_ok() {
+            looked.at = Instant::now();
+        }
+        done
     }
 
     async fn look_after_calls(&self) -> Result<()> {
         let waits = !self.queue.is_idle();
-        // Not when it was this process that stood still for so long: then nobody else was cut off.
-        let after_silence = self.queue.silence.lock().is_some_and(|since| since.elapsed() > SILENCE);
+        let Looked { at, mut failed } = *self.queue.looked.lock();
         let seen = repeat!(self.database, |connection| {
+            // Not when it was this process that stood still for so long: then nobody else was cut off.
+            let after_silence = at.elapsed() > SILENCE && failed;
+            failed = true;
             Ok(sqlx::query!(
                 "select leases, calls, waiting, pools from botfarm_look($1, $2, $3, $4, $5)",
                 self.process,
