@@ -7,6 +7,8 @@ create table pools (
     project text not null,
     env text not null,
     domain text not null,
+    -- When a bot was last put back to where it stood among the free ones, to the second.
+    put_back_at timestamptz not null default '-infinity',
     constraint pools_key unique (project, env, domain)
 );
 

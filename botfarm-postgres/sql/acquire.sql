@@ -268,14 +268,21 @@ begin
         -- The straight way: what is free, unless somebody waits who could have it.
         foreach selector in array asked loop
             named := botfarm_named(selector);
+            pools := case when named is null then botfarm_pools(selector, null) end;
+            if since > '-infinity' and exists (
+                select from pools p where p.id = any(pools) and p.put_back_at > at - interval '2 s'
+            ) then
+                since := '-infinity';
+            end if;
             slot := botfarm_take(
-                selector, case when named is null then botfarm_pools(selector, null) end, named,
+                selector, pools, named,
                 botfarm_label_sets(selector.labels), but_not || taken, sticky_key, at, since, epoch.takeover_after <= at
             );
             exit when slot.bot_id is null;
             chosen := chosen || slot;
             taken := taken || slot.bot_id;
         end loop;
+        pools := null;
         if cardinality(chosen) < n and n > 1 then
             -- One after the other did not do; an assignment may.
             select r.slots, r.others into chosen, passed

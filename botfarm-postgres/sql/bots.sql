@@ -69,6 +69,10 @@ begin
         labels = coalesce(to_labels, b.labels),
         sealed = coalesce(to_sealed, b.sealed)
     where b.id = bot;
+    update pools p
+    set put_back_at = clock_timestamp()
+    where p.id = slot.pool_id
+        and p.put_back_at < clock_timestamp() - interval '1 s';
     pools := botfarm_awaited_pools(pools || slot.pool_id);
     return next;
 end $$;

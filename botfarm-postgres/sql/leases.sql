@@ -243,6 +243,7 @@ begin
             return '{}';
         elsif botfarm_living(lease) is not null then
             pools := botfarm_free_all(lease, at, 'undone', null, null, null, null, null);
+            update pools p set put_back_at = at where p.id = any(pools) and p.put_back_at < at - interval '1 s';
         end if;
     elsif exists (select from listeners l where l.lease_id = lease) then
         return '{}';

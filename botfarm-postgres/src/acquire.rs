@@ -199,13 +199,13 @@ impl Patience {
 
 /// Since when the least recently used free bot of a selector is free, as the last claim found it. None was free before;
 /// whatever is freed later is free later. So the next claim need not step over the dead rows of all claims before, which
-/// a long transaction keeps in the way.
+/// a long transaction keeps in the way. Where something was put back to where it stood, the database pays no attention to
+/// the hint.
 #[derive(Debug, Default)]
 pub(crate) struct Hints(Mutex<HashMap<Selector, (Instant, i64)>>);
 
 impl Hints {
-    /// What is put back to where it stood, or comes with a long import, is free since before; so nothing is believed for
-    /// longer.
+    /// What comes with a long import is free since before; so nothing is believed for longer.
     const BELIEVED: Duration = Duration::from_secs(1);
     const MOST: usize = 1_024;
 

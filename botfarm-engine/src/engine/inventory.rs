@@ -63,8 +63,8 @@ impl Engine {
                 faults.extend(moved.map(|(field, _)| (row, Fault::held(row, field, &held.request.holder))));
             }
             let same_login = bot.login.as_str() == new.login.as_str();
-            let moves = moved.iter().any(|(_, moved)| *moved);
-            if moves || !same_login || bot.labels != new.labels || *password != new.password {
+            let elsewhere = moved.iter().any(|(_, moved)| *moved);
+            if elsewhere || !same_login || bot.labels != new.labels || *password != new.password {
                 report.updated += 1;
                 changed.push((Some(slot), new));
             } else {
