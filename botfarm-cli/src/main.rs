@@ -45,12 +45,17 @@ use std::{
 };
 
 use clap::{CommandFactory as _, Parser, Subcommand};
+use mimalloc::MiMalloc;
 use tracing_subscriber::layer::Identity;
 
 use crate::{
     config::{Common, Config},
     failure::Failure,
 };
+
+/// Gives back to the system what a burst of requests has taken.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Leases real test accounts to parallel end-to-end tests.
 ///

@@ -2,12 +2,18 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse as _, Response},
+};
 
 use super::{
     App,
     auth::Viewer,
     drain::Drain,
+    held::held,
     refusal::{Refusal, explained},
 };
 use crate::wire::{Health, HealthStatus, Stats};
@@ -39,7 +45,8 @@ pub(super) async fn readyz(app: State<App>, drain: Drain) -> (StatusCode, Json<H
     health(app).await
 }
 
-pub(super) async fn stats(Viewer(app, _): Viewer) -> Result<Json<Stats>, Refusal> {
-    let _turn = app.share.page().await?;
-    Ok(Json(app.farm.stats().await?.into()))
+pub(super) async fn stats(Viewer(app, _): Viewer) -> Result<Response, Refusal> {
+    let turn = app.share.page().await?;
+    let stats: Stats = app.farm.stats().await?.into();
+    Ok(held(Json(stats).into_response(), turn))
 }

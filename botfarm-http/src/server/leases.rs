@@ -182,12 +182,12 @@ pub(super) async fn list(
     let page = list::page(&mut query);
     query.finish(())?;
     let Some(page) = page else {
-        return list::all::<_, ActiveLease, _, _>(app.share.clone(), move |page| {
+        return list::all::<_, ActiveLease, _, _>(&app.share.clone(), move |page| {
             let app = app.clone();
             async move { app.farm.leases(&page).await }
         })
         .await;
     };
-    let _turn = app.share.page().await?;
-    Ok(list::one_page::<_, ActiveLease>(&uri, app.farm.leases(&page).await?))
+    let turn = app.share.page().await?;
+    Ok(list::one_page::<_, ActiveLease>(&uri, app.farm.leases(&page).await?, turn))
 }

@@ -16,8 +16,9 @@ use serde::Serialize;
 use tracing::Span;
 
 use super::{
+    held::held,
     refusal::{Refusal, explained},
-    shares::Share,
+    shares::{PageTurn, Share},
 };
 
 /// How many items of a whole list are put together at once: what is read slowly is kept in memory until then.
@@ -40,8 +41,8 @@ pub(super) fn page(query: &mut Fields) -> Option<PageRequest> {
     Some(page)
 }
 
-/// One page, with a link to the next.
-pub(super) fn one_page<T, W>(OriginalUri(uri): &OriginalUri, page: Page<T>) -> Response
+/// One page, with a link to the next. It takes up its turn until it has been read.
+pub(super) fn one_page<T, W>(OriginalUri(uri): &OriginalUri, page: Page<T>, turn: PageTurn) -> Response
 where
     W: From<T> + Serialize,
 {
@@ -51,7 +52,7 @@ where
     if let Some(next) = next.and_then(|next| HeaderValue::try_from(next).ok()) {
         response.headers_mut().insert(header::LINK, next);
     }
-    response
+    held(response, turn)
 }
 
 /// The same path and query, but for the cursor.
@@ -64,31 +65,29 @@ fn link(uri: &Uri, cursor: &Cursor) -> String {
     format!("<{}?{}>; rel=\"next\"", uri.path().trim_end_matches('/'), query.finish())
 }
 
-/// All items as one JSON array, page by page: in memory is one page at a time.
+/// All items as one JSON array, page by page: in memory is one page at a time. It takes up one turn until it has been
+/// read.
 ///
 /// A failure of the first page is answered as such. A later one cuts the answer short, so that nobody takes half a
 /// list for the whole.
-pub(super) async fn all<T, W, F, P>(share: Arc<Share>, fetch: F) -> Result<Response, Refusal>
+pub(super) async fn all<T, W, F, P>(share: &Share, fetch: F) -> Result<Response, Refusal>
 where
     F: Fn(PageRequest) -> P + Send + Sync + 'static,
     P: Future<Output = Result<Page<T>>> + Send,
     T: Send + 'static,
     W: From<T> + Serialize,
 {
-    let (start, next) = {
-        let _turn = share.page().await?;
-        let first = fetch(PageRequest::first(PIECE)).await?;
-        Written::default().chunk::<T, W>(first).map_err(Error::backend)?
-    };
+    let turn = share.page().await?;
+    let first = fetch(PageRequest::first(PIECE)).await?;
+    let (start, next) = Written::default().chunk::<T, W>(first).map_err(Error::backend)?;
     if next.cursor.is_none() {
-        return Ok(([(header::CONTENT_TYPE, "application/json")], start).into_response());
+        return Ok(held(([(header::CONTENT_TYPE, "application/json")], start).into_response(), turn));
     }
     let (fetch, span) = (Arc::new(fetch), Span::current());
     let rest = stream::try_unfold(next, move |written| {
-        let (fetch, span, share) = (fetch.clone(), span.clone(), share.clone());
+        let (fetch, span) = (fetch.clone(), span.clone());
         async move {
             let Some(cursor) = written.cursor.clone() else { return Ok(None) };
-            let Ok(_turn) = share.page().await else { return Err(Error::backend("too many lists are under way")) };
             let page = fetch(PageRequest::first(PIECE).after(Some(cursor))).await;
             let chunk = page.and_then(|page| written.chunk::<T, W>(page).map_err(Error::backend));
             chunk.map(Some).inspect_err(|error| {
@@ -97,7 +96,7 @@ where
         }
     });
     let body = Body::from_stream(stream::once(ready(Ok(start))).chain(rest));
-    Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
+    Ok(held(([(header::CONTENT_TYPE, "application/json")], body).into_response(), turn))
 }
 
 /// How far an array has been written.

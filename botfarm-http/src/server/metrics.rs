@@ -4,7 +4,10 @@
 
 use std::time::Duration;
 
-use axum::http::{Method, StatusCode, header};
+use axum::{
+    http::{Method, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
 use botfarm_core::{EndReason, Env, ProjectId, Stats};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -14,6 +17,7 @@ use prometheus::{
 use super::{
     auth::Viewer,
     health::PATIENCE,
+    held::held,
     refusal::{Refusal, explained},
 };
 use crate::wire::Code;
@@ -201,14 +205,12 @@ fn waiters(stats: &Stats) -> IntGauge {
 }
 
 /// Of the whole farm, hence not for callers who are confined to a part of it.
-pub(super) async fn metrics(
-    Viewer(app, caller): Viewer,
-) -> Result<([(header::HeaderName, &'static str); 1], String), Refusal> {
+pub(super) async fn metrics(Viewer(app, caller): Viewer) -> Result<Response, Refusal> {
     if caller.is_confined() {
         let detail = "the metrics are of the whole farm, and this token is confined to a project or an env";
         return Err(Refusal::new(Code::Forbidden, detail));
     }
-    let _turn = app.share.page().await?;
+    let turn = app.share.page().await?;
     app.shared.metered.settle().await;
     let stats = match tokio::time::timeout(PATIENCE, app.farm.stats()).await {
         Ok(Ok(stats)) => Some(stats),
@@ -219,7 +221,7 @@ pub(super) async fn metrics(
         Err(_) => None,
     };
     let text = app.shared.metrics.text(stats.as_ref()).map_err(botfarm_core::Error::backend)?;
-    Ok(([(header::CONTENT_TYPE, TEXT)], text))
+    Ok(held(([(header::CONTENT_TYPE, TEXT)], text).into_response(), turn))
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod drain;
 mod feed;
 mod headers;
 mod health;
+mod held;
 mod input;
 mod leases;
 mod ledger;
@@ -131,7 +132,7 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
     let app = App::new(farm, options);
     let (routes, described) = routes::routes(&app);
     let mut service = routes
-        .merge(docs::router(described).layer(compression::layer()))
+        .merge(compression::of_routes(docs::router(described)))
         .fallback(refusal::no_such_route)
         .method_not_allowed_fallback(refusal::method_not_allowed);
     let origins = &app.shared.options.cors_origins;

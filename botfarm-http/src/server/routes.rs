@@ -32,13 +32,13 @@ impl Routes {
 
     /// Reads. What is read may be long.
     fn get<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
-        let handler = on(MethodFilter::GET, handler).layer(compression::layer());
+        let handler = compression::of_route(on(MethodFilter::GET, handler));
         self.add(Method::GET, at(path), handler, operation)
     }
 
     /// Outside the API's base path.
     fn outside<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
-        let handler = on(MethodFilter::GET, handler).layer(compression::layer());
+        let handler = compression::of_route(on(MethodFilter::GET, handler));
         self.add(Method::GET, path.to_owned(), handler, operation)
     }
 

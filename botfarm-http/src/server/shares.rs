@@ -4,7 +4,7 @@ use std::{collections::HashMap, fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit},
+    sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit},
     time::timeout,
 };
 
@@ -13,9 +13,9 @@ use super::{Options, refusal::Refusal};
 /// How many bodies of one caller are read at once; further ones wait for their turn.
 const BODIES: usize = 32;
 
-/// How many pages of lists are read and written at once for one caller; further ones wait for their turn. Others, and
-/// whoever asks whether the service is alive, come in between.
-const PAGES: usize = 4;
+/// How many pages of lists, of some 500 KB, one caller may have that are being put together or have not been read yet;
+/// further ones wait for their turn.
+const PAGES: usize = 8;
 
 /// How many imports are read and written at once, of all callers: each may take some 50 MB.
 const IMPORTS: usize = 2;
@@ -60,8 +60,11 @@ pub(super) struct Share {
     most_leases: usize,
     waiters: Semaphore,
     bodies: Semaphore,
-    pages: Semaphore,
+    pages: Arc<Semaphore>,
 }
+
+/// The right to have a page of a list, for as long as this lives.
+pub(super) type PageTurn = OwnedSemaphorePermit;
 
 /// The right to import, for as long as this lives.
 pub(super) type ImportTurn = Arc<OwnedSemaphorePermit>;
@@ -87,7 +90,7 @@ impl Shares {
             most_leases,
             waiters: Semaphore::new(most_waiters.min(Semaphore::MAX_PERMITS)),
             bodies: Semaphore::new(BODIES * times),
-            pages: Semaphore::new(PAGES),
+            pages: Arc::new(Semaphore::new(PAGES * times)),
         });
         callers.shares.insert(key, share.clone());
         share
@@ -131,19 +134,19 @@ impl Share {
     /// # Errors
     /// When none came.
     pub(super) async fn body(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.turn(&self.bodies, "requests that have not arrived yet").await
+        self.turn(self.bodies.acquire(), "requests that have not arrived yet").await
     }
 
-    /// A turn to have a page of a list, or something as large, put together.
+    /// A turn to have a page of a list, or something as large, put together and read.
     ///
     /// # Errors
     /// When none came.
-    pub(super) async fn page(&self) -> Result<SemaphorePermit<'_>, Refusal> {
-        self.turn(&self.pages, "lists under way").await
+    pub(super) async fn page(&self) -> Result<PageTurn, Refusal> {
+        self.turn(self.pages.clone().acquire_owned(), "lists under way that it has not read").await
     }
 
-    async fn turn<'a>(&self, of: &'a Semaphore, what: &str) -> Result<SemaphorePermit<'a>, Refusal> {
-        match timeout(WAIT, of.acquire()).await {
+    async fn turn<T>(&self, turn: impl Future<Output = Result<T, AcquireError>>, what: &str) -> Result<T, Refusal> {
+        match timeout(WAIT, turn).await {
             Ok(Ok(turn)) => Ok(turn),
             // It is never closed.
             _ => Err(Refusal::too_many(Duration::from_secs(1), format!("{} has too many {what}", self.name))),

@@ -80,14 +80,14 @@ pub(super) async fn list(
     };
     let filter = query.finish(filter)?;
     let Some(page) = page else {
-        return list::all::<_, User, _, _>(app.share.clone(), move |page| {
+        return list::all::<_, User, _, _>(&app.share.clone(), move |page| {
             let (app, filter) = (app.clone(), filter.clone());
             async move { app.farm.list(&filter, &page).await }
         })
         .await;
     };
-    let _turn = app.share.page().await?;
-    Ok(list::one_page::<_, User>(&uri, app.farm.list(&filter, &page).await?))
+    let turn = app.share.page().await?;
+    Ok(list::one_page::<_, User>(&uri, app.farm.list(&filter, &page).await?, turn))
 }
 
 /// `label=key:value`, any number of times.
@@ -134,6 +134,6 @@ pub(super) async fn history(
 ) -> Result<Response, Refusal> {
     let page = list::page(&mut query).unwrap_or_default();
     query.finish(())?;
-    let _turn = app.share.page().await?;
-    Ok(list::one_page::<_, HistoryRow>(&uri, app.farm.history(id, &page).await?))
+    let turn = app.share.page().await?;
+    Ok(list::one_page::<_, HistoryRow>(&uri, app.farm.history(id, &page).await?, turn))
 }

@@ -9,12 +9,14 @@ use botfarm_core::{
 };
 use botfarm_http::{Options, auth::Auth};
 use botfarm_memory::MemoryFarm;
+use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
     time::{self, Instant},
 };
+use tower::ServiceExt as _;
 
 use crate::{
     service::{Raw, Rest, Served, bot, project, until},
@@ -136,6 +138,40 @@ async fn a_caller_has_so_many_requests_waiting_and_another_has_others() {
         one.abort();
     }
     until(async || rest.farm.stats().await.unwrap().waiting == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_counts_against_its_caller_until_it_has_been_read() {
+    let staff = Staff::new().await;
+    let farm = Arc::new(MemoryFarm::with_bots((0..300).map(|number| bot(&format!("bot-{number}")))).unwrap());
+    let rest = Rest::with(farm, Options { auth: Auth::Required(staff.required.clone()), ..Options::default() });
+    let (_, ada) = staff.token("ada", Role::Viewer, Scope::default(), None).await;
+    let (_, bob) = staff.token("bob", Role::Viewer, Scope::default(), None).await;
+    let (router, ask) = (rest.router.clone(), async |router: axum::Router, token: &str, path: &str| {
+        let request = axum::http::Request::get(path).header("authorization", format!("Bearer {token}"));
+        router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
+    });
+    let lists = ["/api/v1/users", "/api/v1/users?limit=300", "/api/v1/leases", "/api/v1/stats", "/metrics"];
+    let mut unread = Vec::new();
+    for path in lists.into_iter().cycle().take(8) {
+        let answer = ask(router.clone(), &ada, path).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        unread.push(answer);
+    }
+    for path in lists {
+        assert_eq!(ask(router.clone(), &ada, path).await.status(), 429, "{path}");
+        assert_eq!(ask(router.clone(), &bob, path).await.status(), 200, "{path}: another has others");
+    }
+    // Read to its end, or dropped before.
+    let mut read = unread.remove(0).into_body();
+    while let Some(frame) = read.frame().await {
+        frame.unwrap();
+    }
+    let again = ask(router.clone(), &ada, lists[0]).await;
+    assert_eq!(again.status(), 200);
+    assert_eq!(ask(router.clone(), &ada, lists[1]).await.status(), 429);
+    drop(unread);
+    assert_eq!(ask(router, &ada, lists[1]).await.status(), 200);
 }
 
 #[tokio::test]
