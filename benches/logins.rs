@@ -60,7 +60,8 @@ fn start(runtime: &Runtime) -> (SocketAddr, String) {
     let token = ApiToken::generate().expect("the system has randomness");
     let name: Holder = text("ci");
     let new = NewToken { name, role: Role::Tester, scope: Scope::default(), expires_at: None, digest: token.digest() };
-    let hash = hash_password(&secret("correct horse battery staple")).expect("the system has randomness");
+    let hash = hash_password(&"ada".parse().expect("is a login"), &secret("correct horse battery staple"))
+        .expect("the system has randomness");
     runtime.block_on(async {
         farm.add_token(new).await.expect("the name is free");
         farm.add_operator(text::<Login>("ann"), hash, Role::Admin).await.expect("the login is free");

@@ -49,7 +49,10 @@ impl Staff {
 
     pub(crate) async fn add_operator(&self, login: Login, password: Secret, role: Role) -> Result<Operator, Failure> {
         Ok(match self {
-            Self::Store(store) => store.add_operator(login, hash_password(&password)?, role).await?.into(),
+            Self::Store(store) => {
+                let hash = hash_password(&login, &password)?;
+                store.add_operator(login, hash, role).await?.into()
+            }
             Self::Service(service) => {
                 service.add_operator(&NewOperator { login, password: Password(password), role }).await?
             }

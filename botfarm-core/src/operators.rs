@@ -1,11 +1,14 @@
 //! Who may use a service: people, and the tokens of programs. Those who embed a farm never meet them.
 
+mod password;
+
 use std::fmt;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use self::password::PASSWORD_LENGTH;
 use crate::{
     bot::{Bot, Env, Timestamp, word_enum},
     error::Result,

@@ -10,7 +10,7 @@ use axum::{
 use botfarm_core::{
     Login, Secret,
     input::Fields,
-    operators::{Operator, SessionId},
+    operators::{Operator, PasswordHash, SessionId},
 };
 use chrono::SubsecRound as _;
 use serde_json::{Map, Value};
@@ -123,8 +123,12 @@ impl Guard {
         Ok(operator)
     }
 
-    /// Hashes an operator's new password.
-    pub(super) async fn hash(&self, password: Secret) -> Result<botfarm_core::operators::PasswordHash, Refusal> {
+    /// Hashes a new password for the operator of this login.
+    ///
+    /// # Errors
+    /// When it is none to have.
+    pub(super) async fn hash(&self, login: &Login, password: Secret) -> Result<PasswordHash, Refusal> {
+        PasswordHash::check(login, &password)?;
         Ok(self.hasher.hash(password).await.ok_or_else(busy)??)
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt, num::NonZero, sync::Arc, thread};
 
 use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc};
-use botfarm_core::{BoxError, Error, Result, Secret, operators::PasswordHash};
+use botfarm_core::{BoxError, Error, Login, Result, Secret, operators::PasswordHash};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -74,11 +74,13 @@ impl Memory {
     }
 }
 
-/// Hashes an operator's password. Takes about 40 ms of one core, and 19 MiB.
+/// Hashes the password of an operator who has this login. Takes about 40 ms of one core, and 19 MiB.
 ///
 /// # Errors
-/// `Backend` when the operating system has no randomness to give.
-pub fn hash_password(password: &Secret) -> Result<PasswordHash> {
+/// `Invalid` at `/password` when [it is none to have](PasswordHash::check); `Backend` when the operating system has no
+/// randomness to give.
+pub fn hash_password(login: &Login, password: &Secret) -> Result<PasswordHash> {
+    PasswordHash::check(login, password)?;
     Memory::default().hash_new(password)
 }
 
@@ -182,7 +184,7 @@ mod tests {
 
     #[test]
     fn password_opens_its_own_hash_alone() {
-        let [one, twin] = [hash_password(&secret("pw")).unwrap(), hash_password(&secret("pw")).unwrap()];
+        let [one, twin] = [hash(), hash()];
         assert_ne!(one, twin, "each hash has a salt of its own");
         assert!(one.expose().starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{}", one.expose());
         assert_eq!(verify(&secret("pw"), Some(&one)).unwrap(), Verdict::Right);
