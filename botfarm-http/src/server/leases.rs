@@ -70,7 +70,7 @@ async fn grant(
         request.fingerprint = Some(replay::fingerprint(&request)?);
     }
     let _place = app.admit(&request)?;
-    let lease = Lease::from(app.acquire(request, drain).await?);
+    let lease = Lease::from(app.acquire(caller, request, drain).await??);
     let location = (header::LOCATION, format!("{BASE}/leases/{}", lease.id.as_uuid()));
     Ok((StatusCode::CREATED, AppendHeaders([location]), Private(lease)))
 }

@@ -41,7 +41,7 @@ async fn grant(
     let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.shared.options, caller);
     let request = fields.finish(request)?;
     let _place = app.admit(&request)?;
-    let lease = app.acquire(request, drain).await.map_err(|error| match error {
+    let lease = app.acquire(caller, request, drain).await?.map_err(|error| match error {
         // What could never match is a bot that is not there.
         Error::NoMatch { .. } => Error::NoSuchBot { id },
         error => error,

@@ -34,8 +34,8 @@ mod watched;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, http::uri::PathAndQuery, middleware::from_fn_with_state};
-use botfarm_core::{BotFarm, Error, Lease, LeaseRequest, Result};
-use tokio::sync::SemaphorePermit;
+use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseRequest, Result};
+use tokio::{sync::SemaphorePermit, time::Instant};
 use tower::ServiceExt as _;
 
 use self::{
@@ -52,6 +52,9 @@ pub use self::{
     replay::ReplaySecret,
     serve::{serve, serve_with_notice},
 };
+
+/// For how long a caller is believed to be one after it was let in.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Where the API begins.
 const BASE: &str = "/api/v1";
@@ -101,7 +104,29 @@ impl App {
     }
 
     /// Leases bots. When the service is about to stop, whoever waits is sent away, to wait elsewhere.
-    async fn acquire(&self, request: LeaseRequest, drain: &Drain) -> Result<Lease> {
+    ///
+    /// # Errors
+    /// When the caller is no longer one: its token, operator or login was revoked while it waited. Else what the farm
+    /// answers.
+    async fn acquire(&self, caller: &Caller, request: LeaseRequest, drain: &Drain) -> Result<Result<Lease>, Refusal> {
+        let (id, asked) = (request.id, Instant::now());
+        let granted = tokio::select! {
+            granted = self.wait(request, drain) => granted,
+            refusal = self.shared.gate.revoked(caller) => return Err(refusal),
+        };
+        // Another replica may have revoked it since it was last asked about.
+        if granted.is_ok()
+            && asked.elapsed() > FRESH
+            && let Err(refusal) = self.shared.gate.still(caller).await
+        {
+            // If that fails, the lease expires: nobody has been told its id.
+            let _ = self.farm.release(id, Ending::clean()).await;
+            return Err(refusal);
+        }
+        Ok(granted)
+    }
+
+    async fn wait(&self, request: LeaseRequest, drain: &Drain) -> Result<Lease> {
         let draining = || Error::Unavailable {
             detail: "the service is about to stop".to_owned(),
             retry_after: Duration::from_secs(1),

@@ -17,7 +17,7 @@ async fn an_operator_is_added_logs_in_and_is_removed() {
     let staff = Staff::new().await;
     let rest = staff.empty();
     let ann = staff.log_in("ann").await;
-    let new = json!({"login": "Zoe", "password": "made up", "role": "tester"});
+    let new = json!({"login": "Zoe", "password": "made up as one goes", "role": "tester"});
     let answer = call(&rest, &ann, Method::POST, "/operators", new.clone()).await;
     assert_eq!(answer.status, 201);
     let zoe = answer.json();
@@ -35,13 +35,13 @@ async fn an_operator_is_added_logs_in_and_is_removed() {
         ((422, "invalid".to_owned()), &json!("/login"))
     );
 
-    let answer = log_in(&rest, "zoe", "made up").await;
+    let answer = log_in(&rest, "zoe", "made up as one goes").await;
     let session = answer.json()["access_token"].as_str().unwrap().to_owned();
     assert_eq!(call(&rest, &session, Method::GET, "/users", Value::Null).await.status, 200);
     let path = format!("/operators/{}", kept.id);
     assert_eq!(call(&rest, &ann, Method::DELETE, &path, Value::Null).await.status, 204);
     assert_eq!(call(&rest, &session, Method::GET, "/users", Value::Null).await.status, 401);
-    assert_eq!(log_in(&rest, "zoe", "made up").await.status, 401);
+    assert_eq!(log_in(&rest, "zoe", "made up as one goes").await.status, 401);
     let gone = call(&rest, &ann, Method::DELETE, &path, Value::Null).await;
     assert_eq!(gone.failure(), (404, "no-such-operator".to_owned()));
 }
@@ -114,6 +114,7 @@ async fn what_is_wrong_with_an_operator_or_a_token_is_named() {
         ("/operators", json!({}), vec!["/login", "/password", "/role"]),
         ("/operators", json!({"login": "", "password": "", "role": "king"}), vec!["/login", "/password", "/role"]),
         ("/operators", json!({"login": "a", "password": "x", "role": "viewer", "env": "stage"}), vec!["/env"]),
+        ("/operators", json!({"login": "a", "password": "x", "role": "viewer"}), vec!["/password"]),
         ("/tokens", json!({}), vec!["/name"]),
         (
             "/tokens",
@@ -139,7 +140,11 @@ async fn a_confined_admin_looks_after_no_tokens() {
     let (own, secret) = staff.token("stage admin", Role::Admin, stage, None).await;
     for (method, path, body) in [
         (Method::GET, "/operators".to_owned(), Value::Null),
-        (Method::POST, "/operators".to_owned(), json!({"login": "eve", "password": "x", "role": "admin"})),
+        (
+            Method::POST,
+            "/operators".to_owned(),
+            json!({"login": "eve", "password": "made up as one goes", "role": "admin"}),
+        ),
         (Method::GET, "/tokens".to_owned(), Value::Null),
         (Method::POST, "/tokens".to_owned(), json!({"name": "wide", "role": "admin"})),
         (Method::DELETE, format!("/tokens/{}", own.id), Value::Null),

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::{extract::FromRequestParts, http::request::Parts};
 use botfarm_core::{
     BotFarm, Holder, Owner,
-    operators::{Operator, Role, Scope, Token},
+    operators::{Operator, Role, Scope, Token, TokenDigest},
 };
 
 use super::{
     super::{App, refusal::Refusal, shares::Key},
     confined::Confined,
     session::Session,
+    standing::Credential,
 };
 use crate::wire::Code;
 
@@ -27,26 +28,29 @@ pub(crate) struct Caller {
     /// What stays the same when a name changes hands; `None` when nobody is asked.
     principal: Option<Owner>,
     session: Option<Session>,
+    credential: Option<Credential>,
 }
 
 impl Caller {
     /// Whoever calls a service that asks nobody.
     pub(super) fn anybody() -> Self {
         let name = Holder::try_from(ANYBODY).expect("is a name");
-        Self { name, role: Role::Admin, scope: Scope::default(), principal: None, session: None }
+        Self { name, role: Role::Admin, scope: Scope::default(), principal: None, session: None, credential: None }
     }
 
     /// An operator who has logged in.
     pub(super) fn operator(operator: &Operator, session: Session) -> Self {
         let principal = Some(owner(&format!("operator {}", operator.id)));
-        let session = Some(session);
-        Self { name: named(&operator.login), role: operator.role, scope: Scope::default(), principal, session }
+        let credential = Some(Credential::Session(session.id, operator.id));
+        let (name, session) = (named(&operator.login), Some(session));
+        Self { name, role: operator.role, scope: Scope::default(), principal, session, credential }
     }
 
     /// A program with an API token.
-    pub(super) fn token(token: Token) -> Self {
+    pub(super) fn token(token: Token, digest: TokenDigest) -> Self {
         let principal = Some(owner(&format!("token {}", token.id)));
-        Self { name: token.name, role: token.role, scope: token.scope, principal, session: None }
+        let credential = Some(Credential::Token(digest));
+        Self { name: token.name, role: token.role, scope: token.scope, principal, session: None, credential }
     }
 
     /// The name that leases are held by, and revoked by, unless another is given.
@@ -95,6 +99,11 @@ impl Caller {
 
     pub(super) fn session(&self) -> Option<Session> {
         self.session
+    }
+
+    /// What it has proved who it is with.
+    pub(crate) fn credential(&self) -> Option<Credential> {
+        self.credential
     }
 
     fn at_least(self, role: Role) -> Result<Self, Refusal> {

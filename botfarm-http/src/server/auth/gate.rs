@@ -5,7 +5,8 @@ use botfarm_core::Timestamp;
 use chrono::Utc;
 
 use super::{
-    Auth, Required, api_token, caller::Caller, cookie, password::Hasher, session::Session, throttle::Throttle,
+    Auth, Required, api_token, caller::Caller, cookie, password::Hasher, session::Session, standing::Standings,
+    throttle::Throttle,
 };
 use crate::{server::refusal::Refusal, wire::Code};
 
@@ -19,15 +20,19 @@ pub(super) struct Guard {
     pub(super) required: Required,
     pub(super) hasher: Hasher,
     pub(super) throttle: Throttle,
+    pub(super) standings: Standings,
 }
 
 impl Gate {
     pub(crate) fn new(auth: &Auth) -> Self {
         Self(match auth {
             Auth::Off => None,
-            Auth::Required(required) => {
-                Some(Guard { required: required.clone(), hasher: Hasher::new(), throttle: Throttle::default() })
-            }
+            Auth::Required(required) => Some(Guard {
+                required: required.clone(),
+                hasher: Hasher::new(),
+                throttle: Throttle::default(),
+                standings: Standings::new(),
+            }),
         })
     }
 
@@ -52,6 +57,27 @@ impl Gate {
         guard.identify_session(token).await
     }
 
+    /// Resolves when the caller's token, or operator or login, has been revoked.
+    pub(crate) async fn revoked(&self, caller: &Caller) -> Refusal {
+        match (&self.0, caller.credential()) {
+            (Some(guard), Some(credential)) => {
+                guard.standings.gone(credential, &*guard.required.operators).await;
+                revoked()
+            }
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Asks the farm whether the caller may still have what it has waited for.
+    pub(crate) async fn still(&self, caller: &Caller) -> Result<(), Refusal> {
+        let (Some(guard), Some(credential)) = (&self.0, caller.credential()) else { return Ok(()) };
+        match credential.stands(&*guard.required.operators).await {
+            Ok(false) => Err(revoked()),
+            // When the farm cannot be asked, it is taken for what it was a few seconds ago.
+            Ok(true) | Err(_) => Ok(()),
+        }
+    }
+
     /// For calls that are about logging in.
     pub(super) fn guard(&self) -> Result<&Guard, Refusal> {
         self.0.as_ref().ok_or_else(|| {
@@ -73,7 +99,7 @@ impl Guard {
     async fn identify(&self, credential: &str) -> Result<Caller, Refusal> {
         let Some(digest) = api_token::digest_of(credential) else { return self.identify_session(credential).await };
         match self.required.operators.token(digest).await? {
-            Some(token) => Ok(Caller::token(token)),
+            Some(token) => Ok(Caller::token(token, digest)),
             None => Err(refused("there is no such API token: it is wrong, has expired, or was revoked")),
         }
     }
@@ -92,6 +118,10 @@ impl Guard {
 /// The service's own time: by it sessions begin and end.
 pub(super) fn now() -> Timestamp {
     Utc::now()
+}
+
+fn revoked() -> Refusal {
+    refused("what this request waited with, an API token or a login, was revoked meanwhile")
 }
 
 pub(super) fn refused(detail: &str) -> Refusal {

@@ -144,6 +144,7 @@ pub(in crate::server) async fn logout(Viewer(app, caller): Viewer) -> Result<imp
         return Err(Refusal::new(Code::Forbidden, detail));
     };
     guard.required.operators.end_session(session.id, session.ends_at).await?;
+    guard.standings.revoked();
     tracing::info!(operator = %session.operator, "logged out");
     Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie::clear(&guard.required))])))
 }

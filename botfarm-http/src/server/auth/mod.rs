@@ -13,6 +13,7 @@ mod login;
 mod operators;
 mod password;
 mod session;
+mod standing;
 mod throttle;
 mod tokens;
 

@@ -46,6 +46,7 @@ pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid
     if !guard.required.operators.remove_operator(OperatorId(id)).await? {
         return Err(Refusal::new(Code::NoSuchOperator, format!("there is no operator {id}")));
     }
+    guard.standings.revoked();
     tracing::info!(by = %caller.name(), operator = %id, "removed an operator");
     Ok(StatusCode::NO_CONTENT)
 }

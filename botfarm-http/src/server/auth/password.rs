@@ -178,6 +178,10 @@ mod tests {
         Memory::default().verify(password, kept)
     }
 
+    fn hash() -> PasswordHash {
+        Memory::default().hash_new(&secret("pw")).unwrap()
+    }
+
     fn secret(text: &str) -> Secret {
         text.try_into().unwrap()
     }

@@ -54,6 +54,7 @@ pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid
     if !guard.required.operators.remove_token(TokenId(id)).await? {
         return Err(Refusal::new(Code::NoSuchToken, format!("there is no API token {id}")));
     }
+    guard.standings.revoked();
     tracing::info!(by = %caller.name(), token = %id, "revoked an API token");
     Ok(StatusCode::NO_CONTENT)
 }
