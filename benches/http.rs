@@ -96,11 +96,11 @@ impl Caller {
             holder()
         );
         let request = format!(
-            "POST /api/v1/leases HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST /api/v1/leases HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
         self.ask(&request, "201");
-        self.ask(&format!("DELETE /api/v1/leases/{id} HTTP/1.1\r\nhost: farm\r\n\r\n"), "204");
+        self.ask(&format!("DELETE /api/v1/leases/{id} HTTP/1.1\r\nhost: localhost\r\n\r\n"), "204");
     }
 
     /// Sends one request, and reads the answer to its end.

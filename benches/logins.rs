@@ -89,7 +89,7 @@ fn lease(address: SocketAddr, token: &str) -> Vec<Duration> {
     let mut call = |method: &str, path: &str, body: &str| {
         let length = body.len();
         let request = format!(
-            "{method} /api/v1/leases{path} HTTP/1.1\r\nhost: farm\r\nauthorization: Bearer {token}\r\n\
+            "{method} /api/v1/leases{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
         );
         stream.write_all(request.as_bytes()).expect("the service reads");
@@ -148,7 +148,7 @@ async fn flood(address: SocketAddr, flood: Flood) -> BTreeMap<u16, u64> {
                     let body = format!("{{\"login\": \"{login}\", \"password\": \"wrong\"}}");
                     let length = body.len();
                     let request = format!(
-                        "POST /api/v1/login HTTP/1.1\r\nhost: farm\r\nx-forwarded-for: {from}\r\n\
+                        "POST /api/v1/login HTTP/1.1\r\nhost: localhost\r\nx-forwarded-for: {from}\r\n\
                          content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
                     );
                     stream.write_all(request.as_bytes()).await.expect("the service reads");

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use botfarm::operators::Operators;
 use botfarm_core::{Error, Login, Secret, operators::Role};
-use botfarm_http::auth::{Required, SessionKey, hash_password};
+use botfarm_http::{
+    Hosts,
+    auth::{Required, SessionKey, hash_password, is_password},
+};
 use clap::ValueEnum;
 use serde::Deserialize;
 use tracing::{info, warn};
@@ -66,6 +69,21 @@ pub(crate) fn is_required(address: &Address, auth: Option<Auth>) -> Result<bool,
     Ok(false)
 }
 
+/// The names that a service answers to which asks nobody who they are; says who could call.
+pub(crate) fn hosts(address: &Address, allowed: &[String]) -> Hosts {
+    let hosts = allowed.iter().fold(Hosts::default(), |hosts, name| hosts.name(name));
+    if address.is_loopback() {
+        info!(
+            "nobody is asked who they are: every program on this machine may lease, and so gets passwords; pages of \
+             other sites and what comes through a proxy are refused"
+        );
+        return hosts;
+    }
+    // The name that it listens by is one that it is called by.
+    let name = address.text.rsplit_once(':').map_or("", |(name, _)| name);
+    hosts.name(name).any_address()
+}
+
 /// What a service needs that asks callers who they are.
 ///
 /// # Errors
@@ -104,14 +122,30 @@ async fn first_admin(operators: &dyn Operators) -> Result<(), Failure> {
     let login = Login::try_from(login).map_err(|error| Failure::usage(format!("{LOGIN} {error}")))?;
     let password = Secret::try_from(password).map_err(|error| Failure::usage(format!("{PASSWORD} {error}")))?;
     if operators.operators().await?.iter().any(|operator| operator.role == Role::Admin) {
-        return Ok(());
+        return tell_of_another_password(operators, &login, password).await;
     }
-    match operators.add_operator(login.clone(), hash_password(&password)?, Role::Admin).await {
+    let hash = hash_password(&login, &password).map_err(|error| Failure::usage(format!("{PASSWORD}: {error}")))?;
+    match operators.add_operator(login.clone(), hash, Role::Admin).await {
         Ok(_) => info!("added the first admin, {login}"),
         // A replica that starts at the same time was first.
         Err(Error::Invalid { .. })
             if operators.operator(&login).await?.is_some_and(|(found, _)| found.role == Role::Admin) => {}
         Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// Whoever changes the variable means to change the password, which it does not.
+async fn tell_of_another_password(operators: &dyn Operators, login: &Login, password: Secret) -> Result<(), Failure> {
+    let Some((_, kept)) = operators.operator(login).await? else {
+        warn!("{LOGIN} names {login}, who is no operator: it makes the first admin alone, and there is one");
+        return Ok(());
+    };
+    if !is_password(&password, &kept)? {
+        warn!(
+            "{PASSWORD} is not the password of {login}: it is taken for the first admin alone; `botfarm operator passwd \
+             {login}` changes it"
+        );
     }
     Ok(())
 }

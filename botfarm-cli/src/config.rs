@@ -1,13 +1,14 @@
 //! What is set where: flags beat the environment, which beats `botfarm.toml`, which beats the defaults.
 
 use std::{
-    fs, io,
+    fmt, fs, io,
     path::{Path, PathBuf},
+    str::FromStr,
     time::Duration,
 };
 
 use botfarm_core::{Domain, Env, ProjectId};
-use botfarm_http::Origin;
+use botfarm_http::{Origin, auth::Proxy};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -68,8 +69,12 @@ pub(crate) struct File {
     pub(crate) auth: Option<Auth>,
     /// `serve --plain-http`
     pub(crate) plain_http: Option<bool>,
-    /// `serve --behind-proxy`
-    pub(crate) behind_proxy: Option<bool>,
+    /// `serve --trusted-proxy`
+    #[serde(default, deserialize_with = "texts")]
+    pub(crate) trusted_proxies: Vec<Proxy>,
+    /// `serve --allowed-host`
+    #[serde(default)]
+    pub(crate) allowed_hosts: Vec<String>,
     /// `serve --max-wait`
     #[serde(default, deserialize_with = "time")]
     pub(crate) max_wait: Option<Duration>,
@@ -82,7 +87,7 @@ pub(crate) struct File {
     /// `serve --import-rows`
     pub(crate) import_rows: Option<usize>,
     /// `serve --cors-origin`
-    #[serde(default, deserialize_with = "origins")]
+    #[serde(default, deserialize_with = "texts")]
     pub(crate) cors_origins: Vec<Origin>,
     /// `serve --drain`
     #[serde(default, deserialize_with = "time")]
@@ -107,8 +112,12 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, 
     humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
 }
 
-/// Reads the sites that `serve --cors-origin` names.
-fn origins<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Origin>, D::Error> {
+/// Reads a list as the flag has it that may be repeated.
+fn texts<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err: fmt::Display>,
+{
     let texts = Vec::<String>::deserialize(deserializer)?;
     texts.iter().map(|text| text.parse().map_err(D::Error::custom)).collect()
 }

@@ -12,7 +12,8 @@ use std::{
 
 use botfarm::{BotFarm, ImportReport};
 use botfarm_http::{
-    Options, Origin, ReplaySecret, auth,
+    Options, Origin, ReplaySecret,
+    auth::{self, Proxy},
     import::{Format, Rows},
 };
 use clap::{Args, builder::FalseyValueParser, value_parser};
@@ -59,9 +60,12 @@ pub(crate) struct Serve {
     /// Let the cookies of a login go over plain HTTP, where nothing in front of the service speaks HTTPS
     #[arg(long, env = "BOTFARM_PLAIN_HTTP", value_parser = FalseyValueParser::new())]
     plain_http: bool,
-    /// Take the callers' addresses from X-Forwarded-For: every request comes through a proxy that adds to it
-    #[arg(long, env = "BOTFARM_BEHIND_PROXY", value_parser = FalseyValueParser::new())]
-    behind_proxy: bool,
+    /// A proxy whose X-Forwarded-For is believed: an address or a network; may be repeated [default: none]
+    #[arg(long = "trusted-proxy", value_name = "CIDR", env = "BOTFARM_TRUSTED_PROXIES", value_delimiter = ',')]
+    trusted_proxies: Vec<Proxy>,
+    /// A name that the service is called by where nobody is asked who they are, beside localhost; may be repeated
+    #[arg(long = "allowed-host", value_name = "NAME", env = "BOTFARM_ALLOWED_HOSTS", value_delimiter = ',')]
+    allowed_hosts: Vec<String>,
     /// The longest that a request may wait in the queue; one that asks for more waits this long [default: 5m]
     #[arg(long, value_name = "TIME", env = "BOTFARM_MAX_WAIT", value_parser = humantime::parse_duration)]
     max_wait: Option<Duration>,
@@ -111,14 +115,16 @@ impl Serve {
         let mut signals = Signals::listen(self.until_eof).map_err(|error| Failure::new(format!("signals: {error}")))?;
         let bots = self.bots.or(config.file.bots);
         let plain_http = self.plain_http || config.file.plain_http.unwrap_or_default();
-        let behind_proxy = self.behind_proxy || config.file.behind_proxy.unwrap_or_default();
+        let trusted_proxies =
+            if self.trusted_proxies.is_empty() { config.file.trusted_proxies } else { self.trusted_proxies };
+        let allowed_hosts = if self.allowed_hosts.is_empty() { config.file.allowed_hosts } else { self.allowed_hosts };
         let max_wait = self.max_wait.or(config.file.max_wait);
         let cors_origins = if self.cors_origins.is_empty() { config.file.cors_origins } else { self.cors_origins };
         let loopback = address.is_loopback();
         let drain = self.drain.or(config.file.drain).unwrap_or(if loopback { Duration::ZERO } else { DRAIN });
         let opened = async {
             let store = open(&url, &self.reach, bots.as_deref()).await?;
-            let mut options = Options { cors_origins, ..options(&store) };
+            let mut options = Options { cors_origins, trusted_proxies, ..options(&store) };
             options.max_waiters = self.max_waiters.or(config.file.max_waiters).unwrap_or(options.max_waiters);
             options.max_leases = self.max_leases.or(config.file.max_leases).unwrap_or(options.max_leases);
             options.import_rows = self.import_rows.or(config.file.import_rows).unwrap_or(options.import_rows);
@@ -130,10 +136,12 @@ impl Serve {
             }
             if auth_required {
                 let required = admission::required(&address, &store).await?;
-                options.auth = auth::Auth::Required(auth::Required { plain_http, behind_proxy, ..required });
+                options.auth = auth::Auth::Required(auth::Required { plain_http, ..required });
                 if plain_http {
                     warn!("logins go over plain HTTP: whoever listens on the network reads passwords and tokens");
                 }
+            } else {
+                options.hosts = admission::hosts(&address, &allowed_hosts);
             }
             Ok::<_, Failure>((store.farm, options))
         };

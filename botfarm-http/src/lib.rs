@@ -38,4 +38,4 @@ pub mod wire;
 #[cfg(feature = "client")]
 pub use client::{HttpFarm, HttpFarmBuilder};
 #[cfg(feature = "server")]
-pub use server::{NoOrigin, Options, Origin, ReplaySecret, auth, router, serve, serve_with_notice};
+pub use server::{Hosts, NoOrigin, Options, Origin, ReplaySecret, auth, router, serve, serve_with_notice};

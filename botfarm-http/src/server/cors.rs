@@ -28,6 +28,13 @@ impl FromStr for Origin {
     }
 }
 
+impl Origin {
+    /// Whether this is what a browser calls the site.
+    pub(super) fn is(&self, origin: &HeaderValue) -> bool {
+        self.0 == origin
+    }
+}
+
 /// Why a text is no [`Origin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoOrigin;

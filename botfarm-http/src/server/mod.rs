@@ -19,6 +19,7 @@ mod metered;
 mod metrics;
 mod observe;
 mod once;
+mod open;
 mod openapi;
 mod options;
 mod prefer;
@@ -39,15 +40,17 @@ use tokio::{sync::SemaphorePermit, time::Instant};
 use tower::ServiceExt as _;
 
 use self::{
-    auth::{Caller, Gate},
+    auth::{Caller, Gate, Proxies},
     drain::{Drain, Stage},
     metered::Metered,
     metrics::Metrics,
+    observe::Observer,
     refusal::Refusal,
     shares::{Key, Share, Shares},
 };
 pub use self::{
     cors::{NoOrigin, Origin},
+    open::Hosts,
     options::Options,
     replay::ReplaySecret,
     serve::{serve, serve_with_notice},
@@ -78,6 +81,7 @@ struct Shared {
     /// The whole farm.
     metered: Arc<Metered>,
     shares: Shares,
+    proxies: Arc<Proxies>,
 }
 
 impl App {
@@ -87,7 +91,10 @@ impl App {
         let metered = Arc::new(Metered::new(farm, metrics.clone()));
         let shares = Shares::new(&options);
         let share = shares.of(Key::Principal(None), "nobody");
-        Self { farm: metered.clone(), shared: Arc::new(Shared { options, gate, metrics, metered, shares }), share }
+        let proxies = Arc::new(Proxies::new(options.trusted_proxies.clone()));
+        let farm = metered.clone();
+        let shared = Arc::new(Shared { options, gate, metrics, metered, shares, proxies });
+        Self { farm, shared, share }
     }
 
     /// The same, with the farm as the caller may see it.
@@ -164,7 +171,11 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
     if !origins.is_empty() {
         service = service.layer(cors::layer(origins));
     }
-    let service = service.layer(from_fn_with_state(app.shared.metrics.clone(), observe::observe)).with_state(app);
+    if app.shared.gate.is_open() {
+        service = service.layer(from_fn_with_state(app.clone(), open::refuse_strangers));
+    }
+    let observer = Observer { metrics: app.shared.metrics.clone(), proxies: app.shared.proxies.clone() };
+    let service = service.layer(from_fn_with_state(observer, observe::observe)).with_state(app);
     // What matches no route has a second try, without the slash.
     service.clone().fallback_service(service.map_request(without_trailing_slash))
 }

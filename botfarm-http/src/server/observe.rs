@@ -19,13 +19,20 @@ use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
-use super::{BASE, headers, metrics::Metrics, refusal::Refusal};
+use super::{BASE, auth::Proxies, headers, metrics::Metrics, refusal::Refusal};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers with a request id, keeps panics from ending the connection, logs and counts. Of the URL the log has the
+/// What is the same for all requests.
+#[derive(Debug, Clone)]
+pub(super) struct Observer {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) proxies: Arc<Proxies>,
+}
+
+/// Finds out where a request comes from. Answers with a request id, keeps panics from ending the connection, logs and counts. Of the URL the log has the
 /// route alone: paths hold lease ids.
-pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+pub(super) async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let id = request_id(request.headers());
     let of_the_api = request.uri().path().starts_with(BASE);
     if request.headers().get_all(header::HOST).iter().count() > 1 {
@@ -34,6 +41,9 @@ pub(super) async fn observe(State(metrics): State<Arc<Metrics>>, request: Reques
         response.headers_mut().insert(REQUEST_ID, id);
         return response;
     }
+    let client = observer.proxies.client(request.extensions(), request.headers());
+    request.extensions_mut().insert(client);
+    let metrics = observer.metrics;
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let mut watch = Watch { metrics, method, route, span: Span::none(), started: Instant::now(), answered: None };
     watch.span = tracing::info_span!(
@@ -118,7 +128,8 @@ mod tests {
         async fn panic() {
             panic!("hunter2");
         }
-        let router = Router::new().route("/", get(panic)).layer(from_fn_with_state(Arc::new(Metrics::new()), observe));
+        let observer = Observer { metrics: Arc::new(Metrics::new()), proxies: Arc::default() };
+        let router = Router::new().route("/", get(panic)).layer(from_fn_with_state(observer, observe));
         let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/problem+json");

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use super::{auth::Auth, cors::Origin, replay::ReplaySecret};
+use super::{
+    auth::{Auth, Proxy},
+    cors::Origin,
+    open::Hosts,
+    replay::ReplaySecret,
+};
 
 /// How the service behaves.
 #[derive(Debug, Clone)]
@@ -27,6 +32,10 @@ pub struct Options {
     pub replay_secret: ReplaySecret,
     /// Who may call. Everybody.
     pub auth: Auth,
+    /// The proxies that are believed in whom they have heard from, by `X-Forwarded-For`. None.
+    pub trusted_proxies: Vec<Proxy>,
+    /// The names that it answers to where nobody is asked who they are. Those of this machine for itself.
+    pub hosts: Hosts,
     /// The sites whose pages may call from a browser, with a token. None: the service says nothing of other sites, and
     /// browsers then keep their pages away.
     pub cors_origins: Vec<Origin>,
@@ -43,6 +52,8 @@ impl Default for Options {
             max_leases: 1_000,
             replay_secret: ReplaySecret::random(),
             auth: Auth::Off,
+            trusted_proxies: Vec::new(),
+            hosts: Hosts::default(),
             cors_origins: Vec::new(),
         }
     }

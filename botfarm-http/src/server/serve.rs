@@ -200,7 +200,7 @@ async fn converse(stream: TcpStream, peer: IpAddr, place: Place, router: Router,
 }
 
 /// Whether this asks how the service is.
-fn is_probe(path: &str) -> bool {
+pub(super) fn is_probe(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/health")
 }
 

@@ -40,7 +40,7 @@ async fn who_does_not_finish_a_head_is_hung_up_on() {
         b"P",
         b"PRI * HTTP/2.0\r\n\r\nSM",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: farm\r\n",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\n",
     ] {
         let patience = patience(beginning).await;
         assert!((20..=91).contains(&patience), "{patience} s for {beginning:?}");
@@ -51,8 +51,7 @@ async fn who_does_not_finish_a_head_is_hung_up_on() {
 async fn who_does_not_finish_a_body_is_told_so() {
     let served = Served::start(Rest::empty().router).await;
     let mut raw = Raw::connect(&served).await;
-    let head =
-        "POST /api/v1/leases HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
+    let head = "POST /api/v1/leases HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     raw.0.write_all(head.as_bytes()).await.unwrap();
     let begun = Instant::now();
     let (status, problem) = raw.answer().await;
@@ -183,7 +182,7 @@ async fn the_body_of_who_may_not_do_it_is_not_read() {
         for key in ["", "idempotency-key: 1\r\n"] {
             let mut raw = Raw::connect(&served).await;
             let head = format!(
-                "{method} /api/v1{path} HTTP/1.1\r\nhost: farm\r\nauthorization: Bearer {token}\r\n{key}\
+                "{method} /api/v1{path} HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n{key}\
                  content-type: application/json\r\ncontent-length: 90000\r\n\r\n"
             );
             raw.0.write_all(head.as_bytes()).await.unwrap();

@@ -220,7 +220,7 @@ impl Raw {
     pub(crate) async fn send_with(&mut self, method: Method, path: &str, headers: &str, body: &Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n",
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n{headers}\r\n",
             body.len()
         );
         self.0.write_all(format!("{head}{body}").as_bytes()).await.unwrap();

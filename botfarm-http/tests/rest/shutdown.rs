@@ -17,7 +17,7 @@ use crate::service::{Raw, Rest, Served, bot, project, until};
 async fn begin(served: &Served, path: &str, file: &str) -> Raw {
     let mut raw = Raw::connect(served).await;
     let head = format!(
-        "POST /api/v1{path} HTTP/1.1\r\nhost: farm\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
+        "POST /api/v1{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
          content-length: {}\r\n\r\n",
         file.len()
     );

@@ -19,6 +19,12 @@ pub(super) fn clear(required: &Required) -> String {
     written(required, "", 0)
 }
 
+/// `Set-Cookie` by which a browser is known that has logged in before.
+pub(super) fn device(required: &Required, value: &str, seconds: i64) -> String {
+    let secure = if required.plain_http { "" } else { "; Secure" };
+    format!("{}-device={value}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Strict{secure}", name(required))
+}
+
 fn written(required: &Required, token: &str, seconds: u64) -> String {
     let secure = if required.plain_http { "" } else { "; Secure" };
     format!("{}={token}; Max-Age={seconds}; Path=/; HttpOnly; SameSite=Lax{secure}", name(required))
@@ -26,16 +32,25 @@ fn written(required: &Required, token: &str, seconds: u64) -> String {
 
 /// The session's token in the cookie, if there is one.
 pub(super) fn get<'h>(required: &Required, headers: &'h HeaderMap) -> Option<&'h str> {
+    of_name(headers, name(required))
+}
+
+/// What a browser is known by, if it is.
+pub(super) fn get_device<'h>(required: &Required, headers: &'h HeaderMap) -> Option<&'h str> {
+    of_name(headers, &format!("{}-device", name(required)))
+}
+
+fn of_name<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
     let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name(required)).map(|(_, token)| token)
+    pairs.find(|(key, _)| *key == name).map(|(_, token)| token)
 }
 
 /// Whether a page of another site has the browser send this: then a cookie proves nothing about who wants it.
 ///
 /// Browsers say so by `Sec-Fetch-Site`, older ones by `Origin`. What says neither is no browser, or a request that no
 /// page of another site can cause.
-pub(super) fn is_forged(parts: &Parts) -> bool {
+pub(in crate::server) fn is_forged(parts: &Parts) -> bool {
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return false;
     }

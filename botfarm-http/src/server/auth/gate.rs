@@ -36,6 +36,11 @@ impl Gate {
         })
     }
 
+    /// Whether nobody is asked who they are.
+    pub(crate) fn is_open(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Who is calling, by the header `Authorization`, else by the cookie.
     pub(super) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
         let Some(guard) = &self.0 else { return Ok(Caller::anybody()) };

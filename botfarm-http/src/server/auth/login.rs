@@ -1,6 +1,6 @@
 //! `/login` and `/logout`.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     extract::{Request, State},
@@ -18,9 +18,10 @@ use uuid::Uuid;
 
 use super::{
     super::{App, input, private::Private, refusal::Refusal, shares::Key},
-    address,
+    address::Client,
     caller::Viewer,
     cookie,
+    device::DeviceId,
     gate::{Guard, now, refused},
     password::Verdict,
     session::Session,
@@ -37,18 +38,24 @@ pub(in crate::server) async fn login(State(app): State<App>, request: Request) -
     let guard = app.shared.gate.guard()?;
     let (parts, body) = request.into_parts();
     input::refuse_query(&parts.uri)?;
-    let address = address::of(&parts, guard.required.behind_proxy);
-    let share = app.shared.shares.of(Key::Address(address), "this address");
+    let client = parts.extensions.get().copied().unwrap_or_default();
+    let share = app.shared.shares.of(Key::Address(Client::network(client)), "this address");
     let body = input::read(body, LIMIT, Some(&share)).await?;
     let (login, password) = credentials(&parts, &body)?;
-    let operator = guard.log_in(address, &login, password).await?;
+    let device = DeviceId::of(&guard.required, &parts.headers, &login, now());
+    let operator = guard.log_in(client, device, &login, password).await?;
     let (begun, ttl) = (now().trunc_subsecs(0), guard.required.session_ttl);
     let session = Session { id: SessionId(Uuid::new_v4()), operator: operator.id, ends_at: begun + ttl };
     let token = guard.required.key.sign(session, begun);
+    let device = match device {
+        Some(device) => device,
+        None => DeviceId::random()?,
+    };
+    let device = (header::SET_COOKIE, device.set(&guard.required, &login, begun));
     let cookie = (header::SET_COOKIE, cookie::set(&guard.required, token.expose()));
     let answer =
         AccessToken { access_token: Password(token), token_type: "bearer".to_owned(), expires_in: ttl.as_secs() };
-    Ok((AppendHeaders([cookie]), Private(answer)))
+    Ok((AppendHeaders([cookie, device]), Private(answer)))
 }
 
 /// Login and password, from a form as OAuth 2 has it (RFC 6749, 4.3.2) or from JSON.
@@ -96,22 +103,28 @@ fn form(body: &[u8]) -> Result<Value, Refusal> {
 
 impl Guard {
     /// The operator of this login, if that is its password. As long in coming whether there is such an operator or not.
-    async fn log_in(&self, address: Option<IpAddr>, login: &Login, password: Secret) -> Result<Operator, Refusal> {
-        let attempt = self.throttle.attempt(login, address).map_err(|after| {
+    async fn log_in(
+        &self,
+        client: Client,
+        device: Option<DeviceId>,
+        login: &Login,
+        password: Secret,
+    ) -> Result<Operator, Refusal> {
+        let attempt = self.throttle.attempt(login, client.network(), device).await.map_err(|after| {
             Refusal::too_many(after, "there were too many failed logins for this login or from this address")
         })?;
         let (operator, kept) = self.required.operators.operator(login).await?.unzip();
-        let Some(verdict) = self.hasher.verify(password, kept).await else {
+        let Some(verdict) = self.hasher.verify(password, kept, attempt.is_known).await else {
             attempt.forgive();
             return Err(busy());
         };
         let verdict = verdict?;
         let (Some(operator), Verdict::Right | Verdict::RightButOld(_)) = (&operator, &verdict) else {
             let operator = operator.map(|operator| tracing::field::display(operator.id));
-            tracing::warn!(operator, address = address.map(tracing::field::display), "a login failed");
+            tracing::warn!(operator, address = client.0.map(tracing::field::display), "a login failed");
             return Err(refused("the login or the password is wrong"));
         };
-        attempt.forgive();
+        attempt.succeed();
         let operator = operator.clone();
         if let Verdict::RightButOld(hash) = verdict {
             // The old one still does.

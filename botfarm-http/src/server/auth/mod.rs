@@ -8,6 +8,7 @@ mod api_token;
 mod caller;
 mod confined;
 mod cookie;
+mod device;
 mod gate;
 mod login;
 mod operators;
@@ -22,14 +23,20 @@ use std::{sync::Arc, time::Duration};
 use botfarm_core::operators::Operators;
 
 pub(super) use self::{
-    address::Peer,
+    address::{Client, Peer, Proxies},
     caller::{Admin, Caller, Tester, Viewer, admitted},
+    cookie::is_forged,
     gate::Gate,
     login::{login, logout},
     operators::{add as add_operator, list as list_operators, remove as remove_operator},
     tokens::{add as add_token, list as list_tokens, remove as remove_token},
 };
-pub use self::{api_token::ApiToken, password::hash_password, session::SessionKey};
+pub use self::{
+    address::{NoProxy, Proxy},
+    api_token::ApiToken,
+    password::{hash_password, is_password},
+    session::SessionKey,
+};
 
 /// Who may call a service.
 #[derive(Debug, Clone, Default)]
@@ -53,15 +60,12 @@ pub struct Required {
     /// Whether cookies may go over plain HTTP. False: a cookie is then `Secure`, which browsers send over HTTPS, and to
     /// this machine, alone.
     pub plain_http: bool,
-    /// Whether all requests come through a proxy, so that the caller's address is the last one of `X-Forwarded-For`.
-    /// False; wrong when true without a proxy: callers could then choose the address that their logins are counted by.
-    pub behind_proxy: bool,
 }
 
 impl Required {
     /// Callers are known to `operators`; their sessions are signed with `key`.
     #[must_use]
     pub fn new(operators: Arc<dyn Operators>, key: SessionKey) -> Self {
-        Self { operators, key, session_ttl: Duration::from_hours(8), plain_http: false, behind_proxy: false }
+        Self { operators, key, session_ttl: Duration::from_hours(8), plain_http: false }
     }
 }

@@ -7,7 +7,8 @@ use botfarm_core::{BoxError, Error, Login, Result, Secret, operators::PasswordHa
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
-/// How many may wait for their turn; who comes then is sent away.
+/// How many may wait for their turn; who comes then is sent away. Those who have logged in before have a line of their
+/// own, which strangers do not fill.
 const LINE: usize = 32;
 
 /// The least that OWASP recommends of Argon2id: 19 MiB, two passes, one lane.
@@ -84,6 +85,14 @@ pub fn hash_password(login: &Login, password: &Secret) -> Result<PasswordHash> {
     Memory::default().hash_new(password)
 }
 
+/// Whether a password is the one that is kept. Takes as long as hashing one.
+///
+/// # Errors
+/// `Backend` when what is kept is no hash.
+pub fn is_password(password: &Secret, kept: &PasswordHash) -> Result<bool> {
+    Ok(Memory::default().verify(password, Some(kept))? != Verdict::Wrong)
+}
+
 /// How a password compares with what is kept of it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -98,6 +107,7 @@ pub(super) enum Verdict {
 pub(super) struct Hasher {
     turns: Arc<Semaphore>,
     line: Semaphore,
+    known: Semaphore,
     /// One for each turn at most.
     memories: Arc<Mutex<Vec<Memory>>>,
 }
@@ -108,26 +118,34 @@ impl Hasher {
         Self {
             turns: Arc::new(Semaphore::new((cores / 2).clamp(1, 4))),
             line: Semaphore::new(LINE),
+            known: Semaphore::new(LINE),
             memories: Arc::default(),
         }
     }
 
     /// Compares a password with what is kept; takes as long, and gives `Wrong`, when nothing is. `None` when too many
     /// wait already.
-    pub(super) async fn verify(&self, password: Secret, kept: Option<PasswordHash>) -> Option<Result<Verdict>> {
-        self.in_turn(move |memory| memory.verify(&password, kept.as_ref())).await
+    pub(super) async fn verify(
+        &self,
+        password: Secret,
+        kept: Option<PasswordHash>,
+        is_known: bool,
+    ) -> Option<Result<Verdict>> {
+        let line = if is_known { &self.known } else { &self.line };
+        self.in_turn(line, move |memory| memory.verify(&password, kept.as_ref())).await
     }
 
     /// Hashes a password. `None` when too many wait already.
     pub(super) async fn hash(&self, password: Secret) -> Option<Result<PasswordHash>> {
-        self.in_turn(move |memory| memory.hash_new(&password)).await
+        self.in_turn(&self.known, move |memory| memory.hash_new(&password)).await
     }
 
     async fn in_turn<T: Send + 'static>(
         &self,
+        line: &Semaphore,
         work: impl FnOnce(&mut Memory) -> Result<T> + Send + 'static,
     ) -> Option<Result<T>> {
-        let _place = self.line.try_acquire().ok()?;
+        let _place = line.try_acquire().ok()?;
         // Neither semaphore is ever closed.
         let turn = self.turns.clone().acquire_owned().await.ok()?;
         let memories = self.memories.clone();
@@ -229,7 +247,7 @@ mod tests {
         let hasher = Hasher::new();
         let mut used = Vec::new();
         for _ in 0..3 {
-            hasher.verify(secret("pw"), None).await.unwrap().unwrap();
+            hasher.verify(secret("pw"), None, false).await.unwrap().unwrap();
             let memories = hasher.memories.lock();
             used.push(memories.iter().map(|memory| (memory.0.as_ptr(), memory.0.len())).collect::<Vec<_>>());
         }

@@ -36,7 +36,7 @@ impl SessionKey {
         Self(Arc::new(key))
     }
 
-    fn mac(&self, signed: &str) -> Hmac<Sha256> {
+    pub(super) fn mac(&self, signed: &str) -> Hmac<Sha256> {
         let mut mac = Hmac::<Sha256>::new_from_slice(&**self.0).expect("HMAC takes keys of any length");
         mac.update(signed.as_bytes());
         mac

@@ -54,12 +54,17 @@ impl Operation {
     }
 
     /// Who may call it.
-    pub(super) fn role(mut self, role: Role) -> Self {
+    pub(super) fn role(mut self, _: Role) -> Self {
         for scheme in ["bearer", "login", "cookie"] {
             self.inner = self.inner.security(SecurityRequirement::new(scheme, [] as [&str; 0]));
         }
-        let forbidden: &[Failure] = if role > Role::Viewer { &[failures::forbidden] } else { &[] };
-        self.fails(&[failures::unauthenticated, failures::unavailable, failures::too_many_requests]).fails(forbidden)
+        // Also a viewer is, where nobody is asked who they are, when the page of another site asks.
+        self.fails(&[
+            failures::unauthenticated,
+            failures::forbidden,
+            failures::unavailable,
+            failures::too_many_requests,
+        ])
     }
 
     /// The id in the path.
