@@ -60,13 +60,13 @@ fn start(runtime: &Runtime) -> (SocketAddr, String) {
     let token = ApiToken::generate().expect("the system has randomness");
     let name: Holder = text("ci");
     let new = NewToken { name, role: Role::Tester, scope: Scope::default(), expires_at: None, digest: token.digest() };
-    let hash = hash_password(&"ada".parse().expect("is a login"), &secret("correct horse battery staple"))
-        .expect("the system has randomness");
+    let hash = hash_password(&text("ann"), &secret("correct horse battery staple")).expect("it is one to have");
     runtime.block_on(async {
         farm.add_token(new).await.expect("the name is free");
         farm.add_operator(text::<Login>("ann"), hash, Role::Admin).await.expect("the login is free");
-        let required = Required { behind_proxy: true, ..Required::new(Arc::new(farm.clone()), SessionKey::random()) };
-        let options = Options { auth: Auth::Required(required), ..Options::default() };
+        let required = Required::new(Arc::new(farm.clone()), SessionKey::random());
+        let trusted_proxies = vec!["127.0.0.1".parse().expect("is an address")];
+        let options = Options { auth: Auth::Required(required), trusted_proxies, ..Options::default() };
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port is free");
         let address = listener.local_addr().expect("it has an address");
         tokio::spawn(serve(listener, router(Arc::new(farm), options), std::future::pending()));

@@ -143,8 +143,7 @@ async fn tell_of_another_password(operators: &dyn Operators, login: &Login, pass
     };
     if !is_password(&password, &kept)? {
         warn!(
-            "{PASSWORD} is not the password of {login}: it is taken for the first admin alone; `botfarm operator passwd \
-             {login}` changes it"
+            "{PASSWORD} is not the password of {login}: it makes the first admin alone, and changes nobody's password"
         );
     }
     Ok(())

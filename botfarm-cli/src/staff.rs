@@ -12,6 +12,8 @@ use botfarm_http::{
     wire::{IssuedToken, NewOperator, NewToken, Operator, Password, Token},
 };
 
+use chrono::Utc;
+
 use crate::{
     client,
     config::Config,
@@ -85,7 +87,7 @@ impl Staff {
             name,
             role,
             scope: Scope { project: project_id, env },
-            expires_at: expires_at.map(|at| at.0),
+            expires_at: NewToken::end(expires_at, Utc::now()),
             digest: secret.digest(),
         };
         Ok(IssuedToken { token: store.add_token(new).await?.into(), secret: Password(secret.secret().clone()) })

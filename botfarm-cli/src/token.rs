@@ -3,12 +3,11 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    time::Duration,
 };
 
 use botfarm_core::{Env, Holder, ProjectId, operators::Role};
-use botfarm_http::wire::{Message, NewToken, Token as Shown};
-use chrono::Utc;
+use botfarm_http::wire::{Expiry, Message, NewToken, Token as Shown};
+use chrono::{TimeDelta, Utc};
 use clap::{Args, Subcommand};
 
 use crate::{
@@ -55,9 +54,9 @@ struct Create {
     #[arg(long, value_name = "ENV")]
     env: Option<Env>,
 
-    /// For how long it is taken, such as 90d [default: for ever]
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    expires: Option<Duration>,
+    /// For how long it is taken, such as 7d, or never for one without an end
+    #[arg(long, value_name = "TIME", default_value = "90d", value_parser = expiry)]
+    expires: Expiry,
 
     #[command(flatten)]
     output: Output,
@@ -94,13 +93,7 @@ impl Token {
 impl Create {
     async fn run(self, config: &Config) -> Result<(), Failure> {
         let Self { name, role, project, env, expires, output } = self;
-        let expires_at = expires.map(|after| Utc::now().checked_add_signed(chrono::TimeDelta::from_std(after).ok()?));
-        let expires_at = match expires_at {
-            Some(None) => return Err(Failure::usage("--expires: is too far off; leave it out for a token for ever")),
-            Some(Some(at)) => Some(at.into()),
-            None => None,
-        };
-        let new = NewToken { name, role, project_id: project, env, expires_at };
+        let new = NewToken { name, role, project_id: project, env, expires_at: Some(expires) };
         let issued = Staff::open(config).await?.add_token(new).await?;
         // The secret alone goes to stdout, for scripts.
         output.say(&issued, issued.secret.0.expose())?;
@@ -108,6 +101,16 @@ impl Create {
         let _ = writeln!(io::stderr(), "{note}");
         Ok(())
     }
+}
+
+/// A time from now on, or never.
+fn expiry(text: &str) -> Result<Expiry, String> {
+    if text == "never" {
+        return Ok(Expiry::Never);
+    }
+    let after = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let at = TimeDelta::from_std(after).ok().and_then(|after| Utc::now().checked_add_signed(after));
+    at.map(|at| Expiry::At(at.into())).ok_or_else(|| "is too far off; say never for a token without an end".to_owned())
 }
 
 impl List {

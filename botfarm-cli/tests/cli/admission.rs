@@ -7,7 +7,7 @@ use botfarm_postgres::testing::Database;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt as _, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
     process::Command,
     time::timeout,
@@ -153,6 +153,36 @@ async fn the_first_admins_password_may_be_in_a_file() {
 }
 
 #[tokio::test]
+async fn a_password_of_the_environment_that_is_none_to_have_or_not_the_admins_is_said() {
+    let ground = Ground::in_memory();
+    let store = format!("sqlite:{}", ground.folder.path().join("farm.db").display());
+    let serve = ["serve", "--listen", "127.0.0.1:0", "--auth", "required", "--until-eof"];
+    let with = |login: &'static str, password: &'static str| {
+        ground.with(&[("BOTFARM_STORE", &store), ("BOTFARM_ADMIN_LOGIN", login), ("BOTFARM_ADMIN_PASSWORD", password)])
+    };
+    let (code, said) = with("ann", "elevenchars").refused(&serve[..5]).await;
+    assert!(code == 2 && said.contains("BOTFARM_ADMIN_PASSWORD") && said.contains("at least 12 characters"), "{said}");
+    for (login, password, expected) in [
+        ("ann", PASSWORD, ""),
+        ("ann", PASSWORD, ""),
+        ("ann", "another one, as one goes", "BOTFARM_ADMIN_PASSWORD is not the password of ann"),
+        ("bob", PASSWORD, "BOTFARM_ADMIN_LOGIN names bob, who is no operator"),
+    ] {
+        let ground = with(login, password);
+        let mut command = ground.botfarm(&serve);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap();
+        let mut listens = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut listens).await.unwrap();
+        drop(child.stdin.take());
+        let output = timeout(PATIENCE, child.wait_with_output()).await.expect("it ends").unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((said.contains(expected), said.contains("WARN")), (true, !expected.is_empty()), "{said}");
+        assert!(!said.contains(password), "{said}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_without_a_password_is_no_admin() {
     for vars in [&ADMIN[..1], &ADMIN[1..]] {
         let ground = Ground::in_memory().with(vars);
@@ -253,16 +283,19 @@ async fn an_admin_that_was_removed_does_not_come_back_with_the_environment() {
 #[tokio::test]
 async fn tokens_are_made_listed_and_revoked() {
     let ground = Ground::on_database().await;
-    let secret = ground.output(&["token", "create", "ci", "--env", "stage", "--project", PROJECT]).await;
+    let secret =
+        ground.output(&["token", "create", "ci", "--env", "stage", "--project", PROJECT, "--expires", "never"]).await;
     let secret = secret.trim();
     assert!(secret.starts_with("bf_") && secret.len() == 46, "{secret}");
-    ground.output(&["token", "create", "nightly", "--role", "viewer", "--expires", "90d"]).await;
+    ground.output(&["token", "create", "nightly", "--role", "viewer"]).await;
     let listed: Value = serde_json::from_str(&ground.output(&["token", "list", "--format", "json"]).await).unwrap();
     assert_eq!(
         (&listed[0]["project_id"], &listed[0]["env"], &listed[0]["role"]),
         (&json!(PROJECT), &json!("stage"), &json!("tester"))
     );
-    assert!(listed[1]["expires_at"].is_string() && listed[0]["expires_at"].is_null(), "{listed}");
+    assert!(listed[0]["expires_at"].is_null(), "{listed}");
+    let at = |field: &str| listed[1][field].as_str().unwrap().parse::<botfarm_core::Timestamp>().unwrap();
+    assert!((at("expires_at") - at("created_at")).num_hours().abs_diff(90 * 24) <= 1, "{listed}");
     let table = ground.output(&["token", "list"]).await;
     let row: Vec<_> =
         table.lines().nth(1).unwrap().split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();

@@ -93,8 +93,7 @@ impl App {
         let share = shares.of(Key::Principal(None), "nobody");
         let proxies = Arc::new(Proxies::new(options.trusted_proxies.clone()));
         let farm = metered.clone();
-        let shared = Arc::new(Shared { options, gate, metrics, metered, shares, proxies });
-        Self { farm, shared, share }
+        Self { farm, shared: Arc::new(Shared { options, gate, metrics, metered, shares, proxies }), share }
     }
 
     /// The same, with the farm as the caller may see it.

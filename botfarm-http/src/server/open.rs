@@ -49,8 +49,8 @@ impl Hosts {
 
 /// Refuses what does not come from a program of this machine.
 pub(super) async fn refuse_strangers(State(app): State<App>, request: Request, next: Next) -> Response {
-    // How the service is, anybody may know.
-    if is_probe(request.uri().path()) {
+    // How the service is, anybody may know; and a browser, what it may ask on behalf of a page.
+    if is_probe(request.uri().path()) || request.method() == Method::OPTIONS {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();

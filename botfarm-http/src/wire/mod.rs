@@ -16,4 +16,4 @@ pub use lease::{
 pub use operator::{AccessToken, Credentials, IssuedToken, NewOperator, NewToken, Operator, Token};
 pub use problem::{Code, Oldest, Problem};
 pub use user::{Health, HealthStatus, Message, NewUser, Pool, Stats, User, UserChanges, UserLease};
-pub use value::{Password, Seconds, Time};
+pub use value::{Expiry, Password, Seconds, Time};

@@ -1,12 +1,13 @@
 //! Who may call, and how they prove it.
 
 use botfarm_core::{
-    Env, Holder, Login, ProjectId,
+    Env, Holder, Login, ProjectId, Timestamp,
     operators::{self, OperatorId, Role, Scope, TokenId},
 };
+use chrono::Days;
 use serde::{Deserialize, Serialize};
 
-use super::value::{Password, Time};
+use super::value::{Expiry, Password, Time};
 
 /// How to log in: the body of `POST /login`, as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -122,9 +123,21 @@ pub struct NewToken {
     /// Confines it to an env.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub env: Option<Env>,
-    /// From when on it is refused. Never unless given.
+    /// From when on it is refused: a time, or `never`. After 90 days unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Time>,
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
+    pub expires_at: Option<Expiry>,
+}
+
+impl NewToken {
+    /// For how many days a token is taken that says nothing of it.
+    pub const DAYS: u32 = 90;
+
+    /// From when on a token made at `now` is refused that says this of it.
+    #[must_use]
+    pub fn end(expires_at: Option<Expiry>, now: Timestamp) -> Option<Timestamp> {
+        expires_at.map_or_else(|| now.checked_add_days(Days::new(Self::DAYS.into())), Option::from)
+    }
 }
 
 /// A new token, with its secret, which is shown this once.

@@ -26,6 +26,41 @@ impl From<Timestamp> for Time {
     }
 }
 
+/// Until when a token is taken: a point in time, or `never` for a token without an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "must be a time in RFC 3339, or \"never\"")]
+pub enum Expiry {
+    /// Until then.
+    At(Time),
+    /// For ever.
+    #[serde(with = "never")]
+    Never,
+}
+
+impl From<Expiry> for Option<Timestamp> {
+    fn from(expiry: Expiry) -> Self {
+        match expiry {
+            Expiry::At(Time(at)) => Some(at),
+            Expiry::Never => None,
+        }
+    }
+}
+
+/// The word alone.
+mod never {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+
+    const WORD: &str = "never";
+
+    pub(super) fn serialize<S: Serializer>(serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(WORD)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
+        if String::deserialize(deserializer)? == WORD { Ok(()) } else { Err(D::Error::custom(WORD)) }
+    }
+}
+
 /// A number of seconds, from 0. Fractions are allowed; written without one when there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub Duration);

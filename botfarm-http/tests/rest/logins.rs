@@ -14,7 +14,11 @@ use botfarm_core::{
     BotFarm as _,
     operators::{Operators as _, PasswordHash, Role, Scope},
 };
-use botfarm_http::auth::{Required, SessionKey};
+use botfarm_http::{
+    Options,
+    auth::{Auth, Required, SessionKey},
+};
+use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
 
 use crate::{
@@ -233,21 +237,64 @@ async fn logins_are_counted_by_the_address_of_the_connection() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_logins_are_counted_by_what_it_says() {
-    let staff = Staff::new().await;
-    let required = Required { behind_proxy: true, ..staff.required.clone() };
-    let rest = Staff { required, ..staff }.empty();
-    let guess = async |from: &str| {
-        let request = Request::post("/api/v1/login").header(header::CONTENT_TYPE, "application/json");
-        let body = json!({"login": "ann", "password": "wrong"}).to_string();
-        let request = request.header("x-forwarded-for", from).body(Body::from(body)).unwrap();
-        rest.request(request).await.status.as_u16()
-    };
-    for turn in 0..10 {
-        assert_eq!(guess(&format!("198.51.100.{turn}, 192.0.2.1")).await, 401);
+async fn behind_a_proxy_that_is_named_logins_are_counted_by_what_it_says() {
+    for (trusted, expected) in [(vec!["127.0.0.0/8".parse().unwrap()], [429, 401]), (vec![], [429, 429])] {
+        let staff = Staff::new().await;
+        let auth = Auth::Required(staff.required.clone());
+        let options = Options { auth, trusted_proxies: trusted, ..Options::default() };
+        let served = Served::start(Rest::with(Arc::new(MemoryFarm::new()), options).router).await;
+        let guess = async |from: &str| {
+            let mut raw = Raw::connect(&served).await;
+            let body = json!({"login": "ann", "password": "wrong"});
+            raw.send_with(Method::POST, "/api/v1/login", &format!("x-forwarded-for: {from}\r\n"), &body).await;
+            raw.answer().await.0
+        };
+        for turn in 0..10 {
+            assert_eq!(guess(&format!("198.51.100.{turn}, 192.0.2.1:{turn}")).await, 401);
+        }
+        assert_eq!([guess("198.51.100.99, 192.0.2.1").await, guess("192.0.2.1, 198.51.100.99").await], expected);
     }
-    assert_eq!(guess("198.51.100.99, 192.0.2.1").await, 429);
-    assert_eq!(guess("192.0.2.1, 198.51.100.99").await, 401);
+}
+
+#[tokio::test]
+async fn guesses_do_not_shut_out_the_browser_of_who_has_logged_in_before() {
+    let staff = Staff::new().await;
+    let rest = staff.empty();
+    let answer = log_in(&rest, "ann", PASSWORD).await;
+    let set = answer.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+    let device = set.into_iter().find(|cookie| cookie.starts_with("__Host-botfarm-device=")).unwrap();
+    assert!(device.ends_with("; Max-Age=15552000; Path=/; HttpOnly; SameSite=Strict; Secure"), "{device}");
+    let device = device.split(';').next().unwrap();
+    let log_in_with = async |login: &str, password: &str, cookie: &str| {
+        let request = Request::post("/api/v1/login").header(header::CONTENT_TYPE, "application/json");
+        let body = json!({"login": login, "password": password}).to_string();
+        let request = request.header(header::COOKIE, cookie).body(Body::from(body)).unwrap();
+        rest.request(request).await
+    };
+    for _ in 0..10 {
+        assert_eq!(log_in(&rest, "ann", "wrong").await.status, 401);
+    }
+    assert_eq!(log_in(&rest, "ann", PASSWORD).await.status, 429, "a stranger");
+    let again = log_in_with("ann", PASSWORD, device).await;
+    assert_eq!(again.status, 200);
+    let kept = again.headers.get_all(header::SET_COOKIE).iter().any(|cookie| {
+        let id = device.split('.').next().unwrap();
+        cookie.to_str().unwrap().starts_with(id)
+    });
+    assert!(kept, "it stays the same browser");
+    assert_eq!(log_in_with("ann", PASSWORD, &format!("{device}x")).await.status, 429, "a forged one");
+    // As another operator, it is nobody that is known.
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        statuses.push(log_in_with("tom", "wrong", device).await.status.as_u16());
+    }
+    assert_eq!(statuses, [vec![401; 10], vec![429]].concat());
+    // And whoever has taken it gets no more guesses with it.
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        statuses.push(log_in_with("ann", "wrong", device).await.status.as_u16());
+    }
+    assert_eq!(statuses, [vec![401; 10], vec![429]].concat());
 }
 
 #[tokio::test]

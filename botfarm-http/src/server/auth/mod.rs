@@ -22,20 +22,20 @@ use std::{sync::Arc, time::Duration};
 
 use botfarm_core::operators::Operators;
 
+pub use self::{
+    address::{NoProxy, Proxy},
+    api_token::ApiToken,
+    password::{hash_password, is_password},
+    session::SessionKey,
+};
 pub(super) use self::{
-    address::{Client, Peer, Proxies},
+    address::{Peer, Proxies},
     caller::{Admin, Caller, Tester, Viewer, admitted},
     cookie::is_forged,
     gate::Gate,
     login::{login, logout},
     operators::{add as add_operator, list as list_operators, remove as remove_operator},
     tokens::{add as add_token, list as list_tokens, remove as remove_token},
-};
-pub use self::{
-    address::{NoProxy, Proxy},
-    api_token::ApiToken,
-    password::{hash_password, is_password},
-    session::SessionKey,
 };
 
 /// Who may call a service.

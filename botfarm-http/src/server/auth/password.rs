@@ -264,13 +264,13 @@ mod tests {
         let waiting: Vec<_> = (0..LINE)
             .map(|_| {
                 let hasher = hasher.clone();
-                tokio::spawn(async move { hasher.verify(secret("pw"), None).await.unwrap().unwrap() })
+                tokio::spawn(async move { hasher.verify(secret("pw"), None, false).await.unwrap().unwrap() })
             })
             .collect();
         while hasher.line.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert!(hasher.verify(secret("pw"), None).await.is_none(), "one too many");
+        assert!(hasher.verify(secret("pw"), None, false).await.is_none(), "one too many");
         for one in &waiting[1..] {
             one.abort();
         }

@@ -4,7 +4,7 @@ use axum::{Json, http::StatusCode, response::IntoResponse};
 use botfarm_core::{
     Holder,
     input::Fields,
-    operators::{NewToken, Role, Scope, TokenId},
+    operators::{self, Role, Scope, TokenId},
 };
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use super::{
     caller::Admin,
     gate::now,
 };
-use crate::wire::{Code, IssuedToken, Password, Time, Token};
+use crate::wire::{Code, IssuedToken, NewToken, Password, Token};
 
 pub(in crate::server) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Token>>, Refusal> {
     let guard = app.shared.gate.unconfined(&caller)?;
@@ -35,14 +35,14 @@ pub(in crate::server) async fn add(
     let name: Option<Holder> = fields.required("name");
     let role = fields.optional("role").unwrap_or(Role::Tester);
     let scope = Scope { project: fields.optional("project_id"), env: fields.optional("env") };
-    let expires_at = fields.optional::<Time>("expires_at").map(|Time(at)| at);
+    let expires_at = NewToken::end(fields.optional("expires_at"), now());
     if expires_at.is_some_and(|at| at <= now()) {
         fields.fault("expires_at", "must be in the future");
     }
     // A name that is required is there when there was no fault.
     let name = fields.finish(name)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
     let secret = ApiToken::generate()?;
-    let new = NewToken { name, role, scope, expires_at, digest: secret.digest() };
+    let new = operators::NewToken { name, role, scope, expires_at, digest: secret.digest() };
     let token = guard.required.operators.add_token(new).await?;
     tracing::info!(by = %caller.name(), token = %token.id, %role, "made an API token");
     let issued = IssuedToken { token: token.into(), secret: Password(secret.secret().clone()) };

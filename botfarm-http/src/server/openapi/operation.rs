@@ -10,6 +10,7 @@ use utoipa::{
     ToSchema,
     openapi::{
         ArrayBuilder, ContentBuilder, ObjectBuilder, Ref, RefOr, Required, ResponseBuilder, Schema,
+        extensions::ExtensionsBuilder,
         path::{OperationBuilder, ParameterBuilder, ParameterIn, ParameterStyle},
         request_body::RequestBodyBuilder,
         schema::Type,
@@ -53,8 +54,10 @@ impl Operation {
         self
     }
 
-    /// Who may call it.
-    pub(super) fn role(mut self, _: Role) -> Self {
+    /// The least role of who may call it.
+    pub(super) fn role(mut self, least: Role) -> Self {
+        let least = ExtensionsBuilder::new().add("x-role", least.as_str()).build();
+        self.inner = self.inner.extensions(Some(least));
         for scheme in ["bearer", "login", "cookie"] {
             self.inner = self.inner.security(SecurityRequirement::new(scheme, [] as [&str; 0]));
         }

@@ -83,7 +83,7 @@ pub(in crate::server) fn list_tokens() -> Operation {
 pub(in crate::server) fn add_token() -> Operation {
     let token = json!({"name": "checkout pipeline", "role": "tester", "env": "stage"});
     adding::<NewToken>("tokens", "create_token", "Make an API token", token)
-        .about("Its secret is shown this once.")
+        .about("Its secret is shown this once. It is refused after 90 days, unless `expires_at` is another time or `never`.")
         .gives::<IssuedToken>(StatusCode::CREATED, "The new token, with its secret.", examples::issued_token())
         .with("Cache-Control")
 }
