@@ -249,7 +249,7 @@ async fn a_second_signal_does_not_wait_for_calls_in_progress() {
     let mut service = Service::start(botfarm(&folder, &ANY_PORT)).await;
     // A call that is never finished: the service would give it some seconds.
     let mut stuck = TcpStream::connect(&service.address).await.unwrap();
-    let head = "POST /api/v1/leases HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\
+    let head = "POST /api/v1/leases HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\
                 Expect: 100-continue\r\n\r\n";
     stuck.write_all(head.as_bytes()).await.unwrap();
     // The service has begun to read the body when it asks for it.

@@ -53,7 +53,7 @@ async fn answer_one(vars: &[(&str, &str)]) -> String {
     let address = line.trim().strip_prefix("listening on http://").expect("it listens").to_owned();
 
     let mut connection = TcpStream::connect(&address).await.unwrap();
-    let request = "GET /api/v1/users/nobody HTTP/1.1\r\nHost: farm\r\nConnection: close\r\n\
+    let request = "GET /api/v1/users/nobody HTTP/1.1\r\nhost: localhost\r\nConnection: close\r\n\
                    traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\r\n";
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();

@@ -467,7 +467,7 @@ async fn a_command_that_releases_its_lease_itself_goes_on() {
         Running::start(service.botfarm(&["run", "--ttl=5s", "--", "sh", "-c", "echo $BOTFARM_LEASE_ID; cat; exit 3"]));
     let lease = run.line().await.unwrap();
     let request =
-        format!("DELETE /api/v1/leases/{lease}?outcome=dirty HTTP/1.1\r\nHost: botfarm\r\nConnection: close\r\n\r\n");
+        format!("DELETE /api/v1/leases/{lease}?outcome=dirty HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     let mut connection = TcpStream::connect(service.url.strip_prefix("http://").unwrap()).await.unwrap();
     connection.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
