@@ -46,7 +46,7 @@ use self::{
     metrics::Metrics,
     observe::Observer,
     refusal::Refusal,
-    shares::{Key, Share, Shares},
+    shares::{Key, RequestTurn, Share, Shares},
 };
 pub use self::{
     cors::{NoOrigin, Origin},
@@ -70,6 +70,8 @@ struct App {
     shared: Arc<Shared>,
     /// What the caller may have under way.
     share: Arc<Share>,
+    /// The request's place among those that the caller has under way.
+    turn: Option<RequestTurn>,
 }
 
 /// What is the same for all callers.
@@ -93,13 +95,14 @@ impl App {
         let share = shares.of(Key::Principal(None), "nobody");
         let proxies = Arc::new(Proxies::new(options.trusted_proxies.clone()));
         let farm = metered.clone();
-        Self { farm, shared: Arc::new(Shared { options, gate, metrics, metered, shares, proxies }), share }
+        Self { farm, shared: Arc::new(Shared { options, gate, metrics, metered, shares, proxies }), share, turn: None }
     }
 
-    /// The same, with the farm as the caller may see it.
-    fn seen_by(&self, caller: &Caller) -> Self {
+    /// The same, with the farm as the caller may see it; with a place among the caller's requests, unless it has one.
+    fn seen_by(&self, caller: &Caller, turn: Option<RequestTurn>) -> Result<Self, Refusal> {
         let share = self.shared.shares.of(caller.share(), caller.name());
-        Self { farm: caller.view(&self.farm), shared: self.shared.clone(), share }
+        let turn = turn.map_or_else(|| share.request(), Ok)?;
+        Ok(Self { farm: caller.view(&self.farm), shared: self.shared.clone(), share, turn: Some(turn) })
     }
 
     /// Whether the caller may ask for this lease, beside what it has; if it wants to wait, with its place.

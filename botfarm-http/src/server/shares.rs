@@ -17,6 +17,9 @@ const BODIES: usize = 32;
 /// further ones wait for their turn.
 const PAGES: usize = 8;
 
+/// How many requests of one caller may be under way beside those that wait for a lease.
+const REQUESTS: usize = 256;
+
 /// How many imports are read and written at once, of all callers: each may take some 50 MB.
 const IMPORTS: usize = 2;
 
@@ -61,7 +64,12 @@ pub(super) struct Share {
     waiters: Semaphore,
     bodies: Semaphore,
     pages: Arc<Semaphore>,
+    most_requests: usize,
+    requests: Arc<Semaphore>,
 }
+
+/// The right to have a request under way, for as long as this lives.
+pub(super) type RequestTurn = Arc<OwnedSemaphorePermit>;
 
 /// The right to have a page of a list, for as long as this lives.
 pub(super) type PageTurn = OwnedSemaphorePermit;
@@ -84,6 +92,7 @@ impl Shares {
         callers.sweep();
         let times = if key == Key::Principal(None) { OF_EVERYBODY } else { 1 };
         let (most_waiters, most_leases) = (self.waiters.saturating_mul(times), self.leases.saturating_mul(times));
+        let most_requests = most_waiters.saturating_add(REQUESTS * times).min(Semaphore::MAX_PERMITS);
         let share = Arc::new(Share {
             name: name.to_string(),
             most_waiters,
@@ -91,6 +100,8 @@ impl Shares {
             waiters: Semaphore::new(most_waiters.min(Semaphore::MAX_PERMITS)),
             bodies: Semaphore::new(BODIES * times),
             pages: Arc::new(Semaphore::new(PAGES * times)),
+            most_requests,
+            requests: Arc::new(Semaphore::new(most_requests)),
         });
         callers.shares.insert(key, share.clone());
         share
@@ -116,6 +127,19 @@ impl Callers {
 }
 
 impl Share {
+    /// A place among the requests under way.
+    ///
+    /// # Errors
+    /// When the caller has as many as one may have.
+    pub(super) fn request(&self) -> Result<RequestTurn, Refusal> {
+        self.requests.clone().try_acquire_owned().map(Arc::new).map_err(|_| {
+            let Self { name, most_requests, .. } = self;
+            let what =
+                format!("{name} has {most_requests} requests under way, which is the most that one caller may have");
+            Refusal::too_many(Duration::from_secs(1), what)
+        })
+    }
+
     /// A place among those who wait.
     ///
     /// # Errors

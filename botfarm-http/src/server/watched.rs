@@ -16,6 +16,9 @@ const PIECE: usize = 16 << 10;
 /// What an answer is counted as whose length is not known beforehand, in bytes.
 const STREAM: u64 = 128 << 10;
 
+/// What every answer takes beside its body while it waits to be read, in bytes.
+const OVERHEAD: u64 = 4 << 10;
+
 /// The body of an answer, in pieces. It is known whether it waits to be read or for the service.
 #[derive(Debug)]
 pub(super) struct Watched {
@@ -27,7 +30,7 @@ pub(super) struct Watched {
 
 impl Watched {
     pub(super) fn new(body: Body, request: super::connections::UnderWay) -> Self {
-        let bytes = body.size_hint().exact().unwrap_or(STREAM);
+        let bytes = body.size_hint().exact().unwrap_or(STREAM) + OVERHEAD;
         Self { body, rest: Bytes::new(), answer: request.answer(bytes) }
     }
 }

@@ -173,6 +173,45 @@ async fn a_list_counts_against_its_caller_until_it_has_been_read() {
     assert_eq!(ask(router, &ada, lists[1]).await.status(), 200);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_caller_has_so_many_requests_under_way_and_another_has_others() {
+    let staff = Staff::new().await;
+    let rest = small(&staff);
+    let (_, ada) = staff.token("ada", Role::Viewer, Scope::default(), None).await;
+    let (_, bob) = staff.token("bob", Role::Viewer, Scope::default(), None).await;
+    let list = |token: &str| {
+        let request = axum::http::Request::get("/api/v1/users").header("authorization", format!("Bearer {token}"));
+        rest.router.clone().oneshot(request.body(Body::empty()).unwrap())
+    };
+    // What reads the document may wait for another test to: time would pass.
+    assert_eq!(call(&rest, &bob, Method::GET, "/stats", Value::Null).await.status, 200);
+    // As many lists as are read at once, and others that wait for their turn.
+    let mut unread = Vec::new();
+    for _ in 0..8 {
+        unread.push(list(&ada).await.unwrap());
+    }
+    let waiting: Vec<_> = (0..258)
+        .map(|_| {
+            let list = list(&ada);
+            tokio::spawn(async move { list.await.unwrap().status() })
+        })
+        .collect();
+    // Until all of them wait.
+    time::sleep(Duration::from_secs(1)).await;
+    let refused = call(&rest, &ada, Method::GET, "/stats", Value::Null).await;
+    assert_eq!(refused.failure(), (429, "too-many-requests".to_owned()));
+    assert_eq!(
+        refused.json()["detail"],
+        "ada has 258 requests under way, which is the most that one caller may have; try again in 1 s"
+    );
+    assert_eq!(call(&rest, &bob, Method::GET, "/stats", Value::Null).await.status, 200);
+    drop(unread);
+    for one in waiting {
+        assert_eq!(one.await.unwrap(), 200);
+    }
+    assert_eq!(call(&rest, &ada, Method::GET, "/stats", Value::Null).await.status, 200);
+}
+
 #[tokio::test]
 async fn the_body_of_who_may_not_do_it_is_not_read() {
     let staff = Staff::new().await;

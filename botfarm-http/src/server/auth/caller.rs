@@ -9,7 +9,11 @@ use botfarm_core::{
 };
 
 use super::{
-    super::{App, refusal::Refusal, shares::Key},
+    super::{
+        App,
+        refusal::Refusal,
+        shares::{Key, RequestTurn},
+    },
     confined::Confined,
     session::Session,
     standing::Credential,
@@ -130,9 +134,11 @@ fn named(login: &str) -> Holder {
 /// Whoever calls, if they have this role, and the service as they may see it.
 pub(crate) async fn admitted(parts: &mut Parts, app: &App, role: Role) -> Result<(App, Caller), Refusal> {
     let caller = app.shared.gate.caller(parts).await?.at_least(role)?;
-    let app = app.seen_by(&caller);
-    // For whoever reads the body.
+    let turn = parts.extensions.get::<Option<RequestTurn>>().cloned().flatten();
+    let app = app.seen_by(&caller, turn)?;
+    // For whoever reads the body, and whoever asks the same again.
     parts.extensions.insert(app.share.clone());
+    parts.extensions.insert(app.turn.clone());
     Ok((app, caller))
 }
 
