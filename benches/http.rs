@@ -48,14 +48,14 @@ struct BareSelector {
 fn bots(project: ProjectId) -> impl Iterator<Item = NewBot> {
     (0..BOTS).map(move |number| {
         let login = format!("bot-{number}@shop.test").try_into().expect("is a login");
-        NewBot::new(login, "correct horse".try_into().expect("is a password"), project, Env::Stage)
+        NewBot::new(login, "correct horse".try_into().expect("is a password"), project.clone(), Env::STAGE)
     })
 }
 
 /// The service, and the bare handlers that answer with a lease of the same size.
-fn routers(runtime: &Runtime, project: ProjectId) -> (Router, Router) {
-    let farm = Arc::new(MemoryFarm::with_bots(bots(project)).expect("the logins differ"));
-    let request = LeaseRequest::new(holder().parse().expect("is a holder"), Selector::any().project(project));
+fn routers(runtime: &Runtime, project: &ProjectId) -> (Router, Router) {
+    let farm = Arc::new(MemoryFarm::with_bots(bots(project.clone())).expect("the logins differ"));
+    let request = LeaseRequest::new(holder().parse().expect("is a holder"), Selector::any().project(project.clone()));
     let lease = runtime.block_on(farm.acquire(request)).expect("a bot is free");
     runtime.block_on(farm.release(lease.id, Ending::clean())).expect("the lease is in force");
     let lease = Arc::new(wire::Lease::from(lease));
@@ -140,11 +140,12 @@ fn run(callers: &mut [Caller], pairs: u64) -> Duration {
 fn bench(criterion: &mut Criterion) {
     let runtime = Runtime::new().expect("the system has threads");
     let project = ProjectId::new();
-    let (service, bare) = routers(&runtime, project);
+    let (service, bare) = routers(&runtime, &project);
     let listen = || {
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).expect("a port is free");
         let address = listener.local_addr().expect("it is bound");
-        (listener, move || (0..CONNECTIONS).map(|_| Caller::connect(address, project)).collect::<Vec<_>>())
+        let project = project.clone();
+        (listener, move || (0..CONNECTIONS).map(|_| Caller::connect(address, project.clone())).collect::<Vec<_>>())
     };
     let (listener, callers) = listen();
     runtime.spawn(serve(listener, service, std::future::pending()));

@@ -55,7 +55,7 @@ enum Flood {
 
 /// A service with an operator ann, and a token to lease with.
 fn start(runtime: &Runtime) -> (SocketAddr, String) {
-    let bot = NewBot::new(text("ada"), secret("correct horse"), ProjectId::new(), Env::Stage);
+    let bot = NewBot::new(text("ada"), secret("correct horse"), ProjectId::new(), Env::STAGE);
     let farm = MemoryFarm::with_bots([bot]).expect("there is one bot");
     let token = ApiToken::generate().expect("the system has randomness");
     let name: Holder = text("ci");

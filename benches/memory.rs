@@ -36,7 +36,7 @@ fn farm_of(count: usize) -> MemoryFarm {
     MemoryFarm::with_bots((0..count).map(|number| {
         let login = format!("bot-{number}@farm.test").parse().expect("valid");
         let role = if number % 2 == 0 { "admin" } else { "member" };
-        NewBot::new(login, password.clone(), project, Env::Stage).labels(labels(role))
+        NewBot::new(login, password.clone(), project.clone(), Env::STAGE).labels(labels(role))
     }))
     .expect("no login comes twice")
 }
@@ -142,10 +142,10 @@ fn release(criterion: &mut Criterion) {
         "other".parse().expect("valid"),
         Secret::try_from("hunter2").expect("valid"),
         ProjectId::new(),
-        Env::Prod,
+        Env::PROD,
     );
-    let bench = request(Selector::any().env(Env::Stage));
-    let elsewhere = request(Selector::any().env(Env::Prod));
+    let bench = request(Selector::any().env(Env::STAGE));
+    let elsewhere = request(Selector::any().env(Env::PROD));
     runtime.block_on(async {
         farm.create(other).await.expect("it is new");
         farm.acquire(LeaseRequest { id: LeaseId::new(), ..elsewhere.clone() }).await.expect("it is free");

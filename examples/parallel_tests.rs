@@ -52,7 +52,7 @@ async fn one_test(
     in_use: Arc<Mutex<HashMap<BotId, usize>>>,
     started: Instant,
 ) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let request = LeaseRequest::new(format!("test {test}").parse()?, Selector::any().env(Env::Stage))
+    let request = LeaseRequest::new(format!("test {test}").parse()?, Selector::any().env(Env::STAGE))
         .wait(Duration::from_secs(30));
     let lease = farm.lease(request).await?;
     let bot = &lease.bot().bot;
@@ -73,7 +73,7 @@ fn farm_in_memory() -> Result<Arc<dyn BotFarm>, Box<dyn Error + Send + Sync>> {
     let mut bots = Vec::new();
     for name in ["ada", "ben", "cleo"] {
         let login = format!("{name}@shop.example").parse()?;
-        bots.push(NewBot::new(login, "not-a-real-password".try_into()?, project, Env::Stage));
+        bots.push(NewBot::new(login, "not-a-real-password".try_into()?, project.clone(), Env::STAGE));
     }
     Ok(Arc::new(MemoryFarm::with_bots(bots)?))
 }

@@ -15,7 +15,7 @@ use botfarm::{
 /// An admin and a member of staging, both or neither: what the tests of a chat need.
 async fn admin_and_member(farm: &Arc<dyn BotFarm>, test: &str) -> Result<LeaseGuard, Box<dyn Error>> {
     let with_role = |role: &str| -> Result<Selector, Box<dyn Error>> {
-        Ok(Selector::any().env(Env::Stage).labels(Labels::try_from([("role", role)])?).role(role.parse()?))
+        Ok(Selector::any().env(Env::STAGE).labels(Labels::try_from([("role", role)])?).role(role.parse()?))
     };
     let request = LeaseRequest::many(test.parse()?, [with_role("admin")?, with_role("member")?]);
     Ok(farm.lease(request.wait(Duration::from_mins(1))).await?)
@@ -27,7 +27,7 @@ fn farm_with(roles: &[&str]) -> Result<Arc<dyn BotFarm>, Box<dyn Error>> {
     let mut bots = Vec::new();
     for role in roles {
         let login = format!("{role}@chat.example").parse()?;
-        let bot = NewBot::new(login, "not-a-real-password".try_into()?, project, Env::Stage);
+        let bot = NewBot::new(login, "not-a-real-password".try_into()?, project.clone(), Env::STAGE);
         bots.push(bot.labels(Labels::try_from([("role", *role)])?));
     }
     Ok(Arc::new(MemoryFarm::with_bots(bots)?))

@@ -4,6 +4,8 @@
 use std::sync::LazyLock;
 use std::{ffi::OsString, fs, sync::Arc, time::Duration};
 
+#[cfg(feature = "sqlite")]
+use botfarm_core::LeasePolicy;
 use botfarm_core::{BotFarm, Error, Result};
 #[cfg(feature = "http")]
 use botfarm_http::{HttpFarm, HttpFarmBuilder};
@@ -104,7 +106,8 @@ fn keep_history(vars: Vars<'_>) -> Result<Option<Duration>> {
     Ok(Some(Duration::from_hours(24 * days.ok_or_else(bad)?)))
 }
 
-/// Opens the farm in a file, by its URL `sqlite:PATH`, with the key that the environment has, or the one beside the file.
+/// Opens the farm in a file, by its URL `sqlite:PATH`, with this policy, and the key that the environment has, or the one
+/// beside the file.
 ///
 /// | variable | what | default |
 /// |---|---|---|
@@ -113,19 +116,19 @@ fn keep_history(vars: Vars<'_>) -> Result<Option<Duration>> {
 /// # Errors
 /// Those of [`SqliteFarm::open`]; `Malformed` when it is no such URL, and for a variable that makes no sense.
 #[cfg(feature = "sqlite")]
-pub async fn open_sqlite(url: &str) -> Result<SqliteFarm> {
-    sqlite(url, &|name| std::env::var_os(name)).await
+pub async fn open_sqlite(url: &str, policy: LeasePolicy) -> Result<SqliteFarm> {
+    sqlite(url, policy, &|name| std::env::var_os(name)).await
 }
 
 #[cfg(feature = "sqlite")]
-async fn sqlite(url: &str, vars: Vars<'_>) -> Result<SqliteFarm> {
+async fn sqlite(url: &str, policy: LeasePolicy, vars: Vars<'_>) -> Result<SqliteFarm> {
     use botfarm_core::{KeyError, Keyring};
 
     let Some(path) = url.strip_prefix("sqlite:").filter(|path| !path.is_empty()) else {
         return Err(malformed("this is not the URL of a farm in a file; give sqlite:PATH"));
     };
     // As other programs write it: sqlite://relative and sqlite:///absolute.
-    let mut options = SqliteOptions::new(path.strip_prefix("//").unwrap_or(path));
+    let mut options = SqliteOptions::new(path.strip_prefix("//").unwrap_or(path)).policy(policy);
     if let Some(keep) = keep_history(vars)? {
         options = options.history(keep, 100);
     }
@@ -201,7 +204,7 @@ async fn open(url: &str, vars: Vars<'_>) -> Result<Arc<dyn BotFarm>> {
             Ok(Arc::new(PostgresFarm::connect(options, keyring).await?))
         }
         #[cfg(feature = "sqlite")]
-        Some(("sqlite", _)) => Ok(Arc::new(sqlite(url, vars).await?)),
+        Some(("sqlite", _)) => Ok(Arc::new(sqlite(url, LeasePolicy::default(), vars).await?)),
         #[cfg(feature = "http")]
         Some(("http" | "https", _)) => Ok(Arc::new(service(url, vars)?.build()?)),
         #[cfg(not(feature = "memory"))]
@@ -293,7 +296,7 @@ mod tests {
         use botfarm_core::{Env, NewBot, ProjectId};
 
         let password = "not-a-real-password".try_into().unwrap();
-        farm.create(NewBot::new(login.parse().unwrap(), password, ProjectId::new(), Env::Stage)).await.unwrap()
+        farm.create(NewBot::new(login.parse().unwrap(), password, ProjectId::new(), Env::STAGE)).await.unwrap()
     }
 
     #[cfg(feature = "memory")]

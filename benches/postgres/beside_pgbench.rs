@@ -22,14 +22,14 @@ pub(crate) async fn next_to_pgbench(
     free: &mut HashMap<(usize, usize), f64>,
 ) -> Result<()> {
     let project = ProjectId::new();
-    fill(farm, project, pool).await?;
+    fill(farm, &project, pool).await?;
     println!("pool        held  clients   farm pairs/s   pgbench pairs/s   ratio");
     for held in HELD {
         let held_bots = pool * held / 100;
         if held > 0 && held_bots == 0 {
             continue;
         }
-        hold(url, project, held_bots).await?;
+        hold(url, &project, held_bots).await?;
         for clients in CLIENTS {
             let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
             for _ in 0..ROUNDS {
@@ -37,10 +37,11 @@ pub(crate) async fn next_to_pgbench(
                 // every try is.
                 tidy(url).await?;
                 let before = ended(url).await?;
-                let time = pgbench(url, project, clients)?;
+                let time = pgbench(url, &project, clients)?;
                 theirs.push((ended(url).await? - before) / time);
                 tidy(url).await?;
-                ours.push(pairs(std::slice::from_ref(farm), clients, TIME, move |_| ask(project)).await?);
+                let of = project.clone();
+                ours.push(pairs(std::slice::from_ref(farm), clients, TIME, move |_| ask(&of)).await?);
                 ratios.push(ours[ours.len() - 1] / theirs[theirs.len() - 1]);
             }
             let (ours, theirs, ratio) = (median(ours), median(theirs), median(ratios));
@@ -60,7 +61,7 @@ pub(crate) async fn next_to_pgbench(
 }
 
 /// Lets the first `held` bots of the pool be held for a day.
-async fn hold(url: &str, project: ProjectId, held: usize) -> Result<()> {
+async fn hold(url: &str, project: &ProjectId, held: usize) -> Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     sqlx::query(
         "update bot_slots s
@@ -104,7 +105,7 @@ fn statement(part: &str, parameters: &[&str]) -> Result<String> {
 }
 
 /// Pairs through pgbench, and the farm's refusal when there was nothing to claim; returns the seconds that it took.
-fn pgbench(url: &str, project: ProjectId, clients: usize) -> Result<f64> {
+fn pgbench(url: &str, project: &ProjectId, clients: usize) -> Result<f64> {
     let id = "('00000000-0000-4000-8000-' || lpad(to_hex(:r::bigint), 12, '0'))::uuid";
     let selector = format!(
         r#"{{"project": "{project}", "env": "stage", "domain": "canary", "labels": [], "condition": "ready"}}"#

@@ -13,7 +13,7 @@ pub(crate) async fn that_fits_nobody(farm: &PostgresFarm, url: &str) -> Result<(
         let mut crowd = Vec::with_capacity(bots + waiting);
         for number in 0..bots + waiting {
             let login = format!("bot-{number}@{project}.example").as_str().try_into()?;
-            let bot = NewBot::new(login, Secret::try_from("correct horse battery")?, project, Env::Stage);
+            let bot = NewBot::new(login, Secret::try_from("correct horse battery")?, project.clone(), Env::STAGE);
             // The first are wanted, each by one; the others are of no use to anybody.
             let kind = if number < waiting { format!("wanted-{number}") } else { format!("other-{}", number % 20) };
             crowd.push(NewBot { labels: label("kind", &kind), ..bot });
@@ -21,7 +21,7 @@ pub(crate) async fn that_fits_nobody(farm: &PostgresFarm, url: &str) -> Result<(
         farm.import(crowd, false).await?;
         let kind = |number: usize| {
             let labels = label("kind", &format!("wanted-{number}"));
-            LeaseRequest::new(holder(), Selector::any().project(project).env(Env::Stage).labels(labels))
+            LeaseRequest::new(holder(), Selector::any().project(project.clone()).env(Env::STAGE).labels(labels))
         };
         let mut held = Vec::new();
         for number in 0..waiting {

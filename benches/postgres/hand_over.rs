@@ -16,14 +16,14 @@ use crate::{Result, WAITER, ask, fill, open, parked};
 pub(crate) async fn statements(farm: &PostgresFarm, url: &str, waiters: usize) -> Result<()> {
     const RELEASES: usize = 200;
     let project = ProjectId::new();
-    fill(farm, project, 1).await?;
+    fill(farm, &project, 1).await?;
     let mut connection = PgConnection::connect(url).await?;
     sqlx::query("create extension if not exists pg_stat_statements").execute(&mut connection).await?;
-    let first = farm.acquire(ask(project)).await?.id;
+    let first = farm.acquire(ask(&project)).await?.id;
     let (granted, mut next) = tokio::sync::mpsc::unbounded_channel::<LeaseId>();
     for _ in 0..waiters + RELEASES {
         let (farm, granted) = (farm.clone(), granted.clone());
-        let request = ask(project).wait(Duration::from_mins(3));
+        let request = ask(&project).wait(Duration::from_mins(3));
         tokio::spawn(async move {
             if let Ok(lease) = farm.acquire(request).await {
                 let _ = granted.send(lease.id);
@@ -77,7 +77,7 @@ pub(crate) async fn wait_again_and_again(url: &str) -> Result<()> {
     let farm = open(url, &env::var("BOTFARM_KEY")?).await?;
     for line in std::io::stdin().lines() {
         let project: ProjectId = line?.parse()?;
-        let lease = farm.acquire(ask(project).wait(Duration::from_mins(1))).await?;
+        let lease = farm.acquire(ask(&project).wait(Duration::from_mins(1))).await?;
         let came = now()?;
         farm.release(lease.id, Ending::clean()).await?;
         println!("{came}");
@@ -89,7 +89,7 @@ pub(crate) async fn wait_again_and_again(url: &str) -> Result<()> {
 pub(crate) async fn to_another_process(farm: &PostgresFarm, url: &str, key: &str) -> Result<()> {
     const ROUNDS: usize = 300;
     let project = ProjectId::new();
-    fill(farm, project, 1).await?;
+    fill(farm, &project, 1).await?;
     let mut connection = PgConnection::connect(url).await?;
     let mut waiter = Command::new(env::current_exe()?)
         .env(WAITER, url)
@@ -101,7 +101,7 @@ pub(crate) async fn to_another_process(farm: &PostgresFarm, url: &str, key: &str
     let mut answers = BufReader::new(waiter.stdout.take().ok_or("no stdout")?).lines();
     let mut took = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
-        let lease = farm.acquire(ask(project).wait(Duration::from_secs(10))).await?;
+        let lease = farm.acquire(ask(&project).wait(Duration::from_secs(10))).await?;
         writeln!(orders, "{project}")?;
         parked(&mut connection, 1).await?;
         let released = now()?;

@@ -18,18 +18,18 @@ pub(crate) async fn held_open(farm: &PostgresFarm, url: &str) -> Result<()> {
     let held = env::var("BOTFARM_BENCH_HELD").ok().map_or(Ok(180), |seconds| seconds.parse())?;
     for by_login in [false, true] {
         let project = ProjectId::new();
-        fill(farm, project, BOTS).await?;
+        fill(farm, &project, BOTS).await?;
         tidy(url).await?;
         let request = move |_| {
             if by_login {
                 let login = format!("bot-{}@{project}.example", fastrand::usize(..BOTS));
                 let login = Login::try_from(login.as_str()).unwrap_or_else(|_| unreachable!("it is a login"));
-                LeaseRequest::new(holder(), Selector::any().env(Env::Stage).login(login))
+                LeaseRequest::new(holder(), Selector::any().env(Env::STAGE).login(login))
             } else {
-                ask(project)
+                ask(&project)
             }
         };
-        let slice = async || pairs(std::slice::from_ref(farm), CLIENTS, SLICE, request).await;
+        let slice = async || pairs(std::slice::from_ref(farm), CLIENTS, SLICE, request.clone()).await;
         let before = slice().await?;
         let mut connection = PgConnection::connect(url).await?;
         sqlx::raw_sql("begin isolation level repeatable read; select count(*) from pools")

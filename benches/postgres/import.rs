@@ -27,26 +27,27 @@ struct Worst {
 
 pub(crate) async fn while_others_lease(farm: &PostgresFarm) -> Result<()> {
     let (project, changed) = (ProjectId::new(), ProjectId::new());
-    fill(farm, project, 1_000).await?;
-    fill(farm, changed, CHANGED).await?;
+    fill(farm, &project, 1_000).await?;
+    fill(farm, &changed, CHANGED).await?;
     // All that the import changes are held.
     let mut held = Vec::new();
     for _ in 0..CHANGED {
-        let request = LeaseRequest::new(holder(), Selector::any().project(changed)).ttl(Duration::from_hours(1));
+        let request =
+            LeaseRequest::new(holder(), Selector::any().project(changed.clone())).ttl(Duration::from_hours(1));
         held.push(farm.acquire(request).await?.id);
     }
     let mut rows = Vec::with_capacity(ROWS);
     for number in 0..ROWS {
-        let of = if number < CHANGED { changed } else { project };
+        let of = if number < CHANGED { &changed } else { &project };
         let name = if number < CHANGED { "bot" } else { "imported" };
         let login = format!("{name}-{number}@{of}.example").as_str().try_into()?;
-        let bot = NewBot::new(login, Secret::try_from("correct horse battery")?, of, Env::Stage);
+        let bot = NewBot::new(login, Secret::try_from("correct horse battery")?, of.clone(), Env::STAGE);
         rows.push(if number < CHANGED { NewBot { labels: label("changed", "yes"), ..bot } } else { bot });
     }
     let done = Arc::new(AtomicBool::new(false));
     let clients: Vec<_> = (0..CLIENTS)
         .map(|client| {
-            let (farm, done, mine) = (farm.clone(), done.clone(), held[client]);
+            let (farm, done, mine, project) = (farm.clone(), done.clone(), held[client], project.clone());
             tokio::spawn(async move {
                 let mut worst = Worst::default();
                 let since = |started: Instant| started.elapsed().as_secs_f64() * 1e3;
@@ -54,7 +55,7 @@ pub(crate) async fn while_others_lease(farm: &PostgresFarm) -> Result<()> {
                     let started = Instant::now();
                     farm.renew(mine, None).await?;
                     worst.renewal_of_changed = worst.renewal_of_changed.max(since(started));
-                    let lease = match farm.acquire(ask(project)).await {
+                    let lease = match farm.acquire(ask(&project)).await {
                         Ok(lease) => lease,
                         Err(botfarm::Error::Exhausted(_)) => {
                             worst.refused += 1;

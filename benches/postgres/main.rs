@@ -112,11 +112,11 @@ fn holder() -> Holder {
     Holder::try_from("bench").unwrap_or_else(|_| unreachable!("the name is fine"))
 }
 
-fn ask(project: ProjectId) -> LeaseRequest {
-    LeaseRequest::new(holder(), Selector::any().project(project).env(Env::Stage).domain(Domain::default()))
+fn ask(project: &ProjectId) -> LeaseRequest {
+    LeaseRequest::new(holder(), Selector::any().project(project.clone()).env(Env::STAGE).domain(Domain::default()))
 }
 
-async fn fill(farm: &PostgresFarm, project: ProjectId, pool: usize) -> Result<()> {
+async fn fill(farm: &PostgresFarm, project: &ProjectId, pool: usize) -> Result<()> {
     let started = Instant::now();
     let mut made = 0;
     while made < pool {
@@ -124,7 +124,7 @@ async fn fill(farm: &PostgresFarm, project: ProjectId, pool: usize) -> Result<()
         let mut bots = Vec::with_capacity(count);
         for number in made..made + count {
             let login = format!("bot-{number}@{project}.example").as_str().try_into()?;
-            bots.push(NewBot::new(login, Secret::try_from("correct horse battery")?, project, Env::Stage));
+            bots.push(NewBot::new(login, Secret::try_from("correct horse battery")?, project.clone(), Env::STAGE));
         }
         farm.import(bots, false).await?;
         made += count;
@@ -136,7 +136,7 @@ async fn fill(farm: &PostgresFarm, project: ProjectId, pool: usize) -> Result<()
 }
 
 /// The ids of the bots of a project.
-async fn ids(url: &str, project: ProjectId) -> Result<Vec<botfarm::BotId>> {
+async fn ids(url: &str, project: &ProjectId) -> Result<Vec<botfarm::BotId>> {
     let mut connection = PgConnection::connect(url).await?;
     let ids: Vec<sqlx::types::Uuid> =
         sqlx::query_scalar("select b.id from bots b join pools p on p.id = b.pool_id where p.project = $1")

@@ -12,10 +12,10 @@ const CLIENTS: [usize; 2] = [16, 32];
 
 pub(crate) async fn beside_none(farm: &PostgresFarm, url: &str) -> Result<()> {
     let (project, elsewhere) = (ProjectId::new(), ProjectId::new());
-    fill(farm, project, 10_000).await?;
-    let bot = NewBot::new("elsewhere".parse()?, Secret::try_from("correct horse")?, elsewhere, Env::Prod);
+    fill(farm, &project, 10_000).await?;
+    let bot = NewBot::new("elsewhere".parse()?, Secret::try_from("correct horse")?, elsewhere.clone(), Env::PROD);
     farm.create(bot).await?;
-    let there = || LeaseRequest::new(holder(), Selector::any().project(elsewhere).env(Env::Prod));
+    let there = || LeaseRequest::new(holder(), Selector::any().project(elsewhere.clone()).env(Env::PROD));
     farm.acquire(there().ttl(Duration::from_hours(2))).await?;
     let mut connection = PgConnection::connect(url).await?;
     println!("clients  waiting elsewhere   pairs/s   of none");
@@ -31,7 +31,8 @@ pub(crate) async fn beside_none(farm: &PostgresFarm, url: &str) -> Result<()> {
                     .collect();
                 parked(&mut connection, waiting).await?;
                 tidy(url).await?;
-                made.push(pairs(std::slice::from_ref(farm), clients, TIME, move |_| ask(project)).await?);
+                let of = project.clone();
+                made.push(pairs(std::slice::from_ref(farm), clients, TIME, move |_| ask(&of)).await?);
                 waiters.iter().for_each(tokio::task::JoinHandle::abort);
                 while sqlx::query_scalar::<_, i64>("select count(*) from wants").fetch_one(&mut connection).await? > 0 {
                     tokio::time::sleep(Duration::from_millis(20)).await;

@@ -13,16 +13,17 @@ type Kind = (&'static str, Box<dyn Fn(usize) -> LeaseRequest + Send + Sync>);
 
 pub(crate) async fn beside_any(farm: &PostgresFarm, replica: &PostgresFarm, url: &str) -> Result<()> {
     let project = ProjectId::new();
-    fill(farm, project, BOTS).await?;
-    let ids: Vec<_> = crate::ids(url, project).await?;
-    let any = move || Selector::any().project(project).env(Env::Stage);
+    fill(farm, &project, BOTS).await?;
+    let ids: Vec<_> = crate::ids(url, &project).await?;
+    let [one, named, sticky, two] = [(); 4].map(|()| project.clone());
+    let any = move || Selector::any().project(two.clone()).env(Env::STAGE);
     let kinds: [Kind; 5] = [
-        ("any", Box::new(move |_| ask(project))),
+        ("any", Box::new(move |_| ask(&one))),
         ("by id", Box::new(move |_| LeaseRequest::new(holder(), Selector::bot(ids[fastrand::usize(..BOTS)])))),
         (
             "by login",
             Box::new(move |_| {
-                let login = format!("bot-{}@{project}.example", fastrand::usize(..BOTS));
+                let login = format!("bot-{}@{named}.example", fastrand::usize(..BOTS));
                 let login = Login::try_from(login.as_str()).unwrap_or_else(|_| unreachable!("it is a login"));
                 LeaseRequest::new(holder(), Selector::any().login(login))
             }),
@@ -31,7 +32,7 @@ pub(crate) async fn beside_any(farm: &PostgresFarm, replica: &PostgresFarm, url:
             "sticky",
             Box::new(move |client| {
                 let key = format!("client-{client}").parse().unwrap_or_else(|_| unreachable!("it is a key"));
-                ask(project).sticky(key)
+                ask(&sticky).sticky(key)
             }),
         ),
         ("pairs", Box::new(move |_| LeaseRequest::many(holder(), [any(), any()]))),

@@ -9,7 +9,11 @@ use std::{
 use botfarm_core::BotFarm;
 use botfarm_http::HttpFarmBuilder;
 
-use crate::{config::Config, failure::Failure, store};
+use crate::{
+    config::Config,
+    failure::Failure,
+    store::{self, Reach, Store},
+};
 
 /// Where `botfarm serve` listens unless told otherwise.
 pub(crate) const LOCAL: &str = "http://127.0.0.1:8000";
@@ -49,6 +53,10 @@ async fn open(config: &Config, retry_for: Duration) -> Result<Arc<dyn BotFarm>, 
     let url = url(config)?;
     if !url.starts_with("http") {
         store::refuse_found(config)?;
+        if store::is_store(url) {
+            return Ok(Store::open(url, &Reach::default(), config.file.env.policy()).await?.farm);
+        }
+        // Says what is wrong with it.
         return Ok(botfarm::connect(url).await?);
     }
     Ok(Arc::new(service(config)?.retry_for(retry_for).build()?))

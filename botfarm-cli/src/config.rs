@@ -12,7 +12,7 @@ use botfarm_http::{Origin, auth::Proxy};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{admission::Auth, failure::Failure, log::LogFormat};
+use crate::{admission::Auth, failure::Failure, log::LogFormat, policy::EnvSetting};
 
 /// Read when it stands in the working directory and no other file is named.
 const FILE: &str = "botfarm.toml";
@@ -92,8 +92,15 @@ pub(crate) struct File {
     /// `serve --drain`
     #[serde(default, deserialize_with = "time")]
     pub(crate) drain: Option<Duration>,
-    /// `run --env`
-    pub(crate) env: Option<Env>,
+    /// `serve --envs`, `import --envs`
+    #[serde(default)]
+    pub(crate) envs: Vec<Env>,
+    /// `serve --domains`, `import --domains`
+    #[serde(default)]
+    pub(crate) domains: Vec<Domain>,
+    /// `run --env`, or what is allowed in each env.
+    #[serde(default)]
+    pub(crate) env: EnvSetting,
     /// `run --domain`
     pub(crate) domain: Option<Domain>,
     /// `run --project`
@@ -107,7 +114,7 @@ pub(crate) struct File {
 }
 
 /// Reads a time such as `90s` or `5m`, as the flags have it.
-fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
 }

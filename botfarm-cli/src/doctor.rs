@@ -144,9 +144,9 @@ fn skew(asked: DateTime<Utc>, theirs: DateTime<Utc>, answered: DateTime<Utc>) ->
 
 fn filter(selector: &Selector) -> BotFilter {
     BotFilter {
-        project: selector.project,
-        env: selector.env,
-        domain: selector.domain,
+        project: selector.project.clone(),
+        env: selector.env.clone(),
+        domain: selector.domain.clone(),
         login: selector.login.clone(),
         labels: selector.labels.clone(),
         ..BotFilter::default()

@@ -5,6 +5,7 @@
 #![expect(clippy::doc_markdown, reason = "what is said of an argument is its help, where backticks would stand out")]
 
 mod admission;
+mod allowed;
 mod backup;
 mod client;
 mod completions;
@@ -23,6 +24,7 @@ mod migrate;
 mod operator;
 mod output;
 mod password;
+mod policy;
 mod prune;
 mod rekey;
 mod release;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use botfarm::{Keyring, PostgresFarm};
+use botfarm::{Keyring, LeasePolicy, PostgresFarm};
 use clap::Args;
 use serde_json::json;
 
@@ -23,7 +23,7 @@ impl Rekey {
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let (resealed, key) = match config.farm.as_deref() {
             Some(url) if store::is_file(url) => {
-                let farm = botfarm::open_sqlite(url).await?;
+                let farm = botfarm::open_sqlite(url, LeasePolicy::default()).await?;
                 (farm.rekey().await?, farm.keyring().current_key_id())
             }
             _ => {

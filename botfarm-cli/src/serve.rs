@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use botfarm::{BotFarm, ImportReport};
+use botfarm::{AllowedNames, BotFarm, ImportReport, LeasePolicy};
 use botfarm_http::{
     Options, Origin, ReplaySecret,
     auth::{self, Proxy},
@@ -26,6 +26,7 @@ use tracing::{info, warn};
 
 use crate::{
     admission::{self, Address, Auth},
+    allowed::Allowed,
     config::Config,
     failure::Failure,
     store::{self, Reach, Store},
@@ -91,11 +92,14 @@ pub(crate) struct Serve {
     #[arg(long)]
     until_eof: bool,
     #[command(flatten)]
+    allowed: Allowed,
+    #[command(flatten)]
     reach: Reach,
 }
 
 impl Serve {
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        let (names, policy) = (self.allowed.or(&config.file), config.file.env.policy());
         let listen = self.listen.or(config.file.listen).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
         // A file that merely stands in the working directory opens nothing to other machines.
         let from_file = config.file.auth.filter(|auth| *auth == Auth::Required || !config.file_is_found);
@@ -123,8 +127,8 @@ impl Serve {
         let loopback = address.is_loopback();
         let drain = self.drain.or(config.file.drain).unwrap_or(if loopback { Duration::ZERO } else { DRAIN });
         let opened = async {
-            let store = open(&url, &self.reach, bots.as_deref()).await?;
-            let mut options = Options { cors_origins, trusted_proxies, ..options(&store) };
+            let store = open(&url, &self.reach, policy, &names, bots.as_deref()).await?;
+            let mut options = Options { cors_origins, trusted_proxies, names, ..options(&store) };
             options.max_waiters = self.max_waiters.or(config.file.max_waiters).unwrap_or(options.max_waiters);
             options.max_leases = self.max_leases.or(config.file.max_leases).unwrap_or(options.max_leases);
             options.import_rows = self.import_rows.or(config.file.import_rows).unwrap_or(options.import_rows);
@@ -260,11 +264,17 @@ fn postgres_url(url: &str) -> Option<String> {
 }
 
 /// The farm, with the bots of the file in it.
-async fn open(url: &str, reach: &Reach, bots: Option<&Path>) -> Result<Store, Failure> {
-    let store = Store::open(url, reach).await?;
+async fn open(
+    url: &str,
+    reach: &Reach,
+    policy: LeasePolicy,
+    names: &AllowedNames,
+    bots: Option<&Path>,
+) -> Result<Store, Failure> {
+    let store = Store::open(url, reach, policy).await?;
     store.farm.check().await?;
     if let Some(path) = bots {
-        load(&*store.farm, path).await?;
+        load(&*store.farm, names, path).await?;
     }
     if url == "memory:" {
         warn!("the farm is in memory: nothing is kept across restarts; --store sqlite:PATH keeps it");
@@ -273,7 +283,7 @@ async fn open(url: &str, reach: &Reach, bots: Option<&Path>) -> Result<Store, Fa
 }
 
 /// Loads the bots of a file, all or nothing.
-async fn load(farm: &dyn BotFarm, path: &Path) -> Result<(), Failure> {
+async fn load(farm: &dyn BotFarm, names: &AllowedNames, path: &Path) -> Result<(), Failure> {
     let shown = path.display();
     let format = Format::from_path(path).ok_or_else(|| {
         Failure::usage(format!(
@@ -284,6 +294,7 @@ async fn load(farm: &dyn BotFarm, path: &Path) -> Result<(), Failure> {
     let faulty = |error: botfarm::Error| Failure::usage(format!("{shown}: {error}"));
     let mut rows = Rows::read(format, file, usize::MAX).map_err(faulty)?;
     let bots = rows.take();
+    names.check_all(&bots).map_err(|error| faulty(rows.located(error)))?;
     let report = match farm.import(bots, false).await {
         Ok(report) => report,
         Err(error @ botfarm::Error::Invalid { .. }) => return Err(faulty(rows.located(error))),

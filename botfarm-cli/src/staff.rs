@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use botfarm::{HttpFarm, operators::Operators};
 use botfarm_core::{
-    Login, Secret,
+    LeasePolicy, Login, Secret,
     operators::{OperatorId, Role, Scope, TokenId},
 };
 use botfarm_http::{
@@ -36,7 +36,7 @@ impl Staff {
         let url = client::url(config)?;
         if is_store(url) {
             store::refuse_found(config)?;
-            let store = Store::open(url, &Reach::default()).await?;
+            let store = Store::open(url, &Reach::default(), LeasePolicy::default()).await?;
             return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));
         }
         Ok(Self::Service(client::service(config)?.build()?))

@@ -2,7 +2,7 @@
 
 use std::{env, path::Path, sync::Arc};
 
-use botfarm::{BotFarm, Keyring, MemoryFarm, PostgresFarm, operators::Operators};
+use botfarm::{BotFarm, Keyring, LeasePolicy, MemoryFarm, PostgresFarm, operators::Operators};
 use clap::{Args, value_parser};
 
 use crate::{config::Config, failure::Failure};
@@ -33,24 +33,24 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens the store at `url`.
+    /// Opens the store at `url`, as a farm with this policy.
     ///
     /// # Errors
     /// Those of [`botfarm::connect`].
-    pub(crate) async fn open(url: &str, reach: &Reach) -> Result<Self, Failure> {
+    pub(crate) async fn open(url: &str, reach: &Reach, policy: LeasePolicy) -> Result<Self, Failure> {
         if url == "memory:" {
-            let farm = MemoryFarm::new();
+            let farm = MemoryFarm::with_policy(policy);
             return Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring: None });
         }
         if is_file(url) {
-            let farm = botfarm::open_sqlite(url).await?;
+            let farm = botfarm::open_sqlite(url, policy).await?;
             let keyring = Some(farm.keyring().clone());
             return Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring });
         }
         if !is_database(url) {
             return Err(Failure::usage("this is no store; give sqlite:PATH, postgres://user@host/database or memory:"));
         }
-        let mut options = botfarm::postgres_options(url)?;
+        let mut options = botfarm::postgres_options(url)?.policy(policy);
         match reach.listen_url.as_deref() {
             None => {}
             Some("none") => options = options.without_listen(),

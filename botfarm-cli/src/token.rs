@@ -47,10 +47,10 @@ struct Create {
     role: Role,
 
     /// Confines it to the accounts of this project
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectId>,
 
-    /// Confines it to the accounts of this env: prod, preprod or stage
+    /// Confines it to the accounts of this env
     #[arg(long, value_name = "ENV")]
     env: Option<Env>,
 
@@ -118,8 +118,7 @@ impl List {
         let tokens = Staff::open(config).await?.tokens().await?;
         let rows = tokens.iter().map(|token| {
             let Shown { name, role, project_id, env, expires_at, last_used_at, .. } = token;
-            let within = [project_id.map(|id| id.to_string()), env.map(|env| env.to_string())];
-            let within: Vec<_> = within.into_iter().flatten().collect();
+            let within: Vec<_> = [project_id.as_deref(), env.as_deref()].into_iter().flatten().collect();
             [
                 name.to_string(),
                 role.to_string(),

@@ -12,14 +12,17 @@ pub(crate) async fn find(farm: &dyn BotFarm, user: &str) -> Result<Bot, Failure>
     if let Ok(id) = user.parse::<BotId>() {
         return Ok(farm.get(id).await?);
     }
-    let (env, login) = match user.split_once('/') {
-        Some((env, login)) if env.parse::<Env>().is_ok() => (env.parse().ok(), login),
-        _ => (None, user),
-    };
-    let login = login.parse().map_err(|error| Failure::usage(format!("USER: a login {error}")))?;
-    let filter = BotFilter { env, login: Some(login), ..BotFilter::default() };
-    // A login is unique within an env, so this is all.
-    let found = farm.list(&filter, &PageRequest::default()).await?.items;
+    let mut found = Vec::new();
+    if let Some((Ok(env), Ok(login))) = user.split_once('/').map(|(env, login)| (env.parse::<Env>(), login.parse())) {
+        let filter = BotFilter { env: Some(env), login: Some(login), ..BotFilter::default() };
+        found = farm.list(&filter, &PageRequest::default()).await?.items;
+    }
+    if found.is_empty() {
+        // A login may have a slash of its own. It is unique within an env, so a page is all.
+        let login = user.parse().map_err(|error| Failure::usage(format!("USER: a login {error}")))?;
+        let filter = BotFilter { login: Some(login), ..BotFilter::default() };
+        found = farm.list(&filter, &PageRequest::default()).await?.items;
+    }
     match <[Bot; 1]>::try_from(found) {
         Ok([bot]) => Ok(bot),
         Err(none) if none.is_empty() => {

@@ -17,16 +17,16 @@ use crate::{
 /// Lists the accounts, oldest first, and who holds them
 #[derive(Debug, Args)]
 pub(crate) struct Users {
-    /// Those of this env: prod, preprod or stage
+    /// Those of this env
     #[arg(long, value_name = "ENV")]
     env: Option<Env>,
 
-    /// Those of this domain: canary or regular
+    /// Those of this domain
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<Domain>,
 
     /// Those of this project
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectId>,
 
     /// Those with this login

@@ -10,16 +10,16 @@ use crate::config::File;
 /// The flags that select bots.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Wanted {
-    /// A user of this env: prod, preprod or stage
+    /// A user of this env
     #[arg(long, value_name = "ENV", env = "BOTFARM_ENV")]
     env: Option<Env>,
 
-    /// A user of this domain: canary or regular
+    /// A user of this domain
     #[arg(long, value_name = "DOMAIN", env = "BOTFARM_DOMAIN")]
     domain: Option<Domain>,
 
     /// A user of this project
-    #[arg(long, value_name = "UUID", env = "BOTFARM_PROJECT")]
+    #[arg(long, value_name = "PROJECT", env = "BOTFARM_PROJECT")]
     project: Option<ProjectId>,
 
     /// The user with this login
@@ -82,8 +82,11 @@ impl User {
 impl Wanted {
     /// The same, with what the file says where no flag and no variable does.
     pub(crate) fn or(self, file: &File) -> Self {
-        let (env, domain, project) =
-            (self.env.or(file.env), self.domain.or(file.domain), self.project.or(file.project));
+        let (env, domain, project) = (
+            self.env.or(file.env.name.clone()),
+            self.domain.or(file.domain.clone()),
+            self.project.or(file.project.clone()),
+        );
         Self { env, domain, project, ..self }
     }
 
@@ -93,9 +96,9 @@ impl Wanted {
     /// What is wrong with the labels.
     pub(crate) fn selectors(&self) -> Result<Vec<Selector>, String> {
         let common = Selector {
-            env: self.env,
-            domain: self.domain,
-            project: self.project,
+            env: self.env.clone(),
+            domain: self.domain.clone(),
+            project: self.project.clone(),
             login: self.login.clone(),
             labels: labels(&self.labels)?,
             ..Selector::any()
@@ -158,7 +161,7 @@ mod tests {
         let selectors =
             selectors(&["--env", "stage", "--domain=regular", "--label", "role=admin", "--label", "plan=a=b"]);
         let labels = Labels::try_from([("role", "admin"), ("plan", "a=b")]).unwrap();
-        assert_eq!(selectors.unwrap(), [Selector::any().env(Env::Stage).domain(Domain::Regular).labels(labels)]);
+        assert_eq!(selectors.unwrap(), [Selector::any().env(Env::STAGE).domain(Domain::REGULAR).labels(labels)]);
     }
 
     #[test]
@@ -174,7 +177,7 @@ mod tests {
         let admin = Labels::try_from([("role", "admin"), ("plan", "free")]).unwrap();
         let member = Labels::try_from([("plan", "paid")]).unwrap();
         let expected =
-            [of_role("admin").env(Env::Prod).labels(admin), of_role("member").env(Env::Stage).labels(member)];
+            [of_role("admin").env(Env::PROD).labels(admin), of_role("member").env(Env::STAGE).labels(member)];
         assert_eq!(selectors(&flags).unwrap(), expected);
         assert_eq!(selectors(&["--user", "solo"]).unwrap(), [of_role("solo")]);
     }
@@ -185,13 +188,13 @@ mod tests {
             let error = selectors(flags).unwrap_err();
             assert!(error.contains(what), "{flags:?}: {error}");
         };
-        refused(&["--env", "moon"], "must be one of: prod, preprod, stage");
+        refused(&["--env", "a moon"], "must be a name");
         refused(&["--label", "role"], "must be KEY=VALUE");
         refused(&["--label", "a:b=c"], "must not contain");
         refused(&["--label", "a=b", "--label", "a=c"], "the label a is given twice");
         refused(&["--user", "a b:role=x"], "a user's name must consist of");
         refused(&["--user", "a:role"], "must be KEY=VALUE");
-        refused(&["--user", "a:env=moon"], "env: must be one of");
+        refused(&["--user", "a:env=@"], "env: must be a name");
         refused(&["--user", "a:id=7"], "id: ");
     }
 }

@@ -391,7 +391,7 @@ async fn a_fault_in_the_file_names_the_line_and_shows_nothing_of_it() {
 async fn a_faulty_file_of_bots_is_refused_whole_with_every_row_that_is_wrong() {
     let folder = TempDir::new().unwrap();
     let file = format!(
-        "login,password,project_id,env\nada,s3cret,{PROJECT},stage\nben,s3cret,{PROJECT},moon\n,s3cret,mars,stage\n"
+        "login,password,project_id,env\nada,s3cret,{PROJECT},stage\nben,s3cret,{PROJECT},the moon\n,s3cret,the mars,stage\n"
     );
     fs::write(folder.path().join("bots.csv"), file).unwrap();
     let (code, said) = refused(botfarm(&folder, &[&ANY_PORT[..], &["--bots", "bots.csv"]].concat())).await;

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::Fault,
-    id::{BotId, ProjectId},
+    id::BotId,
     labels::Labels,
+    name::{Domain, Env, ProjectId},
     secret::Secret,
     text::{Holder, JobUrl, Login, Note},
 };
@@ -56,30 +57,6 @@ macro_rules! word_enum {
     };
 }
 pub(crate) use word_enum;
-
-word_enum! {
-    /// Which installation of the system under test the bot belongs to.
-    Env {
-        /// Production.
-        Prod = "prod",
-        /// Pre-production.
-        Preprod = "preprod",
-        /// Staging.
-        Stage = "stage",
-    }
-}
-
-word_enum! {
-    /// Which kind of account the bot is.
-    #[derive(Default)]
-    Domain {
-        /// For canary releases. The default.
-        #[default]
-        Canary = "canary",
-        /// A regular account.
-        Regular = "regular",
-    }
-}
 
 word_enum! {
     /// Whether the bot is fit for use.
@@ -139,9 +116,9 @@ impl Bot {
         Self {
             id,
             login: bot.login.clone(),
-            project: bot.project,
-            env: bot.env,
-            domain: bot.domain,
+            project: bot.project.clone(),
+            env: bot.env.clone(),
+            domain: bot.domain.clone(),
             labels: bot.labels.clone(),
             condition: Condition::Ready,
             created_at,
@@ -218,7 +195,7 @@ impl NewBot {
         let mut first = HashMap::new();
         let mut faults = Vec::new();
         for (row, bot) in rows.iter().enumerate() {
-            let above = *first.entry((bot.env, bot.login.folded())).or_insert(row);
+            let above = *first.entry((&bot.env, bot.login.folded())).or_insert(row);
             if above != row {
                 // People count from one.
                 let detail = format!("names the same account as row {}", above + 1);

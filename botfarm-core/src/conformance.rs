@@ -52,6 +52,7 @@ mod imports;
 mod lists;
 mod local;
 pub mod model;
+mod names;
 pub mod operators;
 mod queue;
 mod releases;
@@ -215,6 +216,11 @@ claims! { $
         list_shows_bots_as_a_look_does,
         pages_have_neither_gaps_nor_repeats_while_bots_come_and_go,
         pages_hold_every_bot_once_oldest_first,
+    }
+    names {
+        misspelt_env_is_refused_at_once,
+        names_of_a_team_are_kept,
+        prod_bot_is_leased_to_those_alone_who_name_it,
     }
     queue {
         deletion_frees_what_an_impossible_set_was_waiting_with,

@@ -3,9 +3,10 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    bot::{Condition, Env, Timestamp},
+    bot::{Condition, Timestamp},
     id::BotId,
     lease::EndReason,
+    name::Env,
     text::{Holder, Login, Note},
 };
 

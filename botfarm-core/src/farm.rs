@@ -185,7 +185,7 @@ pub trait BotFarmExt: BotFarm + Clone {
     /// ```
     /// # use botfarm_core::{BotFarm, BotFarmExt, Env, LeaseRequest, Selector};
     /// # async fn doc(farm: std::sync::Arc<dyn BotFarm>) -> Result<(), Box<dyn std::error::Error>> {
-    /// let request = LeaseRequest::new("checkout test".parse()?, Selector::any().env(Env::Stage));
+    /// let request = LeaseRequest::new("checkout test".parse()?, Selector::any().env(Env::STAGE));
     /// let lease = farm.lease(request).await?;
     /// println!("logging in as {}", lease.bot().bot.login);
     /// lease.release().await?;

@@ -1,4 +1,4 @@
-//! Names of things: bots, projects, leases, fences.
+//! What tells bots, leases and hand-outs apart.
 
 use std::{fmt, str::FromStr};
 
@@ -64,12 +64,6 @@ uuid_newtype! {
     BotId, Uuid::now_v7()
 }
 shown!(BotId);
-
-uuid_newtype! {
-    /// Which project a bot belongs to.
-    ProjectId, Uuid::new_v4()
-}
-shown!(ProjectId);
 
 uuid_newtype! {
     /// Which lease: a secret of the holder's own choosing (a random UUID), and the request's idempotency key.

@@ -13,7 +13,7 @@ use crate::{
 ///
 /// ```
 /// # use botfarm_core::input::Fields;
-/// let mut fields = Fields::of(serde_json::json!({"env": "moon", "typo": 1}), "");
+/// let mut fields = Fields::of(serde_json::json!({"env": "the moon", "typo": 1}), "");
 /// let _env: Option<botfarm_core::Env> = fields.optional("env");
 /// let faults = fields.finish(()).unwrap_err();
 /// assert_eq!(faults.listed().iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/env", "/typo"]);
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn every_fault_of_a_bot_is_named_and_no_value_repeated() {
         let value = json!({
-            "login": "", "password": 4711, "env": "moon", "labels": {"a:b": "c"}, "domian": "canary",
+            "login": "", "password": 4711, "env": "the moon", "labels": {"a:b": "c"}, "domian": "canary",
         });
         let faults = faults(value);
         let pointers: Vec<_> = faults.iter().map(|(pointer, _)| pointer.as_str()).collect();

@@ -11,13 +11,15 @@
 //! | **backend** | a farm that stores things itself |
 //!
 //! # Layout
-//! `id`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` and `faults` are what can go wrong.
+//! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` and `faults` are what can go wrong.
 //! `bot`, `selector`, `lease`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
-//! contract. `guard` keeps a lease alive. `matching` and `input` are shared by the farms. `keyring` (a feature) seals the
+//! contract. `guard` keeps a lease alive. `matching`, `absence`, `allowed` and `input` are shared by the farms. `keyring` (a feature) seals the
 //! passwords of farms that store them. `schema` (a feature) describes values to those who describe an API. `conformance`
 //! (a feature) proves a farm.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod absence;
+mod allowed;
 pub mod background;
 mod bot;
 #[cfg(feature = "conformance")]
@@ -34,6 +36,7 @@ mod keyring;
 mod labels;
 mod lease;
 pub mod matching;
+mod name;
 pub mod operators;
 mod page;
 mod policy;
@@ -44,15 +47,17 @@ mod selector;
 mod stats;
 mod text;
 
+pub use absence::Place;
+pub use allowed::AllowedNames;
 /// For [`delegate!`] alone.
 #[doc(hidden)]
 pub use async_trait::async_trait as __async_trait;
-pub use bot::{Bot, BotChanges, BotState, Condition, Domain, Env, Holding, ImportReport, NewBot, Timestamp};
+pub use bot::{Bot, BotChanges, BotState, Condition, Holding, ImportReport, NewBot, Timestamp};
 pub use error::{BoxError, Busy, Error, Fault, LostLease, Oldest, Result, Shortage};
 pub use farm::{BotFarm, BotFarmExt};
 pub use faults::Faults;
 pub use guard::LeaseGuard;
-pub use id::{BotId, Fence, LeaseId, ProjectId};
+pub use id::{BotId, Fence, LeaseId};
 #[cfg(feature = "keyring")]
 pub use keyring::{KeyError, KeyId, Keyring, MasterKey};
 pub use labels::Labels;
@@ -60,8 +65,9 @@ pub use lease::{
     ActiveLease, BotRelease, EndReason, Ending, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot,
     Outcome, Revocation,
 };
+pub use name::{Domain, Env, ProjectId, nearest};
 pub use page::{BotFilter, Cursor, Page, PageRequest};
-pub use policy::LeasePolicy;
+pub use policy::{EnvPolicy, LeasePolicy};
 pub use secret::Secret;
 pub use selector::Selector;
 pub use stats::{PoolStats, Stats};

@@ -10,9 +10,9 @@ use uuid::Uuid;
 
 pub use self::password::PASSWORD_LENGTH;
 use crate::{
-    bot::{Bot, Env, Timestamp, word_enum},
+    bot::{Bot, Timestamp, word_enum},
     error::Result,
-    id::ProjectId,
+    name::{Env, ProjectId},
     text::{Holder, Login},
 };
 
@@ -106,7 +106,7 @@ pub struct Operator {
 }
 
 /// To what a token is confined: what is given must match. It neither sees nor leases anything else.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Scope {
     /// Only this project.
     pub project: Option<ProjectId>,
@@ -124,13 +124,13 @@ impl Scope {
     /// Whether `bot` is within it.
     #[must_use]
     pub fn contains(&self, bot: &Bot) -> bool {
-        self.covers(bot.project, bot.env)
+        self.covers(&bot.project, &bot.env)
     }
 
     /// Whether the bots of this project and env are within it.
     #[must_use]
-    pub fn covers(&self, project: ProjectId, env: Env) -> bool {
-        self.project.is_none_or(|only| only == project) && self.env.is_none_or(|only| only == env)
+    pub fn covers(&self, project: &ProjectId, env: &Env) -> bool {
+        self.project.as_ref().is_none_or(|only| only == project) && self.env.as_ref().is_none_or(|only| only == env)
     }
 }
 

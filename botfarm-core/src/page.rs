@@ -3,10 +3,11 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    bot::{BotState, Condition, Domain, Env},
+    bot::{BotState, Condition},
     error::{Error, Result},
-    id::{BotId, Fence, ProjectId},
+    id::{BotId, Fence},
     labels::Labels,
+    name::{Domain, Env, ProjectId},
     text::Login,
 };
 

@@ -12,11 +12,12 @@ use utoipa::{
 };
 
 use crate::{
-    bot::{BotState, Condition, Domain, Env, ImportReport},
+    bot::{BotState, Condition, ImportReport},
     error::Fault,
-    id::{BotId, Fence, LeaseId, ProjectId},
+    id::{BotId, Fence, LeaseId},
     labels::Labels,
     lease::{EndReason, Outcome},
+    name::{self, Domain, Env, ProjectId},
     operators::{self, OperatorId, TokenId},
     secret::Secret,
     text::{Holder, JobUrl, Login, Note, Role, StickyKey},
@@ -71,6 +72,9 @@ pub const LABEL: &str = concat!(
     "]{1,256})?$"
 );
 
+/// A name. What has capitals is taken, and folded.
+const NAME: &str = "^[A-Za-z0-9][A-Za-z0-9._-]*$";
+
 /// Gives a type its schema, under the name that it has in a document.
 macro_rules! schema {
     ($($type:ty as $name:literal => $schema:expr;)+) => {$(
@@ -103,7 +107,8 @@ schema! {
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
         .description(Some("A password. It is in leases, and nowhere else."));
     BotId as "UserId" => uuid("01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42").description(Some("Which user."));
-    ProjectId as "ProjectId" => uuid("0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11").description(Some("Which project."));
+    ProjectId as "ProjectId" => text(name::LONGEST, NAME, "0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11")
+        .description(Some("Which project: a name, or a UUID. Capitals are folded."));
     LeaseId as "LeaseId" => uuid("6f1c2a52-8f0e-4b53-9d5e-0c6b1f6f3e77")
         .description(Some("Which lease. Whoever has it may renew and release the lease: keep it to yourself."));
     OperatorId as "OperatorId" => uuid("5f0d2c1e-58a3-4d8e-8f0a-3f9b6d6f2a10").description(Some("Which operator."));
@@ -115,8 +120,10 @@ schema! {
         .examples([7])
         .description(Some("Grows at every hand-out of a user: of two holders, the one with the larger is current."));
     Labels as "Labels" => labels();
-    Env as "Env" => words(Env::ALL, Env::as_str).description(Some("Which installation of the system under test."));
-    Domain as "Domain" => words(Domain::ALL, Domain::as_str).description(Some("Which kind of account."));
+    Env as "Env" => text(name::LONGEST, NAME, "stage")
+        .description(Some("Which installation of the system under test: a name. Capitals are folded."));
+    Domain as "Domain" => text(name::LONGEST, NAME, "canary")
+        .description(Some("Which kind of account: a name. Capitals are folded."));
     Condition as "Condition" => words(Condition::ALL, Condition::as_str)
         .description(Some("Whether a user is fit for use: `dirty` when a test has changed it, `broken` when it is of no use."));
     BotState as "State" => words(BotState::ALL, BotState::as_str)
@@ -201,6 +208,9 @@ mod tests {
         is_as_long_as_the_schema_says::<Note>();
         is_as_long_as_the_schema_says::<JobUrl>();
         is_as_long_as_the_schema_says::<Role>();
+        is_as_long_as_the_schema_says::<ProjectId>();
+        is_as_long_as_the_schema_says::<Env>();
+        is_as_long_as_the_schema_says::<Domain>();
         is_as_long_as_the_schema_says::<StickyKey>();
         is_as_long_as_the_schema_says::<Secret>();
     }

@@ -3,9 +3,10 @@
 use std::fmt;
 
 use crate::{
-    bot::{Bot, Condition, Domain, Env},
-    id::{BotId, ProjectId},
+    bot::{Bot, Condition},
+    id::BotId,
     labels::Labels,
+    name::{Domain, Env, ProjectId},
     text::{Login, Role},
 };
 
@@ -95,9 +96,9 @@ impl Selector {
     #[must_use]
     pub fn could_fit(&self, bot: &Bot) -> bool {
         self.id.is_none_or(|id| id == bot.id)
-            && self.project.is_none_or(|project| project == bot.project)
-            && self.env.is_none_or(|env| env == bot.env)
-            && self.domain.is_none_or(|domain| domain == bot.domain)
+            && self.project.as_ref().is_none_or(|project| *project == bot.project)
+            && self.env.as_ref().is_none_or(|env| *env == bot.env)
+            && self.domain.as_ref().is_none_or(|domain| *domain == bot.domain)
             && self.login.as_ref().is_none_or(|login| login.folded() == bot.login.folded())
             && bot.labels.contain(&self.labels)
     }
@@ -106,9 +107,9 @@ impl Selector {
     ///
     /// ```
     /// # use botfarm_core::{Env, Labels, Selector};
-    /// let stage = Selector::any().env(Env::Stage);
+    /// let stage = Selector::any().env(Env::STAGE);
     /// let admin = Selector::any().labels(Labels::try_from([("role", "admin")])?);
-    /// assert!(stage.overlaps(&admin) && !stage.overlaps(&Selector::any().env(Env::Prod)));
+    /// assert!(stage.overlaps(&admin) && !stage.overlaps(&Selector::any().env(Env::PROD)));
     /// assert!(!admin.overlaps(&Selector::any().labels(Labels::try_from([("role", "member")])?)));
     /// # Ok::<_, botfarm_core::BadText>(())
     /// ```
@@ -118,9 +119,9 @@ impl Selector {
             one.zip(other).is_none_or(|(one, other)| one == other)
         }
         agree(self.id, other.id)
-            && agree(self.project, other.project)
-            && agree(self.env, other.env)
-            && agree(self.domain, other.domain)
+            && agree(self.project.as_ref(), other.project.as_ref())
+            && agree(self.env.as_ref(), other.env.as_ref())
+            && agree(self.domain.as_ref(), other.domain.as_ref())
             && agree(self.login.as_ref().map(Login::folded), other.login.as_ref().map(Login::folded))
             && self.labels.iter().all(|(key, value)| agree(other.labels.get(key), Some(value)))
     }
@@ -138,9 +139,9 @@ impl fmt::Display for Selector {
         let mut wanted = Vec::new();
         wanted.extend(self.id.map(|id| format!("id={id}")));
         wanted.extend(self.login.as_ref().map(|login| format!("login={login}")));
-        wanted.extend(self.project.map(|project| format!("project_id={project}")));
-        wanted.extend(self.env.map(|env| format!("env={env}")));
-        wanted.extend(self.domain.map(|domain| format!("domain={domain}")));
+        wanted.extend(self.project.as_ref().map(|project| format!("project_id={project}")));
+        wanted.extend(self.env.as_ref().map(|env| format!("env={env}")));
+        wanted.extend(self.domain.as_ref().map(|domain| format!("domain={domain}")));
         wanted.extend(self.labels.iter().map(|(key, value)| format!("label {key}={value}")));
         if self.condition != Condition::Ready {
             wanted.push(format!("condition={}", self.condition));

@@ -1,9 +1,6 @@
 //! How the farm is doing.
 
-use crate::{
-    bot::{Domain, Env},
-    id::ProjectId,
-};
+use crate::name::{Domain, Env, ProjectId};
 
 /// How the farm is doing, all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -6,14 +6,14 @@ use std::{
 };
 
 use botfarm_core::{
-    Bot, BotId, BotState, Condition, Domain, Env, Fence, Labels, LeaseId, ProjectId, Secret, Selector, StickyKey,
+    Bot, BotId, BotState, Condition, Env, Fence, Labels, LeaseId, LeasePolicy, Secret, Selector, StickyKey,
 };
 use slab::Slab;
 use smallvec::SmallVec;
 
 use crate::{
     bucket::{Bucket, Position},
-    number::{IndexId, PastId, Slot},
+    number::{IndexId, PastId, PoolId, Slot},
     timeline::Timer,
 };
 
@@ -38,6 +38,8 @@ pub(crate) enum Status {
 pub(crate) struct Entry {
     pub(crate) status: Status,
     pub(crate) fence: Fence,
+    /// The pool that it is counted in.
+    pub(crate) pool: PoolId,
     /// The indexes that it is in.
     pub(crate) indexes: SmallVec<[IndexId; 3]>,
     /// As it was given: who holds it, and until when it rests, is known by the status.
@@ -54,6 +56,7 @@ impl Entry {
         Self {
             status: Status::Free { since },
             fence: Fence(0),
+            pool: PoolId::MAX,
             indexes: SmallVec::new(),
             bot,
             password,
@@ -70,11 +73,6 @@ impl Entry {
             Status::Held { hand_out, .. } => Position { bucket: Bucket::HELD, order: hand_out },
             Status::Cooling { rested } => Position { bucket: Bucket::COOLING, order: rested.order },
         }
-    }
-
-    /// The pool that it is counted in.
-    pub(crate) fn pool(&self) -> (ProjectId, Env, Domain) {
-        (self.bot.project, self.bot.env, self.bot.domain)
     }
 
     /// What everybody may know of its status.
@@ -118,8 +116,8 @@ impl Entry {
     }
 
     /// Whether the bot is one of those wanted, in the condition wanted, whoever holds it.
-    pub(crate) fn fits(&self, selector: &Selector) -> bool {
-        selector.fits(&self.bot)
+    pub(crate) fn fits(&self, selector: &Selector, policy: &LeasePolicy) -> bool {
+        selector.fits(&self.bot) && policy.reaches(selector, &self.bot.env)
     }
 }
 
@@ -136,7 +134,7 @@ pub(crate) struct Bots {
 
 impl Bots {
     pub(crate) fn insert(&mut self, entry: Entry) -> Slot {
-        let (id, env, login) = (entry.bot.id, entry.bot.env, entry.bot.login.folded());
+        let (id, env, login) = (entry.bot.id, entry.bot.env.clone(), entry.bot.login.folded());
         let slot = self.entries.insert(entry);
         self.by_id.insert(id, slot);
         self.by_login.entry(env).or_default().insert(login.into(), slot);
@@ -148,6 +146,9 @@ impl Bots {
         self.by_id.remove(&bot.id);
         if let Some(logins) = self.by_login.get_mut(&bot.env) {
             logins.remove(bot.login.folded().as_str());
+            if logins.is_empty() {
+                self.by_login.remove(&bot.env);
+            }
         }
     }
 
@@ -173,8 +174,8 @@ impl Bots {
     }
 
     /// The bot with this login, which has been folded.
-    pub(crate) fn of_login(&self, env: Env, folded: &str) -> Option<Slot> {
-        self.by_login.get(&env)?.get(folded).copied()
+    pub(crate) fn of_login(&self, env: &Env, folded: &str) -> Option<Slot> {
+        self.by_login.get(env)?.get(folded).copied()
     }
 
     /// The bots that a selector names by id or login: at most one for each env.
@@ -183,7 +184,10 @@ impl Bots {
             (Some(id), _) => self.slot(id).into_iter().collect(),
             (None, Some(login)) => {
                 let folded = login.folded();
-                Env::ALL.iter().filter_map(|env| self.of_login(*env, &folded)).collect()
+                match &selector.env {
+                    Some(env) => self.of_login(env, &folded).into_iter().collect(),
+                    None => self.by_login.values().filter_map(|logins| logins.get(folded.as_str()).copied()).collect(),
+                }
             }
             (None, None) => SmallVec::new(),
         };

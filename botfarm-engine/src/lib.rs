@@ -11,7 +11,7 @@
 //!
 //! let mut engine = Engine::new(LeasePolicy::default());
 //! engine.settle(Moment::from_micros(1_795_555_555_000_000));
-//! let bot = NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::Stage);
+//! let bot = NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::STAGE);
 //! let bot = engine.create(BotId::new(), bot)?;
 //! let request = LeaseRequest::new("my test".parse()?, Selector::any());
 //! let Answer::Granted { lease, .. } = engine.acquire(request)? else { panic!("it is free") };
@@ -32,6 +32,7 @@
 //! | `timeline` | what will happen by itself |
 //! | `assignment`, `bucket` | which bot for which selector; where a bot stands in an index |
 //! | `kept` | what a journal keeps: the changes, and what they add up to |
+//! | `pools` | the bots of each project, env and domain, counted |
 //! | `bots` | every bot, with what the farm is doing with it |
 //! | `selector_index` | the bots of one selector, in buckets by what the farm is doing with them |
 //! | `lease`, `past` | the leases in force, and those that have ended |
@@ -59,6 +60,7 @@ mod line;
 mod moment;
 mod number;
 mod past;
+mod pools;
 mod queue;
 mod selector_index;
 mod timeline;

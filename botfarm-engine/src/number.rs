@@ -6,6 +6,9 @@ pub(crate) type Slot = usize;
 /// Which selector index.
 pub(crate) type IndexId = usize;
 
+/// Which pool.
+pub(crate) type PoolId = usize;
+
 /// A place in the queue: who has the smaller ticket came first.
 pub(crate) type Ticket = u64;
 

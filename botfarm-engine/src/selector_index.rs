@@ -5,7 +5,7 @@ use std::{
     ops::{Index, IndexMut},
 };
 
-use botfarm_core::{Bot, Condition, Selector};
+use botfarm_core::{Bot, Condition, LeasePolicy, Selector};
 use foldhash::HashMap;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -56,8 +56,8 @@ impl SelectorIndex {
         }
     }
 
-    pub(crate) fn could_fit(&self, bot: &Bot) -> bool {
-        self.shape.could_fit(bot)
+    pub(crate) fn could_fit(&self, bot: &Bot, policy: &LeasePolicy) -> bool {
+        could_fit(&self.shape, bot, policy)
     }
 
     /// The bots in a bucket, in their order.
@@ -94,8 +94,11 @@ impl SelectorIndexes {
     }
 
     /// The index of a selector that names no bot; made now if it is not in use.
-    pub(crate) fn of(&mut self, selector: &Selector, bots: &mut Bots) -> IndexId {
-        let id = if let Some(id) = self.find(selector) { id } else { self.make(shape(selector), bots) };
+    pub(crate) fn of(&mut self, selector: &Selector, bots: &mut Bots, policy: &LeasePolicy) -> IndexId {
+        let id = match self.find(selector) {
+            Some(id) => id,
+            None => self.make(shape(selector), bots, policy),
+        };
         self.slab[id].used = self.turn;
         id
     }
@@ -109,18 +112,18 @@ impl SelectorIndexes {
     }
 
     /// The indexes that a bot belongs in.
-    pub(crate) fn fitting(&self, bot: &Bot) -> SmallVec<[IndexId; 3]> {
-        self.slab.iter().filter(|(_, index)| index.could_fit(bot)).map(|(id, _)| id).collect()
+    pub(crate) fn fitting(&self, bot: &Bot, policy: &LeasePolicy) -> SmallVec<[IndexId; 3]> {
+        self.slab.iter().filter(|(_, index)| index.could_fit(bot, policy)).map(|(id, _)| id).collect()
     }
 
-    fn make(&mut self, shape: Selector, bots: &mut Bots) -> IndexId {
+    fn make(&mut self, shape: Selector, bots: &mut Bots, policy: &LeasePolicy) -> IndexId {
         if self.slab.len() >= MAX {
             self.evict(bots);
         }
         let id = self.slab.vacant_key();
         let mut slots = Vec::new();
         for (slot, Entry { bot, indexes, .. }) in bots.iter_mut() {
-            if shape.could_fit(bot) {
+            if could_fit(&shape, bot, policy) {
                 indexes.push(id);
                 slots.push(slot);
             }
@@ -153,6 +156,11 @@ impl IndexMut<IndexId> for SelectorIndexes {
     fn index_mut(&mut self, id: IndexId) -> &mut SelectorIndex {
         &mut self.slab[id]
     }
+}
+
+/// Whether a selector could ever be for a bot, whatever its condition and whoever holds it.
+fn could_fit(selector: &Selector, bot: &Bot, policy: &LeasePolicy) -> bool {
+    selector.could_fit(bot) && policy.reaches(selector, &bot.env)
 }
 
 /// What of a selector matters for which bots it could ever fit.

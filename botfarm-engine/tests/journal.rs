@@ -165,7 +165,8 @@ impl Farm {
         match op {
             Op::Create(kind) => {
                 let login = format!("bot-{}", self.serial).parse().unwrap();
-                let bot = NewBot::new(login, "pw".try_into().unwrap(), self.project, Env::Stage).labels(labels(kind));
+                let bot =
+                    NewBot::new(login, "pw".try_into().unwrap(), self.project.clone(), Env::STAGE).labels(labels(kind));
                 self.engine.create(BotId::new(), bot).unwrap();
             }
             Op::Acquire { kinds, wait, ttl, sticky } => {

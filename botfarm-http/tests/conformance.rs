@@ -5,7 +5,7 @@ mod searched;
 use std::{net::SocketAddr, sync::Arc, thread};
 
 use botfarm_core::{
-    BotFarm, LeasePolicy,
+    AllowedNames, BotFarm, LeasePolicy,
     conformance::{Fixture, Trial, policy},
     operators::{NewToken, Operators as _, Role, Scope},
 };
@@ -49,7 +49,7 @@ async fn start(farm: MemoryFarm, token: Option<ApiToken>) -> Service {
         Some(_) => Auth::Required(Required::new(Arc::new(farm.clone()), SessionKey::random())),
         None => Auth::Off,
     };
-    let options = Options { auth, ..Options::default() };
+    let options = Options { auth, names: AllowedNames::any(), ..Options::default() };
     let (search, router) = Search::over(router(Arc::new(farm), options));
     let (tell, told) = oneshot::channel();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -91,7 +91,7 @@ fn start() -> (Runtime, HttpFarm, Arc<Table>, Arc<Search>) {
     let mut table = Table::default();
     for number in 0..BOTS {
         let login = format!("bot-{number}").try_into().unwrap();
-        let bot = NewBot::new(login, "xyzzy of nobody".try_into().unwrap(), project, Env::Stage);
+        let bot = NewBot::new(login, "xyzzy of nobody".try_into().unwrap(), project.clone(), Env::STAGE);
         let bot = runtime().block_on(farm.create(bot)).unwrap();
         table.0.insert(bot.id, Default::default());
     }

@@ -50,7 +50,7 @@ impl Service {
         let farm = MemoryFarm::with_policy(policy);
         let bot = |n| {
             let login = format!("bot {n}").parse().unwrap();
-            NewBot::new(login, "xyzzy of nobody".try_into().unwrap(), ProjectId::new(), Env::Stage)
+            NewBot::new(login, "xyzzy of nobody".try_into().unwrap(), ProjectId::new(), Env::STAGE)
         };
         runtime().block_on(farm.import((0..bots).map(bot).collect(), false)).unwrap();
         let mut service = Self { farm, address: ([127, 0, 0, 1], 0).into(), running: None, searches: Vec::new() };

@@ -14,7 +14,7 @@ use std::{
 };
 
 use botfarm_core::{
-    BotFarm, Keyring, MasterKey,
+    AllowedNames, BotFarm, Keyring, MasterKey,
     conformance::{self, Fixture},
 };
 use botfarm_http::{HttpFarm, Options, ReplaySecret, router, serve};
@@ -53,7 +53,7 @@ impl Service {
                 let replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
                 let farm = PostgresFarm::connect(options, keyring).await.unwrap();
                 let address = listener.local_addr().unwrap();
-                let options = Options { replay_secret, ..Options::default() };
+                let options = Options { replay_secret, names: AllowedNames::any(), ..Options::default() };
                 let (search, router) = Search::over(router(Arc::new(farm), options));
                 tell.send((address, Proxy::start(address, 3).await, search)).unwrap();
                 serve(listener, router, async { drop(stopped.await) }).await.unwrap();

@@ -186,7 +186,7 @@ async fn a_change_keeps_its_key_and_every_change_has_its_own() {
         server.got().into_iter().map(|got| got.key).collect()
     }
     let (id, lease) = (BotId::new(), LeaseId::new());
-    let bot = || NewBot::new("ada".parse().unwrap(), "x".try_into().unwrap(), ProjectId::new(), Env::Stage);
+    let bot = || NewBot::new("ada".parse().unwrap(), "x".try_into().unwrap(), ProjectId::new(), Env::STAGE);
     let revocation = || Revocation { reason: "why".parse().unwrap(), by: "me".parse().unwrap() };
     let mut seen = Vec::new();
     for keys in [

@@ -5,9 +5,9 @@
 //! # use botfarm_core::{BotFarm, Env, LeaseRequest, NewBot, ProjectId, Selector};
 //! # use botfarm_memory::MemoryFarm;
 //! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
-//! let bot = NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::Stage);
+//! let bot = NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::STAGE);
 //! let farm = MemoryFarm::with_bots([bot])?;
-//! let lease = farm.acquire(LeaseRequest::new("my test".parse()?, Selector::any().env(Env::Stage))).await?;
+//! let lease = farm.acquire(LeaseRequest::new("my test".parse()?, Selector::any().env(Env::STAGE))).await?;
 //! assert_eq!(lease.bot().password.expose(), "pw");
 //! # Ok(())
 //! # }

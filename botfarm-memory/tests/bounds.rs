@@ -10,7 +10,7 @@ fn bots(count: usize) -> impl Iterator<Item = NewBot> {
     let project = ProjectId::new();
     (0..count).map(move |number| {
         let login = format!("bot-{number}").parse().unwrap();
-        NewBot::new(login, "hunter2".try_into().unwrap(), project, Env::Stage)
+        NewBot::new(login, "hunter2".try_into().unwrap(), project.clone(), Env::STAGE)
     })
 }
 

@@ -108,7 +108,8 @@ impl FaultyFarm {
     /// The last lease of so many bots of the same project.
     fn last_granted(&self, asked: &LeaseRequest) -> Option<Lease> {
         let alike = |lease: &&Lease| {
-            lease.bots.len() == asked.selectors.len() && Some(lease.bots[0].bot.project) == asked.selectors[0].project
+            lease.bots.len() == asked.selectors.len()
+                && Some(&lease.bots[0].bot.project) == asked.selectors[0].project.as_ref()
         };
         self.granted.lock().unwrap().iter().rev().find(alike).cloned()
     }

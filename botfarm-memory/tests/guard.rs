@@ -48,7 +48,7 @@ impl ShakyFarm {
         let project = ProjectId::new();
         let bot = |n| {
             let login = format!("bot {n}").parse().unwrap();
-            NewBot::new(login, "secret".try_into().unwrap(), project, Env::Stage)
+            NewBot::new(login, "secret".try_into().unwrap(), project.clone(), Env::STAGE)
         };
         runtime().block_on(farm.import((0..bots).map(bot).collect(), false)).unwrap();
         Self { farm, unanswered: Arc::default(), failing: Arc::default() }

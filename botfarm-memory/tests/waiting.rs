@@ -27,7 +27,7 @@ fn farm(count: usize) -> MemoryFarm {
     let project = ProjectId::new();
     MemoryFarm::with_bots((0..count).map(|number| {
         let login = format!("bot-{number}").parse().unwrap();
-        NewBot::new(login, "hunter2".try_into().unwrap(), project, Env::Stage)
+        NewBot::new(login, "hunter2".try_into().unwrap(), project.clone(), Env::STAGE)
     }))
     .unwrap()
 }

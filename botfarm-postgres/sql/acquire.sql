@@ -426,14 +426,17 @@ begin
     -- In the order of their digests: two calls that make the same ones do not wait for each other in a circle.
     for digest, i in
         select
-            sha256(convert_to(row(s.project, s.env, s.domain, s.labels, s.condition, s.bot_id, s.login_key)::text, 'UTF8')) as d,
+            sha256(convert_to(
+                row(s.project, s.env, s.domain, s.labels, s.condition, s.bot_id, s.login_key, s.not_envs)::text, 'UTF8'
+            )) as d,
             s.ord
-        from unnest(asked) with ordinality s (id, key, project, env, domain, labels, condition, bot_id, login_key, ord)
+        from unnest(asked) with ordinality
+            s (id, key, project, env, domain, labels, condition, bot_id, login_key, not_envs, ord)
         order by d
     loop
         if not exists (select from selectors x where x.key = digest) then
-            insert into selectors (key, project, env, domain, labels, condition, bot_id, login_key)
-            select digest, s.project, s.env, s.domain, s.labels, s.condition, s.bot_id, s.login_key
+            insert into selectors (key, project, env, domain, labels, condition, bot_id, login_key, not_envs)
+            select digest, s.project, s.env, s.domain, s.labels, s.condition, s.bot_id, s.login_key, s.not_envs
             from unnest(asked[i:i]) s
             on conflict do nothing;
         end if;

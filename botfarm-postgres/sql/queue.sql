@@ -33,6 +33,7 @@ begin
                 join wants k on k.selector_id = x.id
                 where x.project = any(array[p.project, '*'])
                     and x.env = any(array[p.env, '*'])
+                    and p.env <> all(x.not_envs)
                     and x.domain = any(array[p.domain, '*'])
             )
     );
@@ -50,6 +51,7 @@ begin
         join selectors s
             on s.project = any(array[p.project, '*'])
             and s.env = any(array[p.env, '*'])
+            and p.env <> all(s.not_envs)
             and s.domain = any(array[p.domain, '*'])
         where p.id = slot.pool_id
             and s.condition = slot.condition
@@ -156,6 +158,7 @@ begin
                 join selectors x
                     on x.project = any(array[p.project, '*'])
                     and x.env = any(array[p.env, '*'])
+                    and p.env <> all(x.not_envs)
                     and x.domain = any(array[p.domain, '*'])
                 join wants k on k.selector_id = x.id and k.size > 1
                 where p.id = any(pools)
@@ -189,6 +192,7 @@ begin
             join selectors x
                 on x.project = any(array[p.project, '*'])
                 and x.env = any(array[p.env, '*'])
+                and p.env <> all(x.not_envs)
                 and x.domain = any(array[p.domain, '*'])
             join wants k on k.selector_id = x.id
             join waiters v on v.lease_id = k.lease_id

@@ -17,6 +17,10 @@ begin
     s.condition := wanted->>'condition';
     s.bot_id := (wanted->>'bot')::uuid;
     s.login_key := wanted->>'login';
+    s.not_envs := case
+        when wanted ? 'not_envs' then array(select jsonb_array_elements_text(wanted->'not_envs'))
+        else '{}'
+    end;
     return s;
 end $$;
 
@@ -111,10 +115,17 @@ begin
             from pools p
             where p.project = s.project
                 and s.env in (p.env, '*')
+                and p.env <> all(s.not_envs)
                 and s.domain in (p.domain, '*')
         );
     end if;
-    return array(select p.id from pools p where s.env in (p.env, '*') and s.domain in (p.domain, '*'));
+    return array(
+        select p.id
+        from pools p
+        where s.env in (p.env, '*')
+            and p.env <> all(s.not_envs)
+            and s.domain in (p.domain, '*')
+    );
 end $$;
 
 -- The first n free bots that a selector fits, least recently used first. Stable: all of one statement's calls see the farm
@@ -273,7 +284,7 @@ declare
     edge_bot uuid[];
 begin
     select array_agg(s.ord order by s.ord), array_agg(e.bot order by s.ord) into edge_want, edge_bot
-    from unnest(wanted) with ordinality s (id, key, project, env, domain, labels, condition, bot_id, login_key, ord)
+    from unnest(wanted) with ordinality s (id, key, project, env, domain, labels, condition, bot_id, login_key, not_envs, ord)
     cross join lateral botfarm_existing(wanted[s.ord], but_not, n) e (bot);
     return array_position(botfarm_assign(n, coalesce(edge_want, '{}'), coalesce(edge_bot, '{}')), null) - 1;
 end $$;

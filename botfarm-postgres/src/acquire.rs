@@ -65,7 +65,7 @@ impl Farm {
         answer: &mut oneshot::Sender<Answer>,
     ) -> Result<Lease> {
         let ttl = self.policy.check(request)?;
-        let asked = Asked::of(request)?;
+        let asked = Asked::of(request, &self.policy)?;
         let deadline = Instant::now() + request.wait;
         let mut patience = Patience::new();
         let call = self.queue.call(request.id, call);
@@ -147,7 +147,7 @@ impl Farm {
                 asked.terms,
                 request.fingerprint.as_ref().map(|fingerprint| fingerprint.0.as_slice()),
                 interval(ttl),
-                interval(self.policy.cooling),
+                interval(self.policy.cooling_of(request)),
                 interval(deadline.saturating_duration_since(Instant::now()) + SLACK),
                 interval(self.policy.place_kept),
                 interval(ALIVE),

@@ -1,8 +1,8 @@
 //! Bots one by one, and in lists.
 
 use botfarm_core::{
-    Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Domain, Env, Error as FarmError, NewBot, Page,
-    PageRequest, Timestamp,
+    Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Error as FarmError, NewBot, Page, PageRequest,
+    Timestamp,
 };
 use uuid::Uuid;
 
@@ -53,7 +53,7 @@ impl Farm {
                 r#"select created_at as "created_at!", pools as "pools!"
                 from botfarm_create($1, $2, $3, $4, $5, $6, $7, $8)"#,
                 id.as_uuid(),
-                bot.project.to_string(),
+                bot.project.as_str(),
                 bot.env.as_str(),
                 bot.domain.as_str(),
                 bot.login.as_str(),
@@ -70,7 +70,7 @@ impl Farm {
                 Ok(Bot::new(id, bot, created.created_at))
             }
             Err(error) if error.constraint() == Some("bots_login") => {
-                Err(FarmError::LoginTaken { login: bot.login.clone(), env: bot.env }.into())
+                Err(FarmError::LoginTaken { login: bot.login.clone(), env: bot.env.clone() }.into())
             }
             Err(error) => Err(error),
         }
@@ -92,11 +92,7 @@ impl Farm {
         let labels = label_texts(&filter.labels);
         let condition = filter.condition.map(Condition::as_str);
         let state = filter.state.map(BotState::as_str);
-        let pools = (
-            filter.project.map(|project| project.to_string()),
-            filter.env.map(Env::as_str),
-            filter.domain.map(Domain::as_str),
-        );
+        let pools = (filter.project.as_deref(), filter.env.as_deref(), filter.domain.as_deref());
         let rows = repeat!(self.database, |connection| {
             // Three ways to the same list, each along an index that is in its order or short.
             let rows = if let Some(login) = &filter.login {
@@ -200,8 +196,8 @@ impl Farm {
                 from botfarm_update($1, $2, $3, $4, $5, $6, $7)"#,
                 id.as_uuid(),
                 changes.need_a_free_bot(),
-                changes.project.map(|project| project.to_string()),
-                changes.domain.map(Domain::as_str),
+                changes.project.as_deref(),
+                changes.domain.as_deref(),
                 labels.as_deref(),
                 changes.condition.map(Condition::as_str),
                 sealed.as_deref(),

@@ -142,7 +142,7 @@ impl Farm {
                 };
                 let id = BotId::from(id);
                 let moves = [
-                    (row.project != Some(bot.project.to_string()), "project_id"),
+                    (row.project.as_deref() != Some(bot.project.as_str()), "project_id"),
                     (row.domain.as_deref() != Some(bot.domain.as_str()), "domain"),
                 ];
                 if let Some(holder) = row.holder {
@@ -222,7 +222,7 @@ impl Farm {
         let outrun = slots.iter().filter(|slot| slot.is_held).any(|slot| {
             plan.moved.iter().any(|(id, bot)| {
                 id.as_uuid() == slot.bot_id
-                    && (slot.project != bot.project.to_string() || slot.domain != bot.domain.as_str())
+                    && (slot.project != bot.project.as_str() || slot.domain != bot.domain.as_str())
             })
         });
         if outrun {
@@ -312,7 +312,7 @@ struct Columns {
 }
 
 async fn make_pools_and_label_sets(transaction: &mut PgTransaction<'_>, bots: &[NewBot]) -> Result<()> {
-    let pools: BTreeSet<_> = bots.iter().map(|bot| (bot.project, bot.env, bot.domain)).collect();
+    let pools: BTreeSet<_> = bots.iter().map(|bot| (&bot.project, &bot.env, &bot.domain)).collect();
     let projects: Vec<_> = pools.iter().map(|(project, ..)| project.to_string()).collect();
     let envs: Vec<_> = pools.iter().map(|(_, env, _)| env.as_str().to_owned()).collect();
     let domains: Vec<_> = pools.iter().map(|(.., domain)| domain.as_str().to_owned()).collect();

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    ActiveLease, BotId, BotRelease, Cursor, EndReason, Ending, Error as FarmError, Holder, Lease, LeaseId, LostLease,
-    Outcome, Page, PageRequest, Revocation,
+    ActiveLease, BotId, BotRelease, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Lease, LeaseId,
+    LostLease, Outcome, Page, PageRequest, Revocation,
 };
 use uuid::Uuid;
 
@@ -98,19 +98,38 @@ impl Farm {
     }
 
     pub(crate) async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
-        let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?;
         self.receive(id, ttl, true).await
     }
 
+    /// The envs of the bots of a lease in force, where it matters. They stay as they are: a bot does not change its env.
+    async fn envs(&self, id: LeaseId) -> Result<Vec<Env>> {
+        if !self.policy.varies() {
+            return Ok(Vec::new());
+        }
+        let envs = repeat!(self.database, |connection| {
+            Ok(sqlx::query_scalar!(
+                "select distinct b.env
+                from bot_slots s
+                join bots b on b.id = s.bot_id
+                where s.lease_id = $1",
+                id.as_uuid(),
+            )
+            .fetch_all(&mut *connection)
+            .await?)
+        })?;
+        envs.iter().map(|env| rows::text(env)).collect()
+    }
+
     async fn receive(&self, id: LeaseId, ttl: Option<Duration>, renews: bool) -> Result<Lease> {
-        let ttl = ttl.map(interval);
+        let envs = self.envs(id).await?;
+        let ttl = ttl.map(|ttl| self.policy.ttl_in(&envs, ttl)).transpose()?.map(interval);
         let given = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                 "select botfarm_receive($1, null, $2, $3, $4)",
                 id.as_uuid(),
                 ttl.clone() as _,
                 renews,
-                interval(self.policy.cooling),
+                interval(self.policy.cooling_in(&envs)),
             )
             .fetch_one(&mut *connection)
             .await?)
@@ -122,7 +141,8 @@ impl Farm {
     }
 
     pub(crate) async fn release(&self, id: LeaseId, ending: &Ending) -> Result<()> {
-        if self.end(id, &End::release(ending, self.policy.reuse_delay)).await? {
+        let rest = self.policy.reuse_delay_in(&self.envs(id).await?);
+        if self.end(id, &End::release(ending, rest)).await? {
             return Ok(());
         }
         match self.ended(id).await? {
@@ -143,7 +163,8 @@ impl Farm {
             return Err(FarmError::NotHolder { bot, holder }.into());
         }
         // The lease that was seen, or none: by now the bot may be somebody else's.
-        let ended = self.end(id, &End::release(&release.ending, self.policy.reuse_delay)).await?;
+        let rest = self.policy.reuse_delay_in(&self.envs(id).await?);
+        let ended = self.end(id, &End::release(&release.ending, rest)).await?;
         match release.lease {
             Some(named) if !ended => match self.not_current(bot, named).await? {
                 // By this very call, whose first answer was lost.
@@ -179,7 +200,7 @@ impl Farm {
             outcome: None,
             by: Some(&revocation.by),
             note: Some(revocation.reason.as_str()),
-            rest: self.policy.cooling,
+            rest: self.policy.cooling_in(&self.envs(id).await?),
         };
         // The lease that was seen, or none: whoever has the bot since came after this call began.
         self.end(id, &end).await?;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use botfarm_core::{
-    Env, Error as FarmError, Login, Result as FarmResult, Timestamp,
+    Error as FarmError, Login, Result as FarmResult, Timestamp,
     operators::{
         NewToken, Operator, OperatorId, Operators, PasswordHash, Role, Scope, SessionId, Token, TokenDigest, TokenId,
     },
@@ -38,7 +38,7 @@ struct TokenRow {
     id: Uuid,
     name: String,
     role: String,
-    project_id: Option<Uuid>,
+    project_id: Option<String>,
     env: Option<String>,
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
@@ -52,7 +52,7 @@ impl TokenRow {
             name: rows::text(&self.name)?,
             role: rows::text(&self.role)?,
             scope: Scope {
-                project: self.project_id.map(Into::into),
+                project: self.project_id.as_deref().map(rows::text).transpose()?,
                 env: self.env.as_deref().map(rows::text).transpose()?,
             },
             created_at: self.created_at,
@@ -176,8 +176,8 @@ impl Farm {
                 Uuid::now_v7(),
                 name.as_str(),
                 role.as_str(),
-                scope.project.map(|project| project.as_uuid()),
-                scope.env.map(Env::as_str),
+                scope.project.as_deref(),
+                scope.env.as_deref(),
                 digest.0.as_slice(),
                 *expires_at,
             )

@@ -52,7 +52,7 @@ pub(crate) struct LeaseRow {
     login: String,
     /// In hexadecimal digits.
     sealed: String,
-    project: Uuid,
+    project: String,
     env: String,
     domain: String,
     labels: Vec<String>,
@@ -89,7 +89,7 @@ pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, keyring: &Keyring) -> 
         let bot = Bot {
             id: row.id.into(),
             login: text(&row.login)?,
-            project: row.project.into(),
+            project: text(&row.project)?,
             env: text(&row.env)?,
             domain: text(&row.domain)?,
             labels: labels(&row.labels)?,
@@ -143,7 +143,7 @@ impl BotRow {
         Ok(Bot {
             id: self.id.into(),
             login: text(&self.login)?,
-            project: project(&self.project)?.into(),
+            project: text(&self.project)?,
             env: text(&self.env)?,
             domain: text(&self.domain)?,
             labels: labels(&self.labels)?,
@@ -157,10 +157,6 @@ impl BotRow {
 
 pub(crate) fn terms(value: serde_json::Value) -> Result<Terms> {
     serde_json::from_value(value).map_err(Error::corrupt)
-}
-
-pub(crate) fn project(text: &str) -> Result<Uuid> {
-    text.parse().map_err(Error::corrupt)
 }
 
 /// A text that was checked before it was stored.

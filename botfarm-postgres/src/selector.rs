@@ -1,6 +1,6 @@
 //! A request, as the functions of the database read it.
 
-use botfarm_core::{BotId, LeaseRequest, Login, Selector};
+use botfarm_core::{BotId, Env, LeasePolicy, LeaseRequest, Login, Selector};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -13,11 +13,11 @@ use crate::{
 #[derive(Debug, Serialize)]
 struct Wanted<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<String>,
+    project: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    env: Option<&'static str>,
+    env: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    domain: Option<&'static str>,
+    domain: Option<&'a str>,
     labels: Vec<String>,
     condition: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -25,6 +25,9 @@ struct Wanted<'a> {
     /// Folded.
     #[serde(skip_serializing_if = "Option::is_none")]
     login: Option<String>,
+    /// The envs that it takes no bot of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_envs: Vec<Env>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alias: Option<&'a str>,
 }
@@ -39,8 +42,8 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn of(request: &LeaseRequest) -> Result<Self> {
-        let selectors: Vec<_> = request.selectors.iter().map(wanted).collect();
+    pub(crate) fn of(request: &LeaseRequest, policy: &LeasePolicy) -> Result<Self> {
+        let selectors: Vec<_> = request.selectors.iter().map(|selector| wanted(selector, policy)).collect();
         Ok(Self {
             selectors: serde_json::to_value(selectors).map_err(Error::corrupt)?,
             avoid: request.avoid.iter().map(BotId::as_uuid).collect(),
@@ -49,15 +52,16 @@ impl Asked {
     }
 }
 
-fn wanted(selector: &Selector) -> Wanted<'_> {
+fn wanted<'a>(selector: &'a Selector, policy: &LeasePolicy) -> Wanted<'a> {
     Wanted {
-        project: selector.project.map(|project| project.to_string()),
-        env: selector.env.map(botfarm_core::Env::as_str),
-        domain: selector.domain.map(botfarm_core::Domain::as_str),
+        project: selector.project.as_deref(),
+        env: selector.env.as_deref(),
+        domain: selector.domain.as_deref(),
         labels: label_texts(&selector.labels),
         condition: selector.condition.as_str(),
         bot: selector.id.map(|id| id.as_uuid()),
         login: selector.login.as_ref().map(Login::folded),
+        not_envs: policy.spared(selector),
         alias: selector.role.as_deref(),
     }
 }

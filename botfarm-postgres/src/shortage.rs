@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use botfarm_core::{Busy, Error as FarmError, LeaseRequest, Oldest, Shortage};
+use botfarm_core::{Busy, Error as FarmError, LeaseRequest, Oldest, Place, Shortage};
 
 use crate::connection::repeat;
 use crate::{
@@ -62,15 +62,31 @@ impl Farm {
             .await?)
         })?;
         let selector = row.selector.and_then(|selector| usize::try_from(selector).ok()).unwrap_or_default();
-        let Some(wanted) = request.selectors.get(selector) else { return Err(Error::corrupt("no selector")) };
-        let detail = match row.there_are {
-            0 if request.avoid.is_empty() => format!("no bot matches {wanted}; check the selector, or add such a bot"),
-            0 => format!("no bot matches {wanted} except those to avoid; check the selector, or add such a bot"),
-            count => {
-                format!("only {count} bots match {wanted}, too few for the whole request; add bots, or ask for fewer")
-            }
+        if selector >= request.selectors.len() {
+            return Err(Error::corrupt("no selector"));
+        }
+        let fitting = usize::try_from(row.there_are).unwrap_or_default();
+        let places = if fitting == 0 { self.places().await? } else { Vec::new() };
+        Ok(self.policy.no_match(request, selector, fitting, &places))
+    }
+
+    /// Where there are bots, as far as it is worth telling.
+    async fn places(&self) -> Result<Vec<Place>> {
+        let rows = repeat!(self.database, |connection| {
+            Ok(sqlx::query!(
+                "select p.project, p.env, p.domain
+                from pools p
+                where exists (select from bots b where b.pool_id = p.id)
+                order by p.id
+                limit 10000"
+            )
+            .fetch_all(&mut *connection)
+            .await?)
+        })?;
+        let place = |project: &str, env: &str, domain: &str| {
+            Ok(Place { project: rows::text(project)?, env: rows::text(env)?, domain: rows::text(domain)? })
         };
-        Ok(FarmError::NoMatch { selector, detail })
+        rows.iter().map(|row| place(&row.project, &row.env, &row.domain)).collect()
     }
 
     async fn standing(&self, request: &LeaseRequest, asked: &Asked, selector: usize) -> Result<Standing> {

@@ -52,7 +52,7 @@ impl Farm {
         let mut pools = Vec::with_capacity(rows.len());
         for row in rows {
             pools.push(PoolStats {
-                project: rows::project(&row.project)?.into(),
+                project: rows::text(&row.project)?,
                 env: rows::text(&row.env)?,
                 domain: rows::text(&row.domain)?,
                 total: number(row.total),
@@ -63,7 +63,8 @@ impl Farm {
                 broken: number(row.broken),
             });
         }
-        pools.sort_by_key(|pool| (pool.project, pool.env, pool.domain));
+        let names = |pool: &PoolStats| (pool.project.clone(), pool.env.clone(), pool.domain.clone());
+        pools.sort_by_cached_key(names);
         Ok(Stats { pools, waiting: number(waiting) })
     }
 }

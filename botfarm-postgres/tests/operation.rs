@@ -34,7 +34,7 @@ async fn bots(farm: &PostgresFarm, count: usize) -> Vec<BotId> {
     let mut bots = Vec::new();
     for index in 0..count {
         let login = format!("bot-{index}@farm.test").parse().unwrap();
-        bots.push(farm.create(NewBot::new(login, password(index), project, Env::Stage)).await.unwrap().id);
+        bots.push(farm.create(NewBot::new(login, password(index), project.clone(), Env::STAGE)).await.unwrap().id);
     }
     bots
 }
@@ -121,7 +121,7 @@ async fn passwords_are_sealed_anew_while_replicas_with_either_key_serve() {
     let changed = BotChanges { password: Some("changed meanwhile".try_into().unwrap()), ..BotChanges::default() };
     let extra = {
         let login = "extra@farm.test".parse().unwrap();
-        let bot = NewBot::new(login, password(0), ProjectId::new(), Env::Stage);
+        let bot = NewBot::new(login, password(0), ProjectId::new(), Env::STAGE);
         replicas[1].create(bot).await.unwrap().id
     };
     let (resealed, changed) = tokio::join!(replicas[1].rekey(), replicas[1].update(extra, changed));

@@ -5,7 +5,7 @@
 //! # use botfarm_sqlite::{SqliteFarm, SqliteOptions};
 //! # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
 //! let farm = SqliteFarm::open(SqliteOptions::new("botfarm-data/farm.db"), None)?;
-//! farm.create(NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::Stage)).await?;
+//! farm.create(NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::STAGE)).await?;
 //! let lease = farm.acquire(LeaseRequest::new("my test".parse()?, Selector::any())).await?;
 //! drop(farm); // or kill -9
 //! let farm = SqliteFarm::open(SqliteOptions::new("botfarm-data/farm.db"), None)?;

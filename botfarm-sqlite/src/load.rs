@@ -147,13 +147,12 @@ fn operator(row: &Row<'_>, seal: &Seal) -> Result<(Operator, PasswordHash), Erro
 fn token(row: &Row<'_>, seal: &Seal) -> Result<(Token, TokenDigest), Error> {
     let digest = TokenDigest(row.get("digest")?);
     let (project, env): (Option<String>, Option<String>) = (row.get("project")?, row.get("env")?);
-    let bad = |_| Error::Damage("a token's scope is no scope".to_owned());
     let token = Token {
         id: TokenId(id(row, "id")?),
         name: text(row, "name")?,
         role: parsed(row, "role")?,
         scope: Scope {
-            project: project.map(|project| project.parse()).transpose().map_err(bad)?,
+            project: project.map(|project| project.parse()).transpose()?,
             env: env.map(|env| env.parse()).transpose()?,
         },
         created_at: timestamp(row.get("created_at")?),

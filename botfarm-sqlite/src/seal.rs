@@ -95,8 +95,8 @@ impl Seal {
 
     /// Over the row of a token, but when it was last used.
     pub(crate) fn token_row(&self, token: &Token, digest: TokenDigest) -> [u8; 32] {
-        let project = token.scope.project.map(|project| project.to_string()).unwrap_or_default();
-        let env = token.scope.env.map(|env| env.to_string()).unwrap_or_default();
+        let project = token.scope.project.as_deref().unwrap_or_default();
+        let env = token.scope.env.as_deref().unwrap_or_default();
         let expires_at = token.expires_at.map(|at| at.timestamp_micros()).unwrap_or_default();
         self.mac(
             "token row",

@@ -26,7 +26,7 @@ fn open(folder: &Path) -> SqliteFarm {
 }
 
 fn bot(login: &str) -> NewBot {
-    NewBot::new(login.parse().unwrap(), "hunter2".try_into().unwrap(), ProjectId::new(), Env::Stage)
+    NewBot::new(login.parse().unwrap(), "hunter2".try_into().unwrap(), ProjectId::new(), Env::STAGE)
 }
 
 /// One line, so that no two tasks mix theirs.

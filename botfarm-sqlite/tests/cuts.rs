@@ -21,7 +21,7 @@ fn bots(count: usize) -> Vec<NewBot> {
     let project = ProjectId::new();
     let bot = |number| {
         let login = format!("bot-{number}").parse().unwrap();
-        NewBot::new(login, "hunter2".try_into().unwrap(), project, Env::Stage)
+        NewBot::new(login, "hunter2".try_into().unwrap(), project.clone(), Env::STAGE)
     };
     (0..count).map(bot).collect()
 }

@@ -20,7 +20,7 @@ fn open(folder: &Path) -> SqliteFarm {
 }
 
 fn bot(login: &str) -> NewBot {
-    NewBot::new(login.parse().unwrap(), "hunter2".try_into().unwrap(), ProjectId::new(), Env::Stage)
+    NewBot::new(login.parse().unwrap(), "hunter2".try_into().unwrap(), ProjectId::new(), Env::STAGE)
 }
 
 fn ask() -> LeaseRequest {
@@ -80,7 +80,7 @@ async fn operators_tokens_and_ended_sessions_outlive_a_restart() {
     let new = |name: &str, byte| NewToken {
         name: name.parse().unwrap(),
         role: Role::Tester,
-        scope: Scope { env: Some(Env::Stage), ..Scope::default() },
+        scope: Scope { env: Some(Env::STAGE), ..Scope::default() },
         expires_at: None,
         digest: digest(byte),
     };

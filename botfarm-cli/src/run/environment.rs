@@ -168,7 +168,7 @@ mod tests {
 
     fn leased(role: Option<&str>, login: &str, labels: Labels) -> LeasedBot {
         let project = "11111111-1111-4111-8111-111111111111".parse::<ProjectId>().unwrap();
-        let new = NewBot::new(login.parse().unwrap(), "s3cr=t \"x\"".try_into().unwrap(), project, Env::Stage);
+        let new = NewBot::new(login.parse().unwrap(), "s3cr=t \"x\"".try_into().unwrap(), project, Env::STAGE);
         let id = "01900000-0000-7000-8000-000000000001".parse::<BotId>().unwrap();
         let bot = Bot::new(id, &new.labels(labels), Timestamp::UNIX_EPOCH);
         LeasedBot { role: role.map(|role| role.parse().unwrap()), bot, password: new_password(), fence: Fence(1) }

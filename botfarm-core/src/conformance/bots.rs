@@ -13,7 +13,7 @@ use crate::{
 
 pub async fn created_bot_is_kept_as_given(trial: Trial) {
     let labels = Labels::try_from([("role", "admin"), ("team", "Grün & Söhne"), ("empty", "")]).expect("valid");
-    let new = trial.new_bot().domain(Domain::Regular).labels(labels.clone());
+    let new = trial.new_bot().domain(Domain::REGULAR).labels(labels.clone());
     let before = trial.now().await;
     let bot = trial.keep(new.clone()).await;
     let Bot { id, login, project, env, domain, labels, condition, created_at, holding, cooling_until } = bot.clone();
@@ -43,12 +43,12 @@ pub async fn logins_are_unique_within_their_env_case_aside(trial: Trial) {
         let twin = NewBot { login: taken.clone(), project, ..trial.new_bot() };
         match trial.farm().create(twin).await {
             Err(Error::LoginTaken { login, env }) => {
-                assert_eq!((login, env), (taken, Env::Stage), "the error names the account as it was asked for");
+                assert_eq!((login, env), (taken, Env::STAGE), "the error names the account as it was asked for");
             }
             other => panic!("one env has one bot of a login, whatever its case and project: got {other:?}"),
         }
     }
-    let elsewhere = NewBot { login: login.clone(), env: Env::Prod, ..trial.new_bot() };
+    let elsewhere = NewBot { login: login.clone(), env: Env::PROD, ..trial.new_bot() };
     assert_eq!(trial.keep(elsewhere).await.login, login, "the same login in another env is another account");
 }
 
@@ -90,13 +90,13 @@ pub async fn update_changes_what_is_given_and_nothing_else(trial: Trial) {
     let changes = BotChanges::default;
     let relabelled = Bot { labels: labels.clone(), ..bot.clone() };
     let spoilt = Bot { condition: Condition::Dirty, ..relabelled.clone() };
-    let regular = Bot { domain: Domain::Regular, ..spoilt.clone() };
-    let moved = Bot { project, ..regular.clone() };
+    let regular = Bot { domain: Domain::REGULAR, ..spoilt.clone() };
+    let moved = Bot { project: project.clone(), ..regular.clone() };
     for (changes, wanted) in [
         (BotChanges { labels: Some(labels), ..changes() }, relabelled),
         (BotChanges { condition: Some(Condition::Dirty), ..changes() }, spoilt),
-        (BotChanges { domain: Some(Domain::Regular), ..changes() }, regular),
-        (BotChanges { project: Some(project), ..changes() }, moved.clone()),
+        (BotChanges { domain: Some(Domain::REGULAR), ..changes() }, regular),
+        (BotChanges { project: Some(project.clone()), ..changes() }, moved.clone()),
         (changes(), moved),
     ] {
         let updated = trial.farm().update(bot.id, changes.clone()).await.expect("a free bot may be changed");
@@ -132,7 +132,7 @@ pub async fn held_bot_is_neither_moved_nor_deleted(trial: Trial) {
     let mut answers = vec![trial.farm().delete(bot.id).await];
     for changes in [
         BotChanges { condition: Some(Condition::Broken), ..too() },
-        BotChanges { domain: Some(Domain::Regular), ..too() },
+        BotChanges { domain: Some(Domain::REGULAR), ..too() },
         BotChanges { project: Some(ProjectId::new()), ..too() },
     ] {
         answers.push(trial.farm().update(bot.id, changes).await.map(drop));
@@ -162,9 +162,9 @@ pub async fn expired_lease_stands_in_nobodys_way(trial: Trial) {
     let bot = trial.bot().await;
     let lease = trial.acquire(trial.ask(trial.any()).ttl(super::policy().min_ttl)).await.expect("it is free");
     trial.until_after(lease.expires_at).await;
-    let changes = BotChanges { domain: Some(Domain::Regular), ..BotChanges::default() };
+    let changes = BotChanges { domain: Some(Domain::REGULAR), ..BotChanges::default() };
     let updated = trial.farm().update(bot.id, changes).await.expect("a lease is over at its end, asked for or not");
-    assert_eq!((updated.domain, updated.holding), (Domain::Regular, None), "nobody holds the bot any more");
+    assert_eq!((updated.domain, updated.holding), (Domain::REGULAR, None), "nobody holds the bot any more");
     trial.farm().delete(bot.id).await.expect("a bot whose lease is over may be deleted");
     refused(trial.farm().get(bot.id).await, "no-such-user", "a deleted bot is gone");
 }

@@ -8,8 +8,8 @@ use crate::{ActiveLease, Bot, Domain, Ending, Env, NewBot, Page, PageRequest, Po
 
 async fn pools(trial: &Trial) -> Vec<PoolStats> {
     let all = trial.farm().stats().await.expect("a farm counts its bots").pools;
-    let key = |pool: &PoolStats| (pool.project, pool.env, pool.domain);
-    assert!(all.windows(2).all(|pair| key(&pair[0]) < key(&pair[1])), "pools come by project, env and domain");
+    let keys: Vec<_> = all.iter().map(|pool| (&pool.project, &pool.env, &pool.domain)).collect();
+    assert!(keys.is_sorted_by(|one, next| one < next), "pools come by project, env and domain");
     for pool in &all {
         let PoolStats { total, free, leased, cooling, dirty, broken, .. } = *pool;
         assert_eq!(total, free + leased + cooling + dirty + broken, "each bot is counted once: {pool:?}");
@@ -20,8 +20,8 @@ async fn pools(trial: &Trial) -> Vec<PoolStats> {
 pub async fn stats_count_each_bot_once(trial: Trial) {
     assert_eq!(pools(&trial).await, [], "a project without bots has no pool");
     let [_free, held, dirty, broken, dirty_held] = trial.bots().await;
-    let prod = trial.keep(NewBot { env: Env::Prod, ..trial.new_bot() }).await;
-    trial.keep(trial.new_bot().domain(Domain::Regular)).await;
+    let prod = trial.keep(NewBot { env: Env::PROD, ..trial.new_bot() }).await;
+    trial.keep(trial.new_bot().domain(Domain::REGULAR)).await;
     for (bot, ending) in [(&dirty, Ending::dirty()), (&dirty_held, Ending::dirty()), (&broken, Ending::broken())] {
         let lease = trial.take(trial.named(bot)).await;
         trial.end(&lease, ending).await;
@@ -41,11 +41,11 @@ pub async fn stats_count_each_bot_once(trial: Trial) {
         dirty: 0,
         broken: 0,
     };
-    let prods = pool(Env::Prod, Domain::Canary, 1, 1);
-    let regulars = pool(Env::Stage, Domain::Regular, 1, 1);
+    let prods = pool(Env::PROD, Domain::CANARY, 1, 1);
+    let regulars = pool(Env::STAGE, Domain::REGULAR, 1, 1);
     let wanted = [
         prods.clone(),
-        PoolStats { leased: 2, dirty: 1, broken: 1, ..pool(Env::Stage, Domain::Canary, 5, 1) },
+        PoolStats { leased: 2, dirty: 1, broken: 1, ..pool(Env::STAGE, Domain::CANARY, 5, 1) },
         regulars.clone(),
     ];
     assert_eq!(pools(&trial).await, wanted, "each bot is counted once, for what it is just now");
@@ -53,7 +53,7 @@ pub async fn stats_count_each_bot_once(trial: Trial) {
         trial.release(lease).await;
     }
     trial.farm().delete(prod.id).await.expect("a free bot may be deleted");
-    let wanted = [PoolStats { dirty: 1, broken: 1, ..pool(Env::Stage, Domain::Canary, 5, 3) }, regulars];
+    let wanted = [PoolStats { dirty: 1, broken: 1, ..pool(Env::STAGE, Domain::CANARY, 5, 3) }, regulars];
     assert_eq!(pools(&trial).await, wanted, "the counts are those of just now");
 }
 

@@ -57,18 +57,18 @@ pub async fn passwords_survive_whole(trial: Trial) {
 pub async fn selector_gets_what_it_names(trial: Trial) {
     let labels = |pair| Labels::try_from([pair, ("team", "x")]).expect("valid");
     let plain = trial.bot().await;
-    let regular = trial.keep(trial.new_bot().domain(Domain::Regular).labels(labels(("role", "admin")))).await;
-    let prod = trial.keep(crate::NewBot { env: Env::Prod, ..trial.new_bot().labels(labels(("role", "member"))) }).await;
+    let regular = trial.keep(trial.new_bot().domain(Domain::REGULAR).labels(labels(("role", "admin")))).await;
+    let prod = trial.keep(crate::NewBot { env: Env::PROD, ..trial.new_bot().labels(labels(("role", "member"))) }).await;
     let one = |pair| Labels::try_from([pair]).expect("valid");
     let cases = [
-        (trial.any().env(Env::Prod), &prod),
-        (trial.any().domain(Domain::Regular), &regular),
+        (trial.any().env(Env::PROD), &prod),
+        (trial.any().domain(Domain::REGULAR), &regular),
         (trial.any().labels(one(("role", "admin"))), &regular),
-        (trial.any().labels(labels(("role", "member"))), &prod),
+        (trial.any().env(Env::PROD).labels(labels(("role", "member"))), &prod),
         (trial.any().login(text(&plain.login.to_uppercase())), &plain),
         (trial.named(&prod), &prod),
         (Selector::bot(regular.id), &regular),
-        (trial.named(&plain).login(plain.login.clone()).env(Env::Stage).domain(Domain::Canary), &plain),
+        (trial.named(&plain).login(plain.login.clone()).env(Env::STAGE).domain(Domain::CANARY), &plain),
     ];
     for (selector, wanted) in cases {
         let lease = trial.take(selector.clone()).await;
@@ -83,12 +83,12 @@ pub async fn what_no_bot_could_satisfy_is_refused_at_once(trial: Trial) {
     let labels = Labels::try_from([("no", "such")]).expect("valid");
     let impossible = [
         trial.ask(trial.any().project(crate::ProjectId::new())),
-        trial.ask(trial.any().env(Env::Preprod)),
-        trial.ask(trial.any().domain(Domain::Regular)),
+        trial.ask(trial.any().env(Env::PREPROD)),
+        trial.ask(trial.any().domain(Domain::REGULAR)),
         trial.ask(trial.any().labels(labels)),
         trial.ask(trial.any().login(trial.login())),
         trial.ask(Selector::bot(BotId::new())),
-        trial.ask(trial.named(&bot).env(Env::Prod)),
+        trial.ask(trial.named(&bot).env(Env::PROD)),
         trial.ask(trial.any()).avoid([bot.id]),
     ];
     let promise = "a request that no bot could ever satisfy is refused, not waited for";
@@ -112,7 +112,7 @@ pub async fn what_may_change_by_itself_is_no_reason_to_refuse_for_good(trial: Tr
 pub async fn busy_bot_is_named_with_its_holder(trial: Trial) {
     let bot = trial.bot().await;
     let lease = trial.take(trial.any()).await;
-    let by_login = trial.any().env(bot.env).login(bot.login.clone());
+    let by_login = trial.any().env(bot.env.clone()).login(bot.login.clone());
     for selector in [trial.named(&bot), by_login] {
         let busy = busy(trial.acquire(trial.ask(selector)).await, "one bot was asked for by name, and somebody has it");
         assert_eq!(busy.bot, bot.id, "the error says which bot");

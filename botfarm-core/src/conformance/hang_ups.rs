@@ -180,12 +180,12 @@ pub async fn dropped_update_and_deletion_are_done_or_not(trial: Trial) {
         let changes = BotChanges {
             labels: Some(labels.clone()),
             condition: Some(Condition::Dirty),
-            domain: Some(Domain::Regular),
+            domain: Some(Domain::REGULAR),
             ..BotChanges::default()
         };
         let answer = dropped_after(polls, trial.farm().update(bot.id, changes)).await;
         let seen = trial.look(&bot).await;
-        let done = Bot { labels: labels.clone(), condition: Condition::Dirty, domain: Domain::Regular, ..bot.clone() };
+        let done = Bot { labels: labels.clone(), condition: Condition::Dirty, domain: Domain::REGULAR, ..bot.clone() };
         assert!(seen == bot || seen == done, "an update is done whole or not at all: {seen:?}");
 
         let deleted = dropped_after(polls, trial.farm().delete(bot.id)).await;

@@ -33,9 +33,9 @@ pub async fn import_creates_updates_and_counts(trial: Trial) {
         same.clone(),
         NewBot { labels: labels("v"), login: upper(&relabelled.login), ..relabelled.clone() },
         trial.new_bot().labels(labels("new")),
-        NewBot { domain: Domain::Regular, ..moved.clone() },
+        NewBot { domain: Domain::REGULAR, ..moved.clone() },
         NewBot { password: trial.new_bot().password, ..repassworded.clone() },
-        NewBot { env: Env::Preprod, ..same.clone() },
+        NewBot { env: Env::PREPROD, ..same.clone() },
     ];
     let before = listed(&trial).await;
     let wanted = ImportReport { created: 2, updated: 3, unchanged: 1 };
@@ -53,7 +53,11 @@ pub async fn import_creates_updates_and_counts(trial: Trial) {
     for row in &rows {
         let is_row = |bot: &&Bot| bot.env == row.env && bot.login.folded() == row.login.folded();
         let bot = after.iter().find(is_row).expect("each row is a bot");
-        assert_eq!((bot.domain, &bot.labels, bot.project), (row.domain, &row.labels, row.project), "each row is kept");
+        assert_eq!(
+            (&bot.domain, &bot.labels, &bot.project),
+            (&row.domain, &row.labels, &row.project),
+            "each row is kept"
+        );
         let lease = trial.take(trial.named(bot)).await;
         assert_eq!(lease.bot().password, row.password, "each row's password is kept");
         trial.release(&lease).await;
@@ -96,7 +100,7 @@ pub async fn import_that_names_an_account_twice_is_refused_whole(trial: Trial) {
         assert!(faults[0].detail.contains("row 2"), "it names the first, as people count: {faults:?}");
         assert_eq!(listed(&trial).await, before, "an import is done whole or not at all");
     }
-    let elsewhere = NewBot { env: Env::Prod, ..again };
+    let elsewhere = NewBot { env: Env::PROD, ..again };
     let report = trial.farm().import(vec![twice, elsewhere], false).await.expect("another env, another account");
     assert_eq!(report, ImportReport { created: 2, ..ImportReport::default() });
 }
@@ -107,7 +111,7 @@ pub async fn import_does_not_move_a_held_bot(trial: Trial) {
     let lease = trial.take(trial.named(&bot)).await;
     let before = listed(&trial).await;
     let attempts = [
-        NewBot { domain: Domain::Regular, ..held.clone() },
+        NewBot { domain: Domain::REGULAR, ..held.clone() },
         NewBot { project: crate::ProjectId::new(), ..held.clone() },
     ];
     for moved in attempts {
@@ -122,11 +126,11 @@ pub async fn import_does_not_move_a_held_bot(trial: Trial) {
         }
     }
     trial.release(&lease).await;
-    let moved = NewBot { domain: Domain::Regular, ..held };
+    let moved = NewBot { domain: Domain::REGULAR, ..held };
     trial.farm().import(vec![moved], false).await.expect("a bot that nobody holds may move");
-    assert_eq!(trial.look(&bot).await.domain, Domain::Regular);
+    assert_eq!(trial.look(&bot).await.domain, Domain::REGULAR);
     no_match(
-        trial.acquire(trial.ask(trial.any().domain(Domain::Canary))).await,
+        trial.acquire(trial.ask(trial.any().domain(Domain::CANARY))).await,
         "it is of its former domain no longer",
     );
 }
@@ -167,7 +171,7 @@ pub async fn import_says_who_keeps_a_bot_from_moving(trial: Trial) {
     let held = trial.new_bot();
     let bot = trial.keep(held.clone()).await;
     let lease = trial.take(trial.named(&bot)).await;
-    let moved = NewBot { domain: Domain::Regular, ..held };
+    let moved = NewBot { domain: Domain::REGULAR, ..held };
     let faults = faults(trial.farm().import(vec![moved], false).await, "a bot that is held does not move");
     let detail = format!("must stay as it is while {} holds the bot", lease.holder);
     assert_eq!(faults, [Fault::new("/0/domain", detail)], "every farm says it in the same words");

@@ -91,8 +91,8 @@ pub async fn list_gives_what_the_filter_names(trial: Trial) {
         .expect("valid")
     };
     let plain = trial.bot().await;
-    let regular = trial.keep(trial.new_bot().domain(Domain::Regular).labels(labels(&[("a", "1"), ("b", "2")]))).await;
-    let prod = trial.keep(NewBot { env: Env::Prod, ..trial.new_bot().labels(labels(&[("a", "1")])) }).await;
+    let regular = trial.keep(trial.new_bot().domain(Domain::REGULAR).labels(labels(&[("a", "1"), ("b", "2")]))).await;
+    let prod = trial.keep(NewBot { env: Env::PROD, ..trial.new_bot().labels(labels(&[("a", "1")])) }).await;
     let [dirty, held] = trial.bots().await;
     let lease = trial.take(trial.named(&dirty)).await;
     trial.end(&lease, Ending::dirty()).await;
@@ -101,8 +101,8 @@ pub async fn list_gives_what_the_filter_names(trial: Trial) {
     let login = text(&regular.login.to_uppercase());
     let cases = [
         (own(&trial), vec![&plain, &regular, &prod, &dirty, &held]),
-        (BotFilter { env: Some(Env::Prod), ..own(&trial) }, vec![&prod]),
-        (BotFilter { domain: Some(Domain::Regular), ..own(&trial) }, vec![&regular]),
+        (BotFilter { env: Some(Env::PROD), ..own(&trial) }, vec![&prod]),
+        (BotFilter { domain: Some(Domain::REGULAR), ..own(&trial) }, vec![&regular]),
         (BotFilter { login: Some(login), ..own(&trial) }, vec![&regular]),
         (BotFilter { condition: Some(Condition::Dirty), ..own(&trial) }, vec![&dirty]),
         (BotFilter { condition: Some(Condition::Broken), ..own(&trial) }, vec![]),
@@ -112,7 +112,7 @@ pub async fn list_gives_what_the_filter_names(trial: Trial) {
         (BotFilter { labels: labels(&[("a", "1")]), ..own(&trial) }, vec![&regular, &prod]),
         (BotFilter { labels: labels(&[("a", "1"), ("b", "2")]), ..own(&trial) }, vec![&regular]),
         (BotFilter { labels: labels(&[("a", "2")]), ..own(&trial) }, vec![]),
-        (BotFilter { env: Some(Env::Prod), labels: labels(&[("a", "1")]), ..own(&trial) }, vec![&prod]),
+        (BotFilter { env: Some(Env::PROD), labels: labels(&[("a", "1")]), ..own(&trial) }, vec![&prod]),
     ];
     for (filter, wanted) in cases {
         for limit in [1, 50] {

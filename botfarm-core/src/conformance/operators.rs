@@ -300,13 +300,14 @@ pub async fn token_is_kept_as_given(ground: Ground) {
     let scopes = [
         Scope::default(),
         Scope { project: Some(ProjectId::new()), env: None },
-        Scope { project: None, env: Some(Env::Preprod) },
-        Scope { project: Some(ProjectId::new()), env: Some(Env::Stage) },
+        Scope { project: None, env: Some(Env::PREPROD) },
+        Scope { project: Some(ProjectId::new()), env: Some(Env::STAGE) },
+        Scope { project: Some(text("shop")), env: Some(text("eu-west.stage")) },
     ];
     for (index, scope) in scopes.into_iter().enumerate() {
         let role = Role::ALL[index % Role::ALL.len()];
         let expires_at = (index % 2 == 0).then(|| later(now));
-        let given = NewToken { role, scope, expires_at, ..new_token(&format!("Token {index}")) };
+        let given = NewToken { role, scope: scope.clone(), expires_at, ..new_token(&format!("Token {index}")) };
         let kept = ground.add_token(&given).await;
         let expected = Token {
             id: kept.id,
@@ -322,7 +323,7 @@ pub async fn token_is_kept_as_given(ground: Ground) {
         assert!(ground.tokens().await.contains(&kept), "a token is listed as it was given");
     }
     let ids: HashSet<_> = ground.tokens().await.into_iter().map(|token| token.id).collect();
-    assert_eq!(ids.len(), 4, "each token has an id of its own");
+    assert_eq!(ids.len(), 5, "each token has an id of its own");
 }
 
 pub async fn tokens_are_listed_by_name(ground: Ground) {

@@ -75,7 +75,7 @@ pub async fn errors_keep_secrets(trial: Trial) {
     let mut shown = Shown::default();
     shown.add_error(farm.create(NewBot { password: other.password.clone(), ..known.clone() }).await);
     shown.add_error(farm.import(vec![other.clone(), other.clone()], false).await);
-    shown.add_error(farm.import(vec![NewBot { domain: Domain::Regular, ..known.clone() }], false).await);
+    shown.add_error(farm.import(vec![NewBot { domain: Domain::REGULAR, ..known.clone() }], false).await);
     let changes = BotChanges {
         password: Some(other.password.clone()),
         condition: Some(Condition::Broken),
@@ -89,7 +89,7 @@ pub async fn errors_keep_secrets(trial: Trial) {
     shown.add_error(farm.acquire(retry).await);
     shown.add_error(farm.acquire(trial.ask(trial.any())).await);
     shown.add_error(farm.acquire(trial.ask(trial.named(&bot))).await);
-    shown.add_error(farm.acquire(trial.ask(trial.any().domain(Domain::Regular))).await);
+    shown.add_error(farm.acquire(trial.ask(trial.any().domain(Domain::REGULAR))).await);
     shown.add_error(farm.acquire(trial.ask_many([])).await);
     shown.add_error(farm.renew(held.id, Some(policy().max_ttl * 2)).await);
     let unknown = LeaseId::new();

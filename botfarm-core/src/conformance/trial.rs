@@ -60,7 +60,7 @@ impl Trial {
     }
 
     pub(super) fn project(&self) -> ProjectId {
-        self.project
+        self.project.clone()
     }
 
     fn mint(&self) -> String {
@@ -76,7 +76,12 @@ impl Trial {
     }
 
     pub(super) fn new_bot(&self) -> NewBot {
-        NewBot::new(self.login(), secret(&format!("pass-{}", LeaseId::new().as_uuid())), self.project, Env::Stage)
+        NewBot::new(
+            self.login(),
+            secret(&format!("pass-{}", LeaseId::new().as_uuid())),
+            self.project.clone(),
+            Env::STAGE,
+        )
     }
 
     pub(super) async fn keep(&self, bot: NewBot) -> Bot {
@@ -101,7 +106,7 @@ impl Trial {
 
     /// Any ready bot of this claim.
     pub(super) fn any(&self) -> Selector {
-        Selector::any().project(self.project)
+        Selector::any().project(self.project.clone())
     }
 
     /// This very bot.

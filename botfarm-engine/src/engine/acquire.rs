@@ -171,7 +171,7 @@ impl Engine {
             if let Some(name) = Name::of(selector) {
                 self.queue.wait_for(name, ticket);
             } else {
-                let index = self.indexes.of(selector, &mut self.bots);
+                let index = self.indexes.of(selector, &mut self.bots, &self.policy);
                 self.indexes[index].waiters[selector.condition as usize].insert(ticket);
             }
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use botfarm_core::LeaseId;
+use botfarm_core::{Bot, LeaseId, Place};
 
 use super::Engine;
 use crate::{
@@ -26,25 +26,29 @@ impl Engine {
     }
 
     fn audit_indexes(&self, slots: &[Slot]) {
-        let mut pools = BTreeMap::<_, Counts>::new();
+        let mut pools = BTreeMap::<_, (Option<Place>, Counts)>::new();
         let mut sticky = BTreeMap::<_, BTreeMap<u64, Slot>>::new();
         for &slot in slots {
             let entry = &self.bots[slot];
             assert_eq!(self.bots.slot(entry.bot.id), Some(slot));
-            assert_eq!(self.bots.of_login(entry.bot.env, &entry.bot.login.folded()), Some(slot));
+            assert_eq!(self.bots.of_login(&entry.bot.env, &entry.bot.login.folded()), Some(slot));
             let at = entry.position();
-            pools.entry(entry.pool()).or_default()[at.bucket] += 1;
+            let Bot { project, env, domain, .. } = entry.bot.clone();
+            let counts = pools.entry((project.clone(), env.clone(), domain.clone())).or_default();
+            counts.1[at.bucket] += 1;
+            counts.0 = Some(Place { project, env, domain });
             if let Some(key) = entry.sticky.clone().filter(|_| at.bucket.is_free()) {
                 sticky.entry(key).or_default().insert(at.order, slot);
             }
         }
-        assert_eq!(self.pools, pools, "pools are counted right");
+        let counted = self.pools.iter().map(|pool| (Some(pool.place.clone()), pool.counts));
+        assert!(counted.eq(pools.into_values()), "pools are counted right");
         assert_eq!(self.sticky.clone().into_iter().collect::<BTreeMap<_, _>>(), sticky, "sticky bots are indexed");
         for (id, index) in &self.indexes.slab {
             let mut members = 0;
             for &slot in slots {
                 let entry = &self.bots[slot];
-                let (fits, at) = (index.could_fit(&entry.bot), entry.position());
+                let (fits, at) = (index.could_fit(&entry.bot, &self.policy), entry.position());
                 assert_eq!(entry.indexes.contains(&id), fits, "a bot knows the indexes that it is in");
                 assert_eq!(
                     index.buckets[at.bucket.0].iter().any(|of| *of == (at.order, slot)),
@@ -106,7 +110,7 @@ impl Engine {
             }
             for &id in &waiting {
                 let pending = self.queue.pending(id).expect("whoever stands in the line waits");
-                let wants = pending.request.selectors.iter().any(|selector| entry.fits(selector));
+                let wants = pending.request.selectors.iter().any(|selector| entry.fits(selector, &self.policy));
                 let stands =
                     std::iter::successors(self.next_waiter(slot, 0), |(ticket, _)| self.next_waiter(slot, ticket + 1));
                 // By login alone one may stand where a bot of another kind comes, too.
@@ -145,7 +149,7 @@ mod tests {
         let mut engine = Engine::new(LeasePolicy::default());
         let bots = (0..MAX + 50).map(|number| {
             let login = format!("bot-{number}").parse().unwrap();
-            NewBot::new(login, "hunter2".try_into().unwrap(), project, Env::Stage).labels(labels(number))
+            NewBot::new(login, "hunter2".try_into().unwrap(), project.clone(), Env::STAGE).labels(labels(number))
         });
         engine.import(bots.collect(), false, BotId::new).unwrap();
         let ask = |number| LeaseRequest::new("somebody".parse().unwrap(), Selector::any().labels(labels(number)));

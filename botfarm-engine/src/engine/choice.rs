@@ -30,7 +30,7 @@ impl Engine {
             let slots = self.bots.named(selector).into_iter();
             return Source::Own(Box::new(SelectorIndex::of(shape(selector), slots, &self.bots)));
         }
-        Source::Shared(self.indexes.of(selector, &mut self.bots))
+        Source::Shared(self.indexes.of(selector, &mut self.bots, &self.policy))
     }
 
     fn index<'a>(&'a self, source: &'a Source) -> &'a SelectorIndex {
@@ -64,7 +64,7 @@ impl Engine {
         source: &'a Source,
     ) -> impl Iterator<Item = Slot> + 'a {
         let preferred = request.sticky.iter().flat_map(|key| self.last_leased_with(key)).take(STICKY);
-        let preferred = preferred.filter(|slot| self.bots[*slot].fits(selector));
+        let preferred = preferred.filter(|slot| self.bots[*slot].fits(selector, &self.policy));
         let all = self.index(source).in_bucket(Bucket::free(selector.condition));
         preferred.chain(all).filter(|slot| !self.avoids(request, *slot))
     }
@@ -84,16 +84,8 @@ impl Engine {
             candidates.push(members.take(enough).collect::<Vec<_>>());
         }
         let Some(index) = unmet(&matching::assign(&candidates)) else { return Ok(()) };
-        let selector = &request.selectors[index];
-        let detail = if candidates[index].is_empty() {
-            let near = self.near(selector.project, selector.env, selector.domain);
-            let avoided = if request.avoid.is_empty() { "" } else { " besides those to avoid" };
-            format!("no bot{avoided} matches {selector}: of the {near} in that project, env and domain, none ever will")
-        } else {
-            let count = candidates[index].len();
-            format!("the other selectors of the request need the {count} bots that match {selector}")
-        };
-        Err(Error::NoMatch { selector: index, detail })
+        let places: Vec<_> = self.pools.iter().map(|pool| pool.place.clone()).collect();
+        Err(self.policy.no_match(request, index, candidates[index].len(), &places))
     }
 
     /// What a request is told whose selector `index` finds no free bot.
@@ -143,7 +135,7 @@ impl Engine {
         let mut counts = index.counts();
         for avoided in request.avoid.iter().filter_map(|id| self.bots.slot(*id)) {
             let entry = &self.bots[avoided];
-            if index.could_fit(&entry.bot) {
+            if index.could_fit(&entry.bot, &self.policy) {
                 counts[entry.position().bucket] -= 1;
             }
         }

@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    BotId, BotRelease, Condition, EndReason, Ending, Error, Lease, LeaseId, Outcome, Result, Revocation,
+    BotId, BotRelease, Condition, EndReason, Ending, Env, Error, Lease, LeaseId, Outcome, Result, Revocation,
 };
 
 use super::Engine;
 use crate::{
     bots::{Entry, Status},
     kept::Change,
+    lease::Held,
     moment::Moment,
     number::Slot,
     past::{EndRemark, Ended, Past},
@@ -32,7 +33,8 @@ impl Engine {
     /// # Errors
     /// Those of [`BotFarm::renew`](botfarm_core::BotFarm::renew).
     pub fn renew(&mut self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
-        let ttl = ttl.map(|ttl| self.policy.ttl(Some(ttl))).transpose()?;
+        let of = self.leases.get(id).into_iter().flat_map(|held| self.envs(held));
+        let ttl = ttl.map(|ttl| self.policy.ttl_in(of, ttl)).transpose()?;
         let held = self.live(id)?;
         let (ttl, old) = (ttl.unwrap_or(held.ttl), held.ends);
         self.timeline.cancel(old);
@@ -90,6 +92,11 @@ impl Engine {
         Ok(())
     }
 
+    /// The envs of the bots of a lease.
+    fn envs<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = &'a Env> {
+        held.bots.iter().map(|(slot, _)| &self.bots[*slot].bot.env)
+    }
+
     /// Ends a lease that must be in force, as of `at`.
     pub(super) fn end(
         &mut self,
@@ -104,10 +111,10 @@ impl Engine {
         self.note(|_| Change::LeaseOver(id));
         self.timeline.cancel(held.ends);
         let (condition, rest) = match outcome {
-            Some(Outcome::Clean) => (Some(Condition::Ready), self.policy.reuse_delay),
+            Some(Outcome::Clean) => (Some(Condition::Ready), self.policy.reuse_delay_in(self.envs(&held))),
             Some(Outcome::Dirty) => (Some(Condition::Dirty), Duration::ZERO),
             Some(Outcome::Broken) => (Some(Condition::Broken), Duration::ZERO),
-            None => (None, self.policy.cooling),
+            None => (None, self.policy.cooling_in(self.envs(&held))),
         };
         for &(slot, _) in &held.bots {
             let status = if rest.is_zero() {

@@ -92,7 +92,8 @@ impl Engine {
             return None;
         }
         let offered: Vec<_> = reserved.iter().flatten().copied().chain([slot]).collect();
-        let fitting = |selector| offered.iter().copied().filter(|slot| self.bots[*slot].fits(selector)).collect();
+        let fitting =
+            |selector| offered.iter().copied().filter(|slot| self.bots[*slot].fits(selector, &self.policy)).collect();
         let choice: Assignment = matching::assign(&request.selectors.iter().map(fitting).collect::<Vec<_>>()).into();
         (choice.iter().flatten().count() == offered.len()).then_some(choice)
     }

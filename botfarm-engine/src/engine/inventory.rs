@@ -15,7 +15,7 @@ impl Engine {
     /// # Errors
     /// Those of [`BotFarm::create`](botfarm_core::BotFarm::create).
     pub fn create(&mut self, id: BotId, bot: NewBot) -> Result<Bot> {
-        if self.bots.of_login(bot.env, &bot.login.folded()).is_some() {
+        if self.bots.of_login(&bot.env, &bot.login.folded()).is_some() {
             return Err(Error::LoginTaken { login: bot.login, env: bot.env });
         }
         let slot = self.keep(id, bot);
@@ -31,7 +31,7 @@ impl Engine {
         let mut bot = Bot::new(id, &new, self.now.timestamp());
         bot.labels = self.bots.shared(&new.labels);
         let mut entry = Entry::new(bot, new.password, since);
-        entry.indexes = self.indexes.fitting(&entry.bot);
+        entry.indexes = self.indexes.fitting(&entry.bot, &self.policy);
         let slot = self.bots.insert(entry);
         self.put_into_buckets(slot);
         self.note(|engine| Change::Bot(engine.kept_bot(slot)));
@@ -51,7 +51,7 @@ impl Engine {
         let mut faults = NewBot::twins(&rows);
         let (mut report, mut changed) = (ImportReport::default(), Vec::new());
         for (row, new) in rows.into_iter().enumerate() {
-            let Some(slot) = self.bots.of_login(new.env, &new.login.folded()) else {
+            let Some(slot) = self.bots.of_login(&new.env, &new.login.folded()) else {
                 report.created += 1;
                 changed.push((None, new));
                 continue;
@@ -112,8 +112,8 @@ impl Engine {
             entry.password = password.unwrap_or_else(|| entry.password.clone());
             bot.labels = labels.unwrap_or_else(|| bot.labels.clone());
             bot.condition = condition.unwrap_or(bot.condition);
-            bot.domain = domain.unwrap_or(bot.domain);
-            bot.project = project.unwrap_or(bot.project);
+            bot.domain = domain.unwrap_or_else(|| bot.domain.clone());
+            bot.project = project.unwrap_or_else(|| bot.project.clone());
         });
         let bot = self.seen(slot);
         self.rematch();

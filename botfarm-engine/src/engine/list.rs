@@ -6,7 +6,7 @@ use botfarm_core::{
 };
 
 use super::Engine;
-use crate::{bucket::Bucket, number::Slot, past::Past};
+use crate::{bucket::Bucket, number::Slot, past::Past, pools::Pool};
 
 /// So many hand-outs of a bot that have ended are told.
 const HISTORY: usize = 100;
@@ -76,9 +76,9 @@ impl Engine {
         let BotFilter { project, env, domain, login: _, condition, state, labels } = filter;
         let entry = &self.bots[slot];
         let bot = &entry.bot;
-        let passes = project.is_none_or(|project| project == bot.project)
-            && env.is_none_or(|env| env == bot.env)
-            && domain.is_none_or(|domain| domain == bot.domain)
+        let passes = project.as_ref().is_none_or(|project| *project == bot.project)
+            && env.as_ref().is_none_or(|env| *env == bot.env)
+            && domain.as_ref().is_none_or(|domain| *domain == bot.domain)
             && condition.is_none_or(|condition| condition == bot.condition)
             && state.is_none_or(|state| state == entry.state())
             && bot.labels.contain(labels);
@@ -127,10 +127,10 @@ impl Engine {
     /// Counts the bots and the queue.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let pools = self.pools.iter().map(|(&(project, env, domain), counts)| PoolStats {
-            project,
-            env,
-            domain,
+        let pools = self.pools.iter().map(|Pool { place, counts }| PoolStats {
+            project: place.project.clone(),
+            env: place.env.clone(),
+            domain: place.domain.clone(),
             total: counts.total(),
             free: counts.idle(Condition::Ready),
             leased: counts[Bucket::HELD],

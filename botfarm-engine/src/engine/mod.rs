@@ -16,18 +16,19 @@ use std::{
     time::Duration,
 };
 
-use botfarm_core::{Bot, BotId, Domain, EndReason, Env, Error, LeaseId, LeasePolicy, ProjectId, Result, StickyKey};
+use botfarm_core::{Bot, BotId, EndReason, Error, LeaseId, LeasePolicy, Result, StickyKey};
 
 pub use self::{acquire::Answer, restore::Contradiction};
 use crate::{
     bots::{Bots, Entry, Status},
-    bucket::{Counts, Position},
+    bucket::Position,
     directory::Directory,
     kept::{Change, KeptBot, KeptStatus},
     lease::{Held, Leases},
     moment::Moment,
     number::Slot,
     past::{Ended, PastLog},
+    pools::Pools,
     queue::Queue,
     selector_index::SelectorIndexes,
     timeline::{Event, Timeline, Timer},
@@ -52,7 +53,7 @@ pub struct Engine {
     leases: Leases,
     past: PastLog,
     queue: Queue,
-    pools: BTreeMap<(ProjectId, Env, Domain), Counts>,
+    pools: Pools,
     /// The free bots by what their last lease was asked for with, each in the order of becoming free.
     sticky: HashMap<StickyKey, BTreeMap<u64, Slot>>,
     directory: Directory,
@@ -76,7 +77,7 @@ impl Engine {
             leases: Leases::default(),
             past: PastLog::default(),
             queue: Queue::default(),
-            pools: BTreeMap::new(),
+            pools: Pools::default(),
             sticky: HashMap::new(),
             directory: Directory::default(),
             woken: Vec::new(),
@@ -183,13 +184,16 @@ impl Engine {
         self.take_out_of_buckets(slot);
         let entry = &mut self.bots[slot];
         change(entry);
-        entry.indexes = self.indexes.fitting(&entry.bot);
+        entry.indexes = self.indexes.fitting(&entry.bot, &self.policy);
         self.put_into_buckets(slot);
         self.note(|engine| Change::Bot(engine.kept_bot(slot)));
     }
 
+    /// Puts a bot that is in none into the buckets where it belongs, and into its pool.
     fn put_into_buckets(&mut self, slot: Slot) {
-        let to = self.bots[slot].position();
+        let entry = &mut self.bots[slot];
+        entry.pool = self.pools.of(&mut entry.bot);
+        let to = entry.position();
         self.shift(slot, None, Some(to));
     }
 
@@ -205,15 +209,7 @@ impl Engine {
         for index in &entry.indexes {
             self.indexes[*index].shift(slot, from, to);
         }
-        let pool = self.pools.entry(entry.pool()).or_default();
-        if let Some(from) = from {
-            pool[from.bucket] -= 1;
-        }
-        if let Some(to) = to {
-            pool[to.bucket] += 1;
-        } else if pool.total() == 0 {
-            self.pools.remove(&entry.pool());
-        }
+        self.pools.shift(entry.pool, from.map(|from| from.bucket), to.map(|to| to.bucket));
         let Some(key) = &entry.sticky else { return };
         if let Some(from) = from.filter(|from| from.bucket.is_free())
             && let Some(free) = self.sticky.get_mut(key)
@@ -246,16 +242,6 @@ impl Engine {
     /// The free bots last leased with this key, the latest first.
     fn last_leased_with(&self, key: &StickyKey) -> impl Iterator<Item = Slot> {
         self.sticky.get(key).into_iter().flat_map(|free| free.values().rev()).copied()
-    }
-
-    /// How many bots there are in the pools that a selector is about, whatever their labels and logins.
-    fn near(&self, project: Option<ProjectId>, env: Option<Env>, domain: Option<Domain>) -> u64 {
-        let is_near = |(of_project, of_env, of_domain): &(ProjectId, Env, Domain)| {
-            project.is_none_or(|project| project == *of_project)
-                && env.is_none_or(|env| env == *of_env)
-                && domain.is_none_or(|domain| domain == *of_domain)
-        };
-        self.pools.iter().filter(|(pool, _)| is_near(pool)).map(|(_, counts)| counts.total()).sum()
     }
 
     fn slot(&self, id: BotId) -> Result<Slot> {

@@ -73,7 +73,7 @@ impl Engine {
     fn restore_bots(&mut self, mut bots: Vec<KeptBot>) -> Result<(), Contradiction> {
         bots.sort_by_key(|kept| kept.bot.id);
         for KeptBot { mut bot, password, status } in bots {
-            let taken = self.bots.of_login(bot.env, &bot.login.folded()).is_some();
+            let taken = self.bots.of_login(&bot.env, &bot.login.folded()).is_some();
             if taken || self.bots.slot(bot.id).is_some() {
                 return Err(Contradiction(format!("there are two bots {} in {}", bot.login, bot.env)));
             }

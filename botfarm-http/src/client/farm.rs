@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, BotState, Condition, Domain, Ending, Env,
-    Error, Fault, ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result,
-    Revocation, Stats,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, BotState, Condition, Ending, Error, Fault,
+    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats,
 };
 use form_urlencoded::Serializer;
 use http::Method;
@@ -118,12 +117,10 @@ fn paged(page: &PageRequest) -> Serializer<'static, String> {
 fn filtered(filter: &BotFilter, page: &PageRequest) -> String {
     let mut query = paged(page);
     let BotFilter { project, env, domain, login, condition, state, labels } = filter;
-    if let Some(project) = project {
-        query.append_pair("project_id", &project.to_string());
-    }
     let words = [
-        ("env", env.map(Env::as_str)),
-        ("domain", domain.map(Domain::as_str)),
+        ("project_id", project.as_deref()),
+        ("env", env.as_deref()),
+        ("domain", domain.as_deref()),
         ("condition", condition.map(Condition::as_str)),
         ("state", state.map(BotState::as_str)),
         ("login", login.as_deref()),

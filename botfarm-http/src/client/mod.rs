@@ -44,7 +44,7 @@ use self::send::Service;
 /// # use botfarm_core::{BotFarmExt, Env, LeaseRequest, Selector};
 /// # async fn doc() -> Result<(), Box<dyn std::error::Error>> {
 /// let farm = botfarm_http::HttpFarm::new("http://127.0.0.1:8000")?;
-/// let lease = farm.lease(LeaseRequest::new("checkout test".parse()?, Selector::any().env(Env::Stage))).await?;
+/// let lease = farm.lease(LeaseRequest::new("checkout test".parse()?, Selector::any().env(Env::STAGE))).await?;
 /// println!("logging in as {}", lease.bot().bot.login);
 /// lease.release().await?;
 /// # Ok(())

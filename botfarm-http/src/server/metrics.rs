@@ -8,7 +8,7 @@ use axum::{
     http::{Method, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use botfarm_core::{EndReason, Env, ProjectId, Stats};
+use botfarm_core::{EndReason, PoolStats, Stats};
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder, core::Collector,
@@ -183,16 +183,16 @@ fn known(method: &Method) -> &'static str {
 fn bots(stats: &Stats) -> IntGaugeVec {
     let help = "Bots of the farm, each counted once. The same from every process that shares the farm.";
     let bots = IntGaugeVec::new(opts("botfarm_bots", help), &["project_id", "env", "state"]).expect("is a metric");
-    let add = |project: ProjectId, env: Env, state: &str, count: u64| {
-        let gauge = bots.with_label_values(&[project.to_string().as_str(), env.as_str(), state]);
+    let add = |pool: &PoolStats, state: &str, count: u64| {
+        let gauge = bots.with_label_values(&[pool.project.as_str(), pool.env.as_str(), state]);
         gauge.add(i64::try_from(count).unwrap_or(i64::MAX));
     };
     for pool in &stats.pools {
-        add(pool.project, pool.env, "free", pool.free);
-        add(pool.project, pool.env, "leased", pool.leased);
-        add(pool.project, pool.env, "cooling", pool.cooling);
-        add(pool.project, pool.env, "dirty", pool.dirty);
-        add(pool.project, pool.env, "broken", pool.broken);
+        add(pool, "free", pool.free);
+        add(pool, "leased", pool.leased);
+        add(pool, "cooling", pool.cooling);
+        add(pool, "dirty", pool.dirty);
+        add(pool, "broken", pool.broken);
     }
     bots
 }

@@ -222,7 +222,7 @@ mod tests {
     #[tokio::test]
     async fn a_service_that_drains_keeps_nobody_waiting() {
         let bot =
-            |login: &str| NewBot::new(login.parse().unwrap(), "x".try_into().unwrap(), ProjectId::new(), Env::Stage);
+            |login: &str| NewBot::new(login.parse().unwrap(), "x".try_into().unwrap(), ProjectId::new(), Env::STAGE);
         let farm = Arc::new(MemoryFarm::with_bots([bot("ada"), bot("bob")]).unwrap());
         let lease = farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any())).await.unwrap();
         let (start, drain) = Drain::channel();

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use botfarm_core::AllowedNames;
+
 use super::{
     auth::{Auth, Proxy},
     cors::Origin,
@@ -27,6 +29,8 @@ pub struct Options {
     /// How many leases of one operator or token may be in force at once, of those that this process has granted. 1,000;
     /// ten times as many of all callers together where nobody is asked who they are.
     pub max_leases: usize,
+    /// The envs and domains that accounts may be created in. Those of the original services.
+    pub names: AllowedNames,
     /// Turns idempotency keys into lease ids. Random, which will do for one process with a farm of its own; replicas
     /// that share a store must share it, too.
     pub replay_secret: ReplaySecret,
@@ -50,6 +54,7 @@ impl Default for Options {
             import_rows: 100_000,
             max_waiters: 200,
             max_leases: 1_000,
+            names: AllowedNames::default(),
             replay_secret: ReplaySecret::random(),
             auth: Auth::Off,
             trusted_proxies: Vec::new(),

@@ -79,10 +79,10 @@ mod tests {
 
     #[test]
     fn waiting_longer_is_the_same_request_and_wanting_another_bot_is_not() {
-        let request = LeaseRequest::new("ada".parse().unwrap(), Selector::any().env(Env::Stage));
+        let request = LeaseRequest::new("ada".parse().unwrap(), Selector::any().env(Env::STAGE));
         let same = request.clone().wait(Duration::from_secs(7)).id(LeaseId::new());
         assert_eq!(fingerprint(&same).unwrap(), fingerprint(&request).unwrap());
-        let other = LeaseRequest { selectors: vec![Selector::any().env(Env::Prod)], ..request.clone() };
+        let other = LeaseRequest { selectors: vec![Selector::any().env(Env::PROD)], ..request.clone() };
         assert_ne!(fingerprint(&other).unwrap(), fingerprint(&request).unwrap());
         assert_ne!(fingerprint(&request.clone().ttl(Duration::from_secs(9))).unwrap(), fingerprint(&request).unwrap());
     }

@@ -28,7 +28,9 @@ use crate::{
 };
 
 pub(super) async fn create(Admin(app, _): Admin, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
-    let bot = app.farm.create(input::new_bot(body, "")?).await?;
+    let bot = input::new_bot(body, "")?;
+    app.shared.options.names.check(&bot)?;
+    let bot = app.farm.create(bot).await?;
     let location = format!("{BASE}/users/{}", bot.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(User::from(bot))))
 }
@@ -59,7 +61,9 @@ pub(super) async fn import(
         None => app.shared.shares.import().await?,
     };
     let mut rows = feed::rows(format, body, &app.shared.options).await?;
-    let report = app.farm.import(rows.take(), dry_run).await;
+    let bots = rows.take();
+    app.shared.options.names.check_all(&bots).map_err(|error| rows.located(error))?;
+    let report = app.farm.import(bots, dry_run).await;
     Ok(Json(report.map_err(|error| rows.located(error))?))
 }
 
@@ -118,7 +122,9 @@ pub(super) async fn update(
     Id(id): Id<BotId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<User>, Refusal> {
-    Ok(Json(app.farm.update(id, input::bot_changes(body)?).await?.into()))
+    let changes = input::bot_changes(body)?;
+    app.shared.options.names.check_changes(&changes)?;
+    Ok(Json(app.farm.update(id, changes).await?.into()))
 }
 
 pub(super) async fn delete(Admin(app, _): Admin, Id(id): Id<BotId>) -> Result<StatusCode, Refusal> {

@@ -240,7 +240,7 @@ impl From<&Error> for Problem {
                 let LostLease { reason, at, by, note } = (**lost).clone();
                 Code::LeaseLost { reason, ended_at: Time(at), by, note }
             }
-            Error::LoginTaken { login, env } => Code::LoginTaken { login: login.clone(), env: *env },
+            Error::LoginTaken { login, env } => Code::LoginTaken { login: login.clone(), env: env.clone() },
             Error::NoSuchBot { id } => Code::NoSuchUser { user_id: *id },
             Error::NoSuchLease => Code::NoSuchLease,
             Error::InUse { bot, holder, expires_at } => {
@@ -360,7 +360,7 @@ mod tests {
             (Error::lost(EndReason::Revoked, at, Some(holder.clone()), Some(note)), 410),
             (Error::lost(EndReason::Expired, at, None, None), 410),
             (Error::lost(EndReason::Released, at, None, None), 410),
-            (Error::LoginTaken { login: "ada".parse().unwrap(), env: Env::Stage }, 400),
+            (Error::LoginTaken { login: "ada".parse().unwrap(), env: Env::STAGE }, 400),
             (Error::NoSuchBot { id: bot }, 404),
             (Error::NoSuchLease, 404),
             (Error::InUse { bot, holder: holder.clone(), expires_at: at }, 409),

@@ -7,7 +7,8 @@ mod searched;
 use std::{collections::HashSet, sync::Arc, thread, time::Duration};
 
 use botfarm_core::{
-    BotFarm, BotFilter, Ending, Env, Error, ImportReport, LeaseRequest, NewBot, PageRequest, ProjectId, Selector,
+    AllowedNames, BotFarm, BotFilter, Ending, Env, Error, ImportReport, LeaseRequest, NewBot, PageRequest, ProjectId,
+    Selector,
     conformance::{Fixture, policy},
 };
 use botfarm_http::{HttpFarm, Options, router, serve};
@@ -35,7 +36,8 @@ async fn service() -> Service {
             let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
             let address = listener.local_addr().unwrap();
             let farm = Arc::new(MemoryFarm::with_policy(policy()));
-            let (search, router) = Search::over(router(farm, Options::default()));
+            let (search, router) =
+                Search::over(router(farm, Options { names: AllowedNames::any(), ..Options::default() }));
             tell.send(([Proxy::start(address, 1).await, Proxy::start(address, 2).await], search)).unwrap();
             serve(listener, router, async { drop(stopped.await) }).await.unwrap();
         });
@@ -75,7 +77,7 @@ impl Drop for Service {
 botfarm_core::conformance!(service);
 
 fn bot(login: String) -> NewBot {
-    NewBot::new(login.try_into().unwrap(), "xyzzy of nobody".try_into().unwrap(), ProjectId::new(), Env::Stage)
+    NewBot::new(login.try_into().unwrap(), "xyzzy of nobody".try_into().unwrap(), ProjectId::new(), Env::STAGE)
 }
 
 /// Every kind of fault is met, many times, and what every call says is what was done.

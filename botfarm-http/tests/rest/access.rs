@@ -74,11 +74,11 @@ async fn callers(staff: &Staff) -> Vec<Caller> {
     let now = staff.hire("clock", Role::Viewer).await.created_at;
     let later = Some(now + Duration::from_hours(1));
     let [ann, tom, vic] = [staff.log_in("ann").await, staff.log_in("tom").await, staff.log_in("vic").await];
-    let (_, admin) = staff.token("admin", Role::Admin, everything, later).await;
-    let (_, tester) = staff.token("tester", Role::Tester, everything, None).await;
-    let (_, viewer) = staff.token("viewer", Role::Viewer, everything, None).await;
-    let stage = Scope { env: Some(Env::Stage), project: None };
-    let (_, confined) = staff.token("confined", Role::Tester, stage, None).await;
+    let (_, admin) = staff.token("admin", Role::Admin, everything.clone(), later).await;
+    let (_, tester) = staff.token("tester", Role::Tester, everything.clone(), None).await;
+    let (_, viewer) = staff.token("viewer", Role::Viewer, everything.clone(), None).await;
+    let stage = Scope { env: Some(Env::STAGE), project: None };
+    let (_, confined) = staff.token("confined", Role::Tester, stage.clone(), None).await;
     let (_, confined_twice) =
         staff.token("confined twice", Role::Tester, Scope { project: Some(project()), ..stage }, later).await;
 
@@ -86,11 +86,11 @@ async fn callers(staff: &Staff) -> Vec<Caller> {
         let required = Required { session_ttl: Duration::ZERO, ..staff.required.clone() };
         Staff { required, ..staff.clone() }.log_in("ann").await
     };
-    let (_, expired_token) = staff.token("expired", Role::Admin, everything, Some(now)).await;
+    let (_, expired_token) = staff.token("expired", Role::Admin, everything.clone(), Some(now)).await;
     let logged_out = staff.log_in("ann").await;
     let answer = crate::staff::call(&staff.empty(), &logged_out, Method::POST, "/logout", Value::Null).await;
     assert_eq!(answer.status, 204);
-    let (revoked, revoked_token) = staff.token("revoked", Role::Admin, everything, None).await;
+    let (revoked, revoked_token) = staff.token("revoked", Role::Admin, everything.clone(), None).await;
     staff.store.remove_token(revoked.id).await.unwrap();
     let eve = staff.hire("eve", Role::Admin).await;
     let removed = staff.log_in("eve").await;
@@ -140,9 +140,9 @@ impl Ground {
     async fn new(staff: &Staff) -> Self {
         let farm = Arc::new(MemoryFarm::new());
         let mut names = Vec::new();
-        for (place, env) in [("in", Env::Stage), ("out", Env::Prod)] {
+        for (place, env) in [("in", Env::STAGE), ("out", Env::PROD)] {
             for (kind, name) in [("free", format!("{place}-free")), ("held", format!("{place}-held"))] {
-                let new = botfarm_core::NewBot { env, ..bot(&name) };
+                let new = botfarm_core::NewBot { env: env.clone(), ..bot(&name) };
                 let bot = farm.create(new).await.unwrap();
                 if kind == "held" {
                     let request = LeaseRequest {

@@ -307,7 +307,7 @@ async fn invalid_names_every_faulty_field() {
     let lease = format!("/api/v1/leases/{}", lease["id"].as_str().unwrap());
     let user = format!("/api/v1/users/{id}");
     let body = json!({
-        "login": "", "password": "", "project_id": "x", "env": "moon", "domain": 7, "labels": {"a:b": "c"}, "typo": 1,
+        "login": "", "password": "", "project_id": "*", "env": "the moon", "domain": 7, "labels": {"a:b": "c"}, "typo": 1,
     });
     let all = ["/login", "/password", "/project_id", "/env", "/domain", "/labels", "/typo"];
     let answer = rest.post("/api/v1/users", body).await;
@@ -364,7 +364,7 @@ async fn invalid_names_every_faulty_field() {
         (rest.post(&format!("{lease}/renew"), json!({"ttl_seconds": 4.999})).await, vec!["/ttl_seconds"]),
         (rest.delete(&format!("{lease}?outcome=good&note=")).await, vec!["/outcome", "/note"]),
         (
-            rest.get("/api/v1/users?limit=0&env=moon&state=asleep&label=role&login=&typo=1&project_id=x").await,
+            rest.get("/api/v1/users?limit=0&env=a+moon&state=asleep&label=role&login=&typo=1&project_id=*").await,
             vec!["/limit", "/project_id", "/env", "/login", "/state", "/label", "/typo"],
         ),
         (rest.get("/api/v1/users?limit=1001").await, vec!["/limit"]),

@@ -44,7 +44,7 @@ async fn exactly_one_page_and_one_more_are_whole_too() {
 async fn pages_hang_together_by_their_links() {
     let rest = Rest::empty();
     for number in 0..7 {
-        let env = if number % 2 == 0 { Env::Stage } else { Env::Prod };
+        let env = if number % 2 == 0 { Env::STAGE } else { Env::PROD };
         rest.farm.create(botfarm_core::NewBot { env, ..bot(&format!("bot-{number}")) }).await.unwrap();
     }
     let mut path = "/api/v1/users?env=stage&limit=2".to_owned();
@@ -64,13 +64,13 @@ async fn pages_hang_together_by_their_links() {
 async fn every_filter_narrows_the_list_and_all_of_them_together() {
     let rest = Rest::empty();
     let wanted = labelled("ada", [("role", "admin"), ("team", "a:b")]);
-    rest.farm.create(wanted.clone().domain(botfarm_core::Domain::Regular)).await.unwrap();
+    rest.farm.create(wanted.clone().domain(botfarm_core::Domain::REGULAR)).await.unwrap();
     rest.farm.create(labelled("bob", [("role", "admin")])).await.unwrap();
-    rest.farm.create(botfarm_core::NewBot { env: Env::Prod, ..bot("eve") }).await.unwrap();
+    rest.farm.create(botfarm_core::NewBot { env: Env::PROD, ..bot("eve") }).await.unwrap();
     let broken = rest.farm.create(bot("ted")).await.unwrap();
     let patched = rest.patch(&format!("/api/v1/users/{}", broken.id), json!({"condition": "broken"})).await;
     assert_eq!(patched.status, 200);
-    let held = rest.farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any().env(Env::Prod))).await;
+    let held = rest.farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any().env(Env::PROD))).await;
     held.unwrap();
     let project = wanted.project;
     for (query, expected) in [

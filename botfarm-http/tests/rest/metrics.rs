@@ -190,7 +190,7 @@ async fn where_callers_are_asked_who_they_are_so_is_who_reads_the_metrics() {
     assert_eq!(scrape(None).await.failure(), (401, "unauthenticated".to_owned()));
     let (_, viewer) = staff.token("prometheus", Role::Viewer, Scope::default(), None).await;
     assert_eq!(scrape(Some(&viewer)).await.status, 200);
-    let scope = Scope { env: Some(Env::Stage), project: None };
+    let scope = Scope { env: Some(Env::STAGE), project: None };
     let (_, confined) = staff.token("confined", Role::Admin, scope, None).await;
     assert_eq!(scrape(Some(&confined)).await.failure(), (403, "forbidden".to_owned()));
 }

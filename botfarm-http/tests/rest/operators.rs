@@ -190,7 +190,7 @@ async fn what_is_wrong_with_an_operator_or_a_token_is_named() {
         ("/tokens", json!({}), vec!["/name"]),
         (
             "/tokens",
-            json!({"name": "\n", "role": 1, "project_id": "x", "env": "moon", "expires_at": "soon", "scope": []}),
+            json!({"name": "\n", "role": 1, "project_id": "*", "env": "a/b", "expires_at": "soon", "scope": []}),
             vec!["/name", "/role", "/project_id", "/env", "/expires_at", "/scope"],
         ),
         ("/tokens", json!({"name": "ci", "expires_at": "2020-01-01T00:00:00Z"}), vec!["/expires_at"]),
@@ -208,7 +208,7 @@ async fn what_is_wrong_with_an_operator_or_a_token_is_named() {
 async fn a_confined_admin_looks_after_no_tokens() {
     let staff = Staff::new().await;
     let rest = staff.empty();
-    let stage = Scope { env: Some(Env::Stage), project: None };
+    let stage = Scope { env: Some(Env::STAGE), project: None };
     let (own, secret) = staff.token("stage admin", Role::Admin, stage, None).await;
     for (method, path, body) in [
         (Method::GET, "/operators".to_owned(), Value::Null),

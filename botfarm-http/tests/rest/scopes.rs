@@ -39,9 +39,9 @@ impl Ground {
         let farm = Arc::new(MemoryFarm::new());
         let seen = farm.create(bot("seen")).await.unwrap();
         let hidden = farm.create(NewBot { project: ProjectId::new(), ..bot("hidden") }).await.unwrap();
-        let far = farm.create(NewBot { env: Env::Prod, ..bot("far") }).await.unwrap();
-        let scope = Scope { project: Some(project()), env: Some(Env::Stage) };
-        let (_, tester) = staff.token("confined", Role::Tester, scope, None).await;
+        let far = farm.create(NewBot { env: Env::PROD, ..bot("far") }).await.unwrap();
+        let scope = Scope { project: Some(project()), env: Some(Env::STAGE) };
+        let (_, tester) = staff.token("confined", Role::Tester, scope.clone(), None).await;
         let (_, admin) = staff.token("confined admin", Role::Admin, scope, None).await;
         Self { rest: staff.serve(farm), staff, tester, admin, seen, hidden, far }
     }
@@ -128,7 +128,7 @@ async fn leases_are_listed_with_the_users_in_scope_alone() {
 #[tokio::test]
 async fn what_is_out_of_scope_is_as_if_it_did_not_exist() {
     let ground = Ground::new().await;
-    let held = ground.rest.farm.create(NewBot { env: Env::Prod, ..bot("held") }).await.unwrap();
+    let held = ground.rest.farm.create(NewBot { env: Env::PROD, ..bot("held") }).await.unwrap();
     let lease = ground.hold(&[&held]).await.id.as_uuid();
     let nobody = Uuid::now_v7();
     let calls = |id: &str, lease: &str| {
@@ -178,7 +178,7 @@ async fn what_is_out_of_scope_is_as_if_it_did_not_exist() {
 #[tokio::test]
 async fn selectors_find_nothing_out_of_scope() {
     let ground = Ground::new().await;
-    let (hidden, nowhere) = (ground.hidden.project, ProjectId::new());
+    let (hidden, nowhere) = (ground.hidden.project.clone(), ProjectId::new());
     for (users, at) in [
         (json!([{"login": "hidden"}]), 0),
         (json!([{"login": "far"}]), 0),
@@ -217,9 +217,12 @@ async fn nothing_is_made_out_of_scope_or_brought_in_from_there() {
     let ground = Ground::new().await;
     let new = |login: &str, project: ProjectId, env: Env| json!({"login": login, "password": "x", "project_id": project, "env": env});
     let other = ProjectId::new();
-    for (project, env, expected) in
-        [(project(), Env::Stage, 201), (other, Env::Stage, 403), (project(), Env::Prod, 403), (other, Env::Prod, 403)]
-    {
+    for (project, env, expected) in [
+        (project(), Env::STAGE, 201),
+        (other.clone(), Env::STAGE, 403),
+        (project(), Env::PROD, 403),
+        (other.clone(), Env::PROD, 403),
+    ] {
         let answer = ground.admin(Method::POST, "/users", new("new", project, env)).await;
         assert_eq!(answer.status, expected, "{answer:?}");
     }
@@ -227,11 +230,11 @@ async fn nothing_is_made_out_of_scope_or_brought_in_from_there() {
     assert_eq!(moved.failure(), (403, "forbidden".to_owned()));
 
     let rows = json!([
-        new("fine", project(), Env::Stage),
-        new("far", project(), Env::Prod),
-        new("else", other, Env::Stage),
-        new("HIDDEN", project(), Env::Stage),
-        new("both", other, Env::Prod),
+        new("fine", project(), Env::STAGE),
+        new("far", project(), Env::PROD),
+        new("else", other.clone(), Env::STAGE),
+        new("HIDDEN", project(), Env::STAGE),
+        new("both", other, Env::PROD),
     ]);
     for dry_run in ["", "?dry_run=true"] {
         let answer = ground.admin(Method::POST, &format!("/users/import{dry_run}"), rows.clone()).await;
@@ -241,7 +244,7 @@ async fn nothing_is_made_out_of_scope_or_brought_in_from_there() {
         assert_eq!(pointers, ["/1/env", "/2/project_id", "/3/login", "/4/project_id", "/4/env"]);
     }
     assert_eq!(ground.rest.farm.get(ground.hidden.id).await.unwrap(), ground.hidden, "it stays where it is");
-    let rows = json!([new("fine", project(), Env::Stage), new("seen", project(), Env::Stage)]);
+    let rows = json!([new("fine", project(), Env::STAGE), new("seen", project(), Env::STAGE)]);
     let answer = ground.admin(Method::POST, "/users/import", rows).await;
     assert_eq!(answer.json(), json!({"created": 1, "updated": 1, "unchanged": 0}));
 }

@@ -175,7 +175,7 @@ impl Served {
 }
 
 pub(crate) fn bot(login: &str) -> NewBot {
-    NewBot::new(login.try_into().unwrap(), format!("{PASSWORD}{login}").try_into().unwrap(), project(), Env::Stage)
+    NewBot::new(login.try_into().unwrap(), format!("{PASSWORD}{login}").try_into().unwrap(), project(), Env::STAGE)
 }
 
 pub(crate) fn labelled<const N: usize>(login: &str, labels: [(&str, &str); N]) -> NewBot {

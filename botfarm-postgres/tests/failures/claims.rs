@@ -67,7 +67,7 @@ async fn free_bot_is_found_behind_ten_thousand_broken_ones_though_others_wait() 
     farm.import(many, false).await.unwrap();
     assert_eq!(ground.run("update bot_slots set condition = 'broken'").await, 10_000);
     // Of another pool: whoever waits for it is in nobody's way, but that is for the queue to say.
-    let elsewhere = farm.create(NewBot { env: Env::Prod, ..ground.new_bot("elsewhere") }).await.unwrap();
+    let elsewhere = farm.create(NewBot { env: Env::PROD, ..ground.new_bot("elsewhere") }).await.unwrap();
     let only = move || LeaseRequest::new(holder("elsewhere"), Selector::bot(elsewhere.id));
     let held = farm.acquire(only()).await.unwrap();
     let waiter = tokio::spawn({
@@ -76,7 +76,7 @@ async fn free_bot_is_found_behind_ten_thousand_broken_ones_though_others_wait() 
     });
     ground.until_waiting(1).await;
     let free = ground.bot(&farm).await;
-    let request = LeaseRequest::new(holder("in no hurry"), ground.any().env(Env::Stage));
+    let request = LeaseRequest::new(holder("in no hurry"), ground.any().env(Env::STAGE));
     let lease = farm.acquire(request).await.expect("a free bot is had, wherever it stands");
     assert_eq!(lease.bot().bot.id, free.id);
     farm.release(held.id, Ending::clean()).await.unwrap();

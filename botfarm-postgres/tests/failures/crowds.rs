@@ -18,7 +18,7 @@ async fn requests_for_many_do_not_hold_up_another_project() {
     let many: Vec<_> = (0..1_000).map(|index| ground.new_bot(&format!("bot-{index}"))).collect();
     farm.import(many, false).await.unwrap();
     let elsewhere = ProjectId::new();
-    other.create(NewBot { project: elsewhere, ..ground.new_bot("elsewhere") }).await.unwrap();
+    other.create(NewBot { project: elsewhere.clone(), ..ground.new_bot("elsewhere") }).await.unwrap();
     let of_32 = || LeaseRequest::many(holder("many"), vec![ground.any(); 32]);
     let mut held = Vec::new();
     for _ in 0..31 {
@@ -39,7 +39,7 @@ async fn requests_for_many_do_not_hold_up_another_project() {
         }
     });
     for round in 0..20 {
-        let request = LeaseRequest::new(holder("elsewhere"), Selector::any().project(elsewhere));
+        let request = LeaseRequest::new(holder("elsewhere"), Selector::any().project(elsewhere.clone()));
         let lease =
             timeout(Duration::from_secs(10), other.acquire(request)).await.unwrap_or_else(|_| panic!("round {round}"));
         other.release(lease.unwrap().id, Ending::clean()).await.unwrap();

@@ -18,7 +18,7 @@ async fn of_renewal_and_takeover_at_the_deadline_one_succeeds() {
     let mut pairs = JoinSet::new();
     for pair in 0..4 {
         let project = ProjectId::new();
-        let bot = NewBot { project, ..ground.new_bot(&format!("bot of pair {pair}")) };
+        let bot = NewBot { project: project.clone(), ..ground.new_bot(&format!("bot of pair {pair}")) };
         let bot = farm.create(bot).await.unwrap().id;
         let (farm, other) = (farm.clone(), other.clone());
         pairs.spawn(async move {

@@ -78,7 +78,7 @@ impl Ground {
     pub(crate) fn new_bot(&self, name: &str) -> NewBot {
         let login = format!("{name}@{}.test", self.project).parse().unwrap();
         let password = format!("password of {name}").try_into().unwrap();
-        NewBot::new(login, password, self.project, Env::Stage)
+        NewBot::new(login, password, self.project.clone(), Env::STAGE)
     }
 
     pub(crate) async fn bots(&self, farm: &PostgresFarm, count: usize) -> Vec<Bot> {
@@ -94,7 +94,7 @@ impl Ground {
     }
 
     pub(crate) fn any(&self) -> Selector {
-        Selector::any().project(self.project)
+        Selector::any().project(self.project.clone())
     }
 
     /// A request for any bot.

@@ -12,13 +12,13 @@ async fn waiter_by_login_gets_a_new_account_of_that_login_in_another_env() {
     let bot = ground.bot(&farm).await;
     let request = |name: &str| LeaseRequest::new(holder(name), Selector::any().login(bot.login.clone()));
     farm.acquire(request("holder")).await.unwrap();
-    for (env, imports) in [(Env::Preprod, false), (Env::Prod, true)] {
+    for (env, imports) in [(Env::PREPROD, false), (Env::PROD, true)] {
         let waiter = tokio::spawn({
             let (farm, request) = (farm.clone(), request("waiter").wait(LONG));
             async move { farm.acquire(request).await }
         });
         ground.until_waiting(1).await;
-        let new = NewBot { env, ..ground.new_bot("bot-0") };
+        let new = NewBot { env: env.clone(), ..ground.new_bot("bot-0") };
         if imports {
             assert_eq!(other.import(vec![new], false).await.unwrap().created, 1);
         } else {

@@ -54,7 +54,7 @@ async fn changes_by_many_are_all_carried_out() {
                 let name = format!("number-{client}-{round}");
                 let changes = match client % 3 {
                     0 => {
-                        let domain = if round % 2 == 0 { Domain::Regular } else { Domain::Canary };
+                        let domain = if round % 2 == 0 { Domain::REGULAR } else { Domain::CANARY };
                         BotChanges { domain: Some(domain), ..BotChanges::default() }
                     }
                     1 => BotChanges { labels: Some(labels("role", &name)), ..BotChanges::default() },

@@ -15,14 +15,14 @@ async fn lease_of_what_nobody_waits_for_takes_one_statement() {
     let ground = Ground::new().await;
     let other = ground.farm().await;
     let bots = ground.bots(&other, 3).await;
-    let elsewhere = NewBot { env: Env::Prod, project: ProjectId::new(), ..ground.new_bot("elsewhere") };
+    let elsewhere = NewBot { env: Env::PROD, project: ProjectId::new(), ..ground.new_bot("elsewhere") };
     let elsewhere = other.create(elsewhere).await.unwrap();
     let admin = NewBot { labels: labels("role", "admin"), ..ground.new_bot("admin") };
     let admin = other.create(admin).await.unwrap();
     let mut waiters = JoinSet::new();
     for bot in [&elsewhere, &admin] {
         other.acquire(LeaseRequest::new(holder("holder"), Selector::bot(bot.id))).await.unwrap();
-        let selector = Selector::any().project(bot.project).labels(bot.labels.clone());
+        let selector = Selector::any().project(bot.project.clone()).labels(bot.labels.clone());
         let (other, request) = (other.clone(), LeaseRequest::new(holder("stranger"), selector).wait(LONG));
         waiters.spawn(async move { other.acquire(request).await });
     }

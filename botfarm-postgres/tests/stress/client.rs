@@ -71,7 +71,7 @@ impl Client {
         let selectors = match chance(12) {
             0..=3 => vec![Selector::any()],
             4 => vec![role("admin")],
-            5 => vec![Selector::any().env(Env::Stage), role("admin")],
+            5 => vec![Selector::any().env(Env::STAGE), role("admin")],
             6 => vec![role("member"), Selector::any(), role("member")],
             7 => vec![Selector::bot(self.any_bot())],
             8 => vec![Selector::bot(self.any_bot()), role("member")],

@@ -110,7 +110,7 @@ async fn create_bots(farm: &PostgresFarm) -> Vec<BotId> {
     let mut bots = Vec::new();
     for index in 0..BOTS {
         let login = format!("bot-{index}@farm.test").parse().unwrap();
-        let bot = NewBot::new(login, "not-a-real-password".try_into().unwrap(), project, Env::Stage);
+        let bot = NewBot::new(login, "not-a-real-password".try_into().unwrap(), project.clone(), Env::STAGE);
         let role = if index % 3 == 0 { "admin" } else { "member" };
         let bot = NewBot { labels: Labels::try_from([("role", role)]).unwrap(), ..bot };
         bots.push(farm.create(bot).await.unwrap().id);

@@ -101,7 +101,7 @@ impl Game {
 
     async fn play_all(&mut self, ops: Vec<Op>) -> Played {
         let sentinel = self.trial.new_bot().labels(sentinel());
-        let sentinel = NewBot { domain: Domain::Regular, ..sentinel };
+        let sentinel = NewBot { domain: Domain::REGULAR, ..sentinel };
         self.sentinel = Some(expect(self.trial.farm().create(sentinel).await, "create")?);
         for op in ops {
             self.serial += 1;

@@ -89,7 +89,11 @@ impl Caller {
 
     /// The farm as this caller may see it.
     pub(crate) fn view(&self, farm: &Arc<dyn BotFarm>) -> Arc<dyn BotFarm> {
-        if self.scope.is_everything() { farm.clone() } else { Arc::new(Confined::new(farm.clone(), self.scope)) }
+        if self.scope.is_everything() {
+            farm.clone()
+        } else {
+            Arc::new(Confined::new(farm.clone(), self.scope.clone()))
+        }
     }
 
     /// Whether there is a part of the farm that it does not see.
@@ -97,8 +101,8 @@ impl Caller {
         !self.scope.is_everything()
     }
 
-    pub(super) fn scope(&self) -> Scope {
-        self.scope
+    pub(super) fn scope(&self) -> &Scope {
+        &self.scope
     }
 
     pub(super) fn session(&self) -> Option<Session> {

@@ -26,28 +26,29 @@ impl Confined {
 
     /// What is wrong with the place of a bot that is out of scope.
     fn misplaced(&self, bot: &NewBot, at: &str) -> Faults {
-        let Scope { project, env } = self.scope;
-        let project = project.filter(|only| *only != bot.project);
-        let env = env.filter(|only| *only != bot.env);
+        let Scope { project, env } = &self.scope;
+        let project = project.as_ref().filter(|only| **only != bot.project);
+        let env = env.as_ref().filter(|only| **only != bot.env);
         let project = project.map(|only| Fault::new(format!("{at}/project_id"), confined_to(only)));
         project.into_iter().chain(env.map(|only| Fault::new(format!("{at}/env"), confined_to(only)))).collect()
     }
 
     /// Whether the env has an account of this login out of scope, which an import would pull in.
     async fn is_elsewhere(&self, bot: &NewBot) -> Result<bool> {
-        let filter = BotFilter { env: Some(bot.env), login: Some(bot.login.clone()), ..BotFilter::default() };
+        let filter = BotFilter { env: Some(bot.env.clone()), login: Some(bot.login.clone()), ..BotFilter::default() };
         let found = self.farm.list(&filter, &PageRequest::first(1)).await?;
         Ok(found.items.iter().any(|bot| !self.scope.contains(bot)))
     }
 
     /// The same selector within the scope. One for bots out of it becomes one for a bot that does not exist.
     fn narrowed(&self, selector: &Selector) -> Selector {
-        let Scope { project, env } = self.scope;
-        let reaches_out = is_another(project, selector.project) || is_another(env, selector.env);
+        let Scope { project, env } = self.scope.clone();
+        let reaches_out =
+            is_another(project.as_ref(), selector.project.as_ref()) || is_another(env.as_ref(), selector.env.as_ref());
         Selector {
             id: if reaches_out { Some(BotId::new()) } else { selector.id },
-            project: project.or(selector.project),
-            env: env.or(selector.env),
+            project: project.or_else(|| selector.project.clone()),
+            env: env.or_else(|| selector.env.clone()),
             ..selector.clone()
         }
     }
@@ -98,19 +99,22 @@ impl BotFarm for Confined {
     }
 
     async fn list(&self, filter: &BotFilter, page: &PageRequest) -> Result<Page<Bot>> {
-        let Scope { project, env } = self.scope;
-        if is_another(project, filter.project) || is_another(env, filter.env) {
+        let Scope { project, env } = self.scope.clone();
+        let (own, asked) = ((project.as_ref(), env.as_ref()), (filter.project.as_ref(), filter.env.as_ref()));
+        if is_another(own.0, asked.0) || is_another(own.1, asked.1) {
             page.checked_limit()?;
             page.cursor.as_ref().map(Cursor::bot).transpose()?;
             return Ok(Page { items: Vec::new(), next: None });
         }
-        let filter = BotFilter { project: project.or(filter.project), env: env.or(filter.env), ..filter.clone() };
+        let filter = filter.clone();
+        let filter = BotFilter { project: project.or(filter.project), env: env.or(filter.env), ..filter };
         self.farm.list(&filter, page).await
     }
 
     async fn update(&self, id: BotId, changes: BotChanges) -> Result<Bot> {
         self.get(id).await?;
-        if let Some(only) = self.scope.project.filter(|only| is_another(Some(*only), changes.project)) {
+        if let Some(only) = self.scope.project.as_ref().filter(|only| is_another(Some(*only), changes.project.as_ref()))
+        {
             return Err(Error::Forbidden { detail: format!("project_id {}", confined_to(only)) });
         }
         self.farm.update(id, changes).await
@@ -197,7 +201,7 @@ impl BotFarm for Confined {
     /// Of the queue a farm tells its whole length alone, which is not a confined caller's to know.
     async fn stats(&self) -> Result<Stats> {
         let mut stats = self.farm.stats().await?;
-        stats.pools.retain(|pool| self.scope.covers(pool.project, pool.env));
+        stats.pools.retain(|pool| self.scope.covers(&pool.project, &pool.env));
         if !self.scope.is_everything() {
             stats.waiting = 0;
         }

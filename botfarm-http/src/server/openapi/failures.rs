@@ -32,7 +32,7 @@ macro_rules! failures {
 
 failures! {
     malformed: Code::Malformed, "the id in the path must be a UUID";
-    login_taken: Code::LoginTaken { login: "ada@example.com".parse().expect("is a login"), env: Env::Stage },
+    login_taken: Code::LoginTaken { login: "ada@example.com".parse().expect("is a login"), env: Env::STAGE },
         "the env stage has an account with the login ada@example.com already";
     unauthenticated: Code::Unauthenticated,
         "say who you are: log in, or send an API token in the header Authorization: Bearer bf_…";

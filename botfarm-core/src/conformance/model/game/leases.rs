@@ -25,7 +25,7 @@ impl Game {
     }
 
     pub(super) fn selector(&self, want: &Want) -> Selector {
-        let any = self.trial.any().domain(Domain::Canary);
+        let any = self.trial.any().domain(Domain::CANARY);
         let nth = |index| pick(&self.state.bots, index).map(|bot| &bot.bot);
         match want {
             Want::Any => any,

@@ -119,7 +119,7 @@ impl Game {
     pub(super) async fn compare(&mut self) -> Result<(), Complaint> {
         let farm = self.trial.farm();
         let filter =
-            BotFilter { project: Some(self.trial.project()), domain: Some(Domain::Canary), ..BotFilter::default() };
+            BotFilter { project: Some(self.trial.project()), domain: Some(Domain::CANARY), ..BotFilter::default() };
         let shown = farm.list(&filter, &PageRequest::first(PageRequest::MAX)).await;
         let shown = shown.map_err(|error| format!("bots cannot be listed: {error:?}"))?.items;
         for bot in &shown {
@@ -138,7 +138,7 @@ impl Game {
             return Err(format!("{waiting} are said to wait, but {} do", self.state.line.len()));
         }
         let counted = farm.stats().await.map_err(|error| format!("bots cannot be counted: {error:?}"))?;
-        let ours = |pool: &&PoolStats| pool.project == self.trial.project() && pool.domain == Domain::Canary;
+        let ours = |pool: &&PoolStats| pool.project == self.trial.project() && pool.domain == Domain::CANARY;
         let told = counted.pools.iter().find(ours).cloned();
         let wanted = self.pool();
         if told == wanted { Ok(()) } else { Err(format!("the bots are counted as {told:?}, they are {wanted:?}")) }
@@ -152,8 +152,8 @@ impl Game {
         let free = |wanted| count(&move |is, condition| is == Is::Free && condition == wanted);
         (!bots.is_empty()).then(|| PoolStats {
             project: self.trial.project(),
-            env: Env::Stage,
-            domain: Domain::Canary,
+            env: Env::STAGE,
+            domain: Domain::CANARY,
             total: bots.len() as u64,
             free: free(Condition::Ready),
             leased: count(&|is, _| matches!(is, Is::Held(_))),
