@@ -20,19 +20,19 @@ use crate::{
 
 /// Writes the accounts to stdout as import reads them, without their passwords
 ///
-/// A farm lists passwords to nobody: an import of the file needs them added.
+/// A farm lists passwords to nobody. An import of the file updates what has no password; new accounts need theirs added.
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// How to write them
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
 
-    /// Those of this env: prod, preprod or stage
+    /// Those of this env
     #[arg(long, value_name = "ENV")]
     env: Option<Env>,
 
     /// Those of this project
-    #[arg(long, value_name = "UUID")]
+    #[arg(long, value_name = "PROJECT")]
     project: Option<ProjectId>,
 }
 
@@ -78,7 +78,7 @@ impl Export {
             }
         };
         print(&text)?;
-        let note = "botfarm: passwords are not exported; an import of this file needs them added";
+        let note = "botfarm: passwords are not exported; an import of this file changes all but them";
         let _ = writeln!(io::stderr(), "{note}");
         Ok(ExitCode::SUCCESS)
     }

@@ -1,16 +1,18 @@
 //! Reads files of bots: JSON, NDJSON and CSV.
 
 mod csv;
+mod given;
 mod json;
 mod source;
+mod update;
 
 use std::{io::Read, path::Path};
 
 use botfarm_core::{Error, Fault, Faults, NewBot, Result, input};
 use serde_json::Value;
 
-pub use self::csv::guarded;
 use self::source::Source;
+pub use self::{csv::guarded, given::Given, update::Update};
 
 /// The longest row, in bytes; the longest that makes a bot has some 30 KiB. A longer one would take many times its
 /// length once it is parsed.
@@ -23,9 +25,9 @@ pub enum Format {
     Json,
     /// One such object a line. Empty lines are passed over.
     Ndjson,
-    /// Comma-separated, with a header row that names the columns, in any order: `login`, `password`, `project_id`,
-    /// `env`, and optionally `domain`, `labels` (as `key=value;key=value`) and `label.<key>`. An empty cell is one that
-    /// is not given.
+    /// Separated by commas, semicolons or tabs, with a header row that names the columns, in any order and case: `login`
+    /// (or `username`, `user`, `email`), `password`, `project_id` (or `project`), `env`, and optionally `domain`, `labels`
+    /// (as `key=value;key=value`) and `label.<key>`. An empty cell is one that is not given.
     Csv,
 }
 
@@ -57,6 +59,10 @@ impl Format {
 #[derive(Debug)]
 pub struct Rows {
     bots: Vec<NewBot>,
+    /// Which row each bot is, counted from 0.
+    numbers: Vec<usize>,
+    updates: Vec<Update>,
+    notes: Vec<String>,
     /// The line on which each row begins, counted from 1; empty where a file has no lines to speak of.
     lines: Vec<u64>,
 }
@@ -69,16 +75,47 @@ impl Rows {
     /// `most` rows, or with the faults of its rows, as [`Faults`] lists them: the pointer begins with the row's number
     /// from 0, and the detail with its number from 1 and its line.
     pub fn read(format: Format, file: impl Read, most: usize) -> Result<Self> {
-        let mut rows = Reading { bots: Vec::new(), lines: Vec::new(), count: 0, most, faults: Faults::default() };
+        Self::read_given(format, file, most, Given::default())
+    }
+
+    /// The same, of a file that leaves something out.
+    ///
+    /// # Errors
+    /// Those of [`read`](Self::read).
+    pub fn read_given(format: Format, file: impl Read, most: usize, given: Given) -> Result<Self> {
+        let mut rows = Reading {
+            read: Self {
+                bots: Vec::new(),
+                numbers: Vec::new(),
+                updates: Vec::new(),
+                notes: Vec::new(),
+                lines: Vec::new(),
+            },
+            given,
+            count: 0,
+            most,
+            faults: Faults::default(),
+        };
         let mut file = Source::new(file).map_err(|error| malformed(format!("the file cannot be read: {error}")))?;
         match format {
             Format::Json => json::array(&mut file, &mut rows)?,
             Format::Ndjson => json::lines(&mut file, &mut rows)?,
             Format::Csv => csv::read(&mut file, &mut rows)?,
         }
-        let Reading { bots, lines, faults, .. } = rows;
-        let read = Self { bots, lines };
-        if faults.is_empty() { Ok(read) } else { Err(read.located(faults.into())) }
+        let Reading { read, faults, .. } = rows;
+        if faults.is_empty() { Ok(read) } else { Err(read.shown(faults.into())) }
+    }
+
+    /// What was made of the file beyond what is written in it, in words.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The rows without a password, where they [may](Given::updates) lack it. They can be taken once.
+    #[must_use]
+    pub fn take_updates(&mut self) -> Vec<Update> {
+        std::mem::take(&mut self.updates)
     }
 
     /// The bots, in the order of the file. They can be taken once.
@@ -91,6 +128,19 @@ impl Rows {
     /// [`BotFarm::import`](botfarm_core::BotFarm::import) says of these bots.
     #[must_use]
     pub fn located(&self, error: Error) -> Error {
+        let Error::Invalid { mut faults } = error else { return error };
+        for fault in &mut faults {
+            let row = row_of(fault).and_then(|bot| Some((bot, *self.numbers.get(bot)?)));
+            if let Some((bot, row)) = row.filter(|(bot, row)| bot != row) {
+                fault.pointer = fault.pointer.replacen(&format!("/{bot}"), &format!("/{row}"), 1);
+            }
+        }
+        self.shown(Error::Invalid { faults })
+    }
+
+    /// The same error, saying of each fault which row and line it is on. The pointers name rows, not bots.
+    #[must_use]
+    pub fn shown(&self, error: Error) -> Error {
         let Error::Invalid { mut faults } = error else { return error };
         for fault in &mut faults {
             if let Some(row) = row_of(fault) {
@@ -111,8 +161,8 @@ fn row_of(fault: &Fault) -> Option<usize> {
 
 /// A file that is being read.
 struct Reading {
-    bots: Vec<NewBot>,
-    lines: Vec<u64>,
+    read: Rows,
+    given: Given,
     /// How many rows there were so far.
     count: usize,
     /// How many there may be.
@@ -134,12 +184,21 @@ impl Reading {
             return Err(Error::invalid("", detail));
         }
         self.faults.append(faults);
-        match row.map(|row| input::new_bot(row, &self.at())) {
-            Some(Ok(bot)) => self.bots.push(bot),
-            Some(Err(faults)) => self.faults.append(faults),
-            None => {}
+        let row = row.map(|row| self.given.complete(row));
+        let found = match row {
+            Some(row) if self.given.updates && update::has_no_password(&row) => {
+                Update::read(row, self.count).map(|update| self.read.updates.push(update))
+            }
+            Some(row) => input::new_bot(row, &self.at()).map(|bot| {
+                self.read.bots.push(bot);
+                self.read.numbers.push(self.count);
+            }),
+            None => Ok(()),
+        };
+        if let Err(faults) = found {
+            self.faults.append(faults);
         }
-        self.lines.extend(line);
+        self.read.lines.extend(line);
         self.count += 1;
         Ok(())
     }
@@ -175,9 +234,9 @@ mod tests {
             "ada".try_into().unwrap(),
             " s3cret, \"quoted\" ".try_into().unwrap(),
             PROJECT.parse().unwrap(),
-            Env::Stage,
+            Env::STAGE,
         )
-        .domain(Domain::Regular)
+        .domain(Domain::REGULAR)
         .labels(labels);
         let json = format!(
             r#"{{"login": "ada", "password": " s3cret, \"quoted\" ", "project_id": "{PROJECT}", "env": "stage",
@@ -203,14 +262,17 @@ mod tests {
     #[test]
     fn a_csv_fault_names_the_row_and_the_line_as_a_person_counts_them() {
         let file = format!(
-            "login,password,project_id,env,labels\nada,\"two\nlines\",{PROJECT},stage,\nbob,,{PROJECT},moon,broken\nc,d\n"
+            "login,password,project_id,env,labels\nada,\"two\nlines\",{PROJECT},stage,\nbob,,{PROJECT},the moon,broken\nc,d\n"
         );
         assert_eq!(
             faults(Format::Csv, &file),
             [
                 fault("/1/labels", "row 2 (line 4): must be key=value;key=value"),
                 fault("/1/password", "row 2 (line 4): is required"),
-                fault("/1/env", "row 2 (line 4): must be one of prod, preprod, stage"),
+                fault(
+                    "/1/env",
+                    "row 2 (line 4): must be a name: 1 to 64 of a-z, 0-9, '.', '_' and '-', of which the first is a letter or a digit"
+                ),
                 fault("/2", "row 3 (line 5): must have 5 cells, as the header row has; has 2"),
             ]
         );
@@ -221,6 +283,71 @@ mod tests {
         let faults = faults(Format::Csv, &format!("ada,hunter2,{PROJECT},stage\n"));
         assert_eq!(faults.len(), 8, "{faults:?}");
         assert!(!format!("{faults:?}").contains("hunter2"), "{faults:?}");
+    }
+
+    fn given(labels: &[&str]) -> Given {
+        Given {
+            project: Some("shop".parse().unwrap()),
+            env: Some(Env::STAGE),
+            labels: labels.iter().map(|label| (*label).to_owned()).collect(),
+            ..Given::default()
+        }
+    }
+
+    #[test]
+    fn columns_are_called_and_separated_as_spreadsheets_have_them() {
+        let expected =
+            NewBot::new("ada".try_into().unwrap(), "a,b;c".try_into().unwrap(), "shop".parse().unwrap(), Env::STAGE);
+        for file in [
+            "username,pass\nada,\"a,b;c\"\n",
+            "User;PASSWORD\nada;\"a,b;c\"\n",
+            "\u{feff}\"E-Mail\"\tpwd\r\nada\ta,b;c\r\n",
+            "login,password,env\nada,\"a,b;c\",\n",
+            "project;login;password\n;ada;\"a,b;c\"\n",
+        ] {
+            let mut rows = Rows::read_given(Format::Csv, file.as_bytes(), 10, given(&[])).unwrap();
+            assert_eq!(rows.take(), std::slice::from_ref(&expected), "{file}");
+        }
+        let both = "email,username,password\na@b,ada,\"a,b;c\"\n";
+        let Error::Invalid { faults } = Rows::read_given(Format::Csv, both.as_bytes(), 10, given(&[])).unwrap_err()
+        else {
+            panic!("one of them is no login")
+        };
+        assert!(faults[0].detail.starts_with("the header row: column 1 (email) is none of"), "{faults:?}");
+        let mut rows = Rows::read_given(Format::Csv, both.as_bytes(), 10, given(&["Email"])).unwrap();
+        assert_eq!(rows.notes(), ["column 2 (username) is the login", "labels are: Email"]);
+        let labels = Labels::try_from([("Email", "a@b")]).unwrap();
+        assert_eq!(rows.take(), [NewBot { labels, ..expected }]);
+        let none = Rows::read_given(Format::Csv, both.as_bytes(), 10, given(&["email", "team"])).unwrap_err();
+        assert!(none.to_string().contains("has no column team, which --labels names"), "{none}");
+    }
+
+    #[test]
+    fn a_row_without_a_password_is_an_update_where_it_may_be() {
+        let file = "login,password,env,label.role\nada,,qa,admin\nben,x,qa,\n";
+        let all = Given { updates: true, project: Some("shop".parse().unwrap()), ..Given::default() };
+        let mut rows = Rows::read_given(Format::Csv, file.as_bytes(), 10, all).unwrap();
+        let labels = Labels::try_from([("role", "admin")]).unwrap();
+        let changes = botfarm_core::BotChanges {
+            labels: Some(labels),
+            project: Some("shop".parse().unwrap()),
+            ..Default::default()
+        };
+        let update = Update { row: 0, login: "ada".parse().unwrap(), env: "qa".parse().unwrap(), changes };
+        assert_eq!(rows.take_updates(), [update]);
+        assert_eq!(rows.take().len(), 1);
+        // What the farm says of its first bot is of the second row.
+        let Error::Invalid { faults } = rows.located(Error::invalid("/0/domain", "is wrong")) else { panic!("it is") };
+        assert_eq!(faults, [Fault::new("/1/domain", "row 2 (line 3): is wrong")]);
+        let missing = faults_of(Rows::read_given(Format::Csv, file.as_bytes(), 10, given(&[])));
+        assert_eq!(missing, ["row 1 (line 2): is required"]);
+    }
+
+    fn faults_of(read: Result<Rows>) -> Vec<String> {
+        match read.unwrap_err() {
+            Error::Invalid { faults } => faults.into_iter().map(|fault| fault.detail).collect(),
+            error => panic!("{error:?}"),
+        }
     }
 
     #[test]

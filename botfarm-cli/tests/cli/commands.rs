@@ -97,9 +97,10 @@ async fn an_import_adds_and_updates_and_a_dry_run_only_says_so() {
     );
     service.file("new.csv", &file);
     let dry = service.output(&["import", "new.csv", "--dry-run"]).await;
-    assert_eq!(dry, "+1 ~1 =1: 1 created, 1 updated, 1 unchanged (dry run: nothing was done)\n");
+    assert_eq!(dry, "+1 ~1 =1: 1 created, 1 updated, 1 unchanged (dry run: nothing was done)\nnew env: prod\n");
     assert_eq!(logins(&service.json(&["users"]).await), ["qa-1", "qa-2"]);
-    assert_eq!(service.json(&["import", "new.csv"]).await, json!({"created": 1, "updated": 1, "unchanged": 1}));
+    let done = json!({"created": 1, "updated": 1, "unchanged": 1, "new": {"envs": ["prod"]}});
+    assert_eq!(service.json(&["import", "new.csv"]).await, done);
     assert_eq!(logins(&service.json(&["users", "--env=prod"]).await), ["qa-3"]);
     assert_eq!(service.output(&["import", "new.csv"]).await, "+0 ~0 =3: 0 created, 0 updated, 3 unchanged\n");
     let password = ["run", "--login", "qa-2", "--", "sh", "-c", "echo $BOTFARM_USER_PASSWORD"];
@@ -128,7 +129,7 @@ async fn an_import_reads_stdin_in_any_format() {
 async fn a_faulty_import_does_nothing_and_names_every_row_and_line() {
     let service = Service::with(&[("qa-1", "")]).await;
     let header = "login,password,project_id,env";
-    service.file("bad.csv", &format!("{header}\nqa-2,hunter2,{PROJECT},stage\n,hunter2,{PROJECT},moon\n"));
+    service.file("bad.csv", &format!("{header}\nqa-2,hunter2,{PROJECT},stage\n,hunter2,{PROJECT},the moon\n"));
     let (code, said) = refused(&service, &["import", "bad.csv"]).await;
     assert_eq!(code, 2, "{said}");
     assert_eq!(
@@ -136,7 +137,7 @@ async fn a_faulty_import_does_nothing_and_names_every_row_and_line() {
         [
             "botfarm: bad.csv: nothing was imported, for these faults:",
             "  row 2 (line 3): login is required",
-            "  row 2 (line 3): env must be one of prod, preprod, stage",
+            "  row 2 (line 3): env must be a name: 1 to 64 of a-z, 0-9, '.', '_' and '-', of which the first is a letter or a digit",
         ]
     );
     // What only the farm can find out has its line, too.

@@ -55,7 +55,7 @@ async fn rekey_seals_everything_under_the_new_key_while_a_service_runs() {
     let farm = PostgresFarm::connect(botfarm::PostgresOptions::new(&database.url()).unwrap(), keyring).await.unwrap();
     for index in 0..3 {
         let password = format!("s3cret of bot-{index}").try_into().unwrap();
-        let bot = NewBot::new(format!("bot-{index}").parse().unwrap(), password, ProjectId::new(), Env::Stage);
+        let bot = NewBot::new(format!("bot-{index}").parse().unwrap(), password, ProjectId::new(), Env::STAGE);
         farm.create(bot).await.unwrap();
     }
     let mut serve = command(&folder, &database, &["serve", "--listen", "127.0.0.1:0", "--max-connections", "4"]);
@@ -88,7 +88,7 @@ async fn prune_keeps_the_last_hundred_of_each_bot_and_what_is_young() {
     )
     .await
     .unwrap();
-    let bot = NewBot::new("bot".parse().unwrap(), "s3cret".try_into().unwrap(), ProjectId::new(), Env::Stage);
+    let bot = NewBot::new("bot".parse().unwrap(), "s3cret".try_into().unwrap(), ProjectId::new(), Env::STAGE);
     let bot = farm.create(bot).await.unwrap();
     let mut connection = sqlx::PgConnection::connect(&database.url()).await.unwrap();
     for (bot, first, last, days) in

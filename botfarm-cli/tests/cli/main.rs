@@ -3,6 +3,8 @@
 mod admission;
 mod commands;
 mod database;
+mod imports;
+mod names;
 mod run;
 #[path = "../secrets/mod.rs"]
 mod secrets;

@@ -182,7 +182,7 @@ async fn botfarm_s_own_failures_are_125() {
         (&["run", "--env", "prod", "--", "true"][..], "env=prod"),
         (&["run", "--label", "role=boss", "--wait=10m", "--", "true"], "role=boss"),
         (&["run", "--no-such-flag", "--", "true"], "--no-such-flag"),
-        (&["run", "--env", "moon", "--", "true"], "must be one of: prod, preprod, stage"),
+        (&["run", "--env", "the moon", "--", "true"], "must be a name"),
         (&["run"], "CMD"),
         (&["run", "--map", "PASSWORT=X", "--", "true"], "there is no such field; there are LOGIN, PASSWORD"),
         (&["run", "--map", "LABEL_PLAN=X", "--", "true"], "the bot has no such label"),

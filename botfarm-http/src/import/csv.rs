@@ -6,7 +6,7 @@ use botfarm_core::{Fault, Faults, Result};
 use csv::StringRecord;
 use serde_json::{Map, Value};
 
-use super::{Reading, malformed, source::Source};
+use super::{Given, Reading, malformed, source::Source};
 
 /// What a column of a CSV file holds.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,29 +20,35 @@ enum Column {
 }
 
 impl Column {
-    fn of(name: &str) -> Option<Self> {
-        Some(match name.trim() {
-            "login" => Self::Field("login"),
-            "password" => Self::Field("password"),
-            "project_id" => Self::Field("project_id"),
-            "env" => Self::Field("env"),
-            "domain" => Self::Field("domain"),
-            "labels" => Self::Labels,
-            name => Self::Label(name.strip_prefix("label.").filter(|key| !key.is_empty())?.to_owned()),
-        })
+    /// The field that a column of this name holds, with how well the name says so: the least says it best.
+    fn field(name: &str) -> Option<(&'static str, usize)> {
+        const NAMES: [(&str, &[&str]); 5] = [
+            ("login", &["login", "username", "user", "email", "e-mail"]),
+            ("password", &["password", "pass", "pwd"]),
+            ("project_id", &["project_id", "project"]),
+            ("env", &["env", "environment"]),
+            ("domain", &["domain"]),
+        ];
+        NAMES.iter().find_map(|(field, names)| Some((*field, names.iter().position(|known| *known == name)?)))
     }
 }
 
 /// Reads a file with a header row.
 pub(super) fn read<R: Read>(file: &mut Source<R>, rows: &mut Reading) -> Result<()> {
     let mut budget = file.budget();
-    let mut reader = csv::ReaderBuilder::new().flexible(true).from_reader(file);
+    let separator = separator(file.start());
+    let mut reader = csv::ReaderBuilder::new().flexible(true).delimiter(separator).from_reader(file);
     let unreadable = |error: csv::Error| match error.kind() {
         csv::ErrorKind::Io(error) => malformed(error.to_string()),
         // Its messages name positions alone.
         _ => malformed(format!("the file is not CSV: {error}")),
     };
-    let columns = columns(reader.headers().map_err(unreadable)?)?;
+    match separator {
+        b';' => rows.read.notes.push("cells are separated by semicolons".to_owned()),
+        b'\t' => rows.read.notes.push("cells are separated by tabs".to_owned()),
+        _ => {}
+    }
+    let columns = columns(reader.headers().map_err(unreadable)?, &rows.given, &mut rows.read.notes)?;
     let mut record = StringRecord::new();
     loop {
         budget.row(rows.count);
@@ -60,27 +66,86 @@ pub(super) fn read<R: Read>(file: &mut Source<R>, rows: &mut Reading) -> Result<
     }
 }
 
+/// The key of a column `label.<key>`.
+fn label_key(name: &str) -> Option<&str> {
+    let (prefix, key) = name.split_once('.')?;
+    (prefix.eq_ignore_ascii_case("label") && !key.is_empty()).then_some(key)
+}
+
+/// What separates the cells: of those that spreadsheets write, the one that the header row has most of.
+fn separator(start: &[u8]) -> u8 {
+    let (mut counts, mut is_quoted) = ([(b',', 0), (b';', 0), (b'\t', 0)], false);
+    for byte in start.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')) {
+        is_quoted ^= *byte == b'"';
+        if let Some((_, count)) = counts.iter_mut().find(|(separator, _)| separator == byte && !is_quoted) {
+            *count += 1;
+        }
+    }
+    // Of equals the first.
+    let [first, rest @ ..] = counts;
+    rest.into_iter().fold(first, |most, next| if next.1 > most.1 { next } else { most }).0
+}
+
 /// The columns that the header row names. A file without one may have a password in its first row: no cell of it is
-/// repeated.
-fn columns(header: &StringRecord) -> Result<Vec<Column>> {
+/// repeated, unless there is one that is called like the login.
+fn columns(header: &StringRecord, given: &Given, notes: &mut Vec<String>) -> Result<Vec<Column>> {
     const KNOWN: &str = "login, password, project_id, env, domain, labels, label.<key>";
     let (mut columns, mut faults) = (Vec::new(), Faults::default());
     let mut fault = |detail: String| faults.push(Fault::new("", format!("the header row: {detail}")));
     // A bot has 64 labels at most.
     if header.len() > 100 {
         fault(format!("has {} columns; 100 is the most", header.len()));
-    } else {
-        for (number, name) in (1..).zip(header) {
-            match Column::of(name) {
-                None => fault(format!("column {number} is none of: {KNOWN}")),
-                Some(column) if columns.contains(&column) => fault(format!("column {number} is there twice")),
-                Some(column) => columns.push(column),
+        return Err(faults.into());
+    }
+    let names: Vec<_> = header.iter().map(|name| name.trim().to_lowercase()).collect();
+    // Where several columns could be a field, the one whose name says it best.
+    let best = |field: &str| {
+        let is_label = |name: &&String| given.label(name).is_none();
+        let ranks = names.iter().filter(is_label).filter_map(|name| Column::field(name));
+        ranks.filter(|(of, _)| *of == field).map(|(_, rank)| rank).min()
+    };
+    let is_a_header = best("login").is_some();
+    let mut labels = Vec::new();
+    for (number, (name, written)) in (1..).zip(names.iter().zip(header.iter().map(str::trim))) {
+        let shown = if is_a_header { format!("column {number} ({written})") } else { format!("column {number}") };
+        let column = if let Some(label) = given.label(name) {
+            labels.push(label.to_owned());
+            Column::Label(label.to_owned())
+        } else if let Some((field, rank)) = Column::field(name).filter(|(field, rank)| best(field) == Some(*rank)) {
+            if rank > 0 {
+                notes.push(format!("{shown} is the {field}"));
             }
+            Column::Field(field)
+        } else if name == "labels" {
+            Column::Labels
+        } else if let Some(key) = label_key(written) {
+            Column::Label(key.to_owned())
+        } else {
+            fault(format!(
+                "{shown} is none of: {KNOWN}; to make it a label, name it in --labels, or call it label.<key>"
+            ));
+            continue;
+        };
+        if columns.contains(&column) {
+            fault(format!("{shown} is there twice"));
+        } else {
+            columns.push(column);
         }
-        for name in ["login", "password", "project_id", "env"] {
-            if !columns.contains(&Column::Field(name)) {
-                fault(format!("the column {name} is missing"));
-            }
+    }
+    if !labels.is_empty() {
+        notes.push(format!("labels are: {}", labels.join(", ")));
+    }
+    for label in given.labels.iter().filter(|label| !labels.contains(label)) {
+        fault(format!("has no column {label}, which --labels names"));
+    }
+    for name in ["login", "password", "project_id", "env"] {
+        if !columns.contains(&Column::Field(name)) && !given.has(name) {
+            let flag = match name {
+                "project_id" => "; --project gives it for all rows",
+                "env" => "; --env gives it for all rows",
+                _ => "",
+            };
+            fault(format!("the column {name} is missing{flag}"));
         }
     }
     if faults.is_empty() { Ok(columns) } else { Err(faults.into()) }
@@ -116,7 +181,8 @@ fn row(columns: &[Column], record: &StringRecord, at: &str) -> (Option<Value>, F
     if bad_labels {
         faults.push(Fault::new(format!("{at}/labels"), "must be key=value;key=value"));
     }
-    if !labels.is_empty() {
+    // Where the file has labels, a row without any says that the account has none.
+    if columns.iter().any(|column| !matches!(column, Column::Field(_))) {
         row.insert("labels".to_owned(), Value::Object(labels));
     }
     (Some(Value::Object(row)), faults)

@@ -11,6 +11,9 @@ use super::ROW;
 /// How much a parser may read ahead of the row that it is in.
 const AHEAD: usize = 16 << 10;
 
+/// So much of a file is looked at to tell how it is written.
+const START: u64 = 4 << 10;
+
 /// A file without the mark that spreadsheets begin it with, which ends with an error in a row that is too long.
 pub(super) struct Source<R> {
     file: BufReader<io::Chain<io::Cursor<Vec<u8>>, R>>,
@@ -35,12 +38,17 @@ pub(super) fn too_long(row: usize) -> String {
 impl<R: Read> Source<R> {
     pub(super) fn new(mut file: R) -> io::Result<Self> {
         let mut start = Vec::new();
-        file.by_ref().take(3).read_to_end(&mut start)?;
-        if start == "\u{feff}".as_bytes() {
-            start.clear();
+        file.by_ref().take(START).read_to_end(&mut start)?;
+        if start.starts_with("\u{feff}".as_bytes()) {
+            start.drain(.."\u{feff}".len());
         }
         let file = BufReader::new(io::Cursor::new(start).chain(file));
         Ok(Self { file, budget: Budget(Rc::new(Cell::new((0, ROW + AHEAD)))) })
+    }
+
+    /// The first bytes of it.
+    pub(super) fn start(&self) -> &[u8] {
+        self.file.get_ref().get_ref().0.get_ref()
     }
 
     /// What is to be told where a row begins.

@@ -10,6 +10,9 @@ const JSON: &str = "application/json; charset=utf-8";
 const NDJSON: &str = "application/x-ndjson";
 const CSV: &str = "text/csv";
 
+/// What is said of what is no name.
+const NAME: &str = "must be a name: 1 to 64 of a-z, 0-9, '.', '_' and '-', of which the first is a letter or a digit";
+
 async fn import(rest: &Rest, query: &str, kind: &str, file: impl Into<String>) -> Answer {
     rest.with_body(Method::POST, &format!("/api/v1/users/import{query}"), kind, file.into()).await
 }
@@ -51,14 +54,14 @@ async fn an_import_counts_what_it_did_in_every_format() {
 async fn one_bad_row_refuses_all_and_every_fault_names_its_row() {
     let rest = Rest::empty();
     let file = format!(
-        "login,password,project_id,env,label.role\nada,x,{0},stage,admin\n,hunter2,{0},moon,\nbob,hunter2,{0}\n",
+        "login,password,project_id,env,label.role\nada,x,{0},stage,admin\n,hunter2,{0},the moon,\nbob,hunter2,{0}\n",
         project()
     );
     let answer = import(&rest, "", CSV, file).await;
     assert_eq!(answer.failure(), (422, "invalid".to_owned()));
     let expected = json!([
         {"pointer": "/1/login", "detail": "row 2 (line 3): is required"},
-        {"pointer": "/1/env", "detail": "row 2 (line 3): must be one of prod, preprod, stage"},
+        {"pointer": "/1/env", "detail": format!("row 2 (line 3): {NAME}")},
         {"pointer": "/2", "detail": "row 3 (line 4): must have 5 cells, as the header row has; has 3"},
     ]);
     assert_eq!(answer.json()["errors"], expected);

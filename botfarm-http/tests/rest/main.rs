@@ -14,6 +14,7 @@ mod locks;
 mod logins;
 mod logs;
 mod metrics;
+mod names;
 mod open;
 mod operators;
 mod repeats;
