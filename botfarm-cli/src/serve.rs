@@ -205,6 +205,9 @@ fn options(store: &Store) -> Options {
     if let Some(keyring) = &store.keyring {
         options.replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
     }
+    if let Some(idempotency) = &store.idempotency {
+        options.idempotency = idempotency.clone();
+    }
     options
 }
 

@@ -2,7 +2,9 @@
 
 use std::{env, path::Path, sync::Arc};
 
-use botfarm::{BotFarm, Keyring, LeasePolicy, MemoryFarm, PostgresFarm, operators::Operators};
+use botfarm::{
+    BotFarm, Keyring, LeasePolicy, MemoryFarm, PostgresFarm, idempotency::Idempotency, operators::Operators,
+};
 use clap::{Args, value_parser};
 
 use crate::{config::Config, failure::Failure};
@@ -28,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) farm: Arc<dyn BotFarm>,
     /// Who may use a service of it; `None` when the farm does not keep that.
     pub(crate) operators: Option<Arc<dyn Operators>>,
+    /// What became of changes that came with a key; `None` when the farm does not keep that.
+    pub(crate) idempotency: Option<Arc<dyn Idempotency>>,
     /// The farm's keys, where it has any.
     pub(crate) keyring: Option<Keyring>,
 }
@@ -40,12 +44,17 @@ impl Store {
     pub(crate) async fn open(url: &str, reach: &Reach, policy: LeasePolicy) -> Result<Self, Failure> {
         if url == "memory:" {
             let farm = MemoryFarm::with_policy(policy);
-            return Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring: None });
+            return Ok(Self {
+                operators: Some(Arc::new(farm.clone())),
+                farm: Arc::new(farm),
+                idempotency: None,
+                keyring: None,
+            });
         }
         if is_file(url) {
             let farm = botfarm::open_sqlite(url, policy).await?;
             let keyring = Some(farm.keyring().clone());
-            return Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring });
+            return Ok(Self::kept(farm, keyring));
         }
         if !is_database(url) {
             return Err(Failure::usage("this is no store; give sqlite:PATH, postgres://user@host/database or memory:"));
@@ -61,7 +70,17 @@ impl Store {
         }
         let keyring = Keyring::from_env().map_err(|error| Failure::usage(error.to_string()))?;
         let farm = PostgresFarm::connect(options, keyring.clone()).await?;
-        Ok(Self { operators: Some(Arc::new(farm.clone())), farm: Arc::new(farm), keyring: Some(keyring) })
+        Ok(Self::kept(farm, Some(keyring)))
+    }
+
+    /// A farm that keeps all that there is to keep.
+    fn kept(farm: impl BotFarm + Operators + Idempotency + Clone, keyring: Option<Keyring>) -> Self {
+        Self {
+            operators: Some(Arc::new(farm.clone())),
+            idempotency: Some(Arc::new(farm.clone())),
+            farm: Arc::new(farm),
+            keyring,
+        }
     }
 }
 

@@ -48,6 +48,7 @@ mod expiry;
 mod grants;
 mod hang_ups;
 mod history;
+pub mod idempotency;
 mod imports;
 mod lists;
 mod local;

@@ -78,6 +78,12 @@ pub enum Error {
     /// The lease id was used for another request.
     #[error("this idempotency key was used for another request; use a new key for a new request")]
     KeyReused,
+    /// The change may have been made, or not: whoever was at it was cut off.
+    #[error(
+        "nobody knows whether this change was made, since the service was cut off from its store meanwhile; look, and ask \
+         again under a new idempotency key if it was not"
+    )]
+    OutcomeUnknown,
     /// Who asks has not proved who they are.
     #[error("{detail}")]
     Unauthenticated {
@@ -136,6 +142,7 @@ impl Error {
             Self::Invalid { .. } => "invalid",
             Self::Malformed { .. } => "malformed",
             Self::KeyReused => "key-reused",
+            Self::OutcomeUnknown => "outcome-unknown",
             Self::Unauthenticated { .. } => "unauthenticated",
             Self::Forbidden { .. } => "forbidden",
             Self::NotHolder { .. } => "not-holder",

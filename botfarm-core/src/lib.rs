@@ -30,6 +30,7 @@ mod farm;
 mod faults;
 mod guard;
 mod id;
+pub mod idempotency;
 pub mod input;
 #[cfg(feature = "keyring")]
 mod keyring;

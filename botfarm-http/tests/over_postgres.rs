@@ -53,7 +53,8 @@ impl Service {
                 let replay_secret = ReplaySecret::from(*keyring.derive("idempotency keys"));
                 let farm = PostgresFarm::connect(options, keyring).await.unwrap();
                 let address = listener.local_addr().unwrap();
-                let options = Options { replay_secret, names: AllowedNames::any(), ..Options::default() };
+                let idempotency = Arc::new(farm.clone());
+                let options = Options { replay_secret, idempotency, names: AllowedNames::any(), ..Options::default() };
                 let (search, router) = Search::over(router(Arc::new(farm), options));
                 tell.send((address, Proxy::start(address, 3).await, search)).unwrap();
                 serve(listener, router, async { drop(stopped.await) }).await.unwrap();

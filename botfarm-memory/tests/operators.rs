@@ -1,7 +1,8 @@
-//! The claims about operators, on the farm in memory.
+//! The claims about operators and idempotency keys, in memory.
 
 use std::future::{Ready, ready};
 
+use botfarm_core::idempotency::MemoryIdempotency;
 use botfarm_memory::MemoryFarm;
 
 fn farm() -> Ready<MemoryFarm> {
@@ -9,3 +10,9 @@ fn farm() -> Ready<MemoryFarm> {
 }
 
 botfarm_core::conformance_operators!(farm);
+
+fn changes() -> Ready<MemoryIdempotency> {
+    ready(MemoryIdempotency::default())
+}
+
+botfarm_core::conformance_idempotency!(changes);

@@ -31,3 +31,18 @@ create table ended_sessions (
     until timestamptz not null
 );
 create index ended_sessions_until on ended_sessions (until);
+
+-- What became of changes that came with an idempotency key, for ten minutes. Digests of who asked, the key, and what for.
+create table changes (
+    caller bytea not null,
+    key bytea not null,
+    request bytea not null,
+    attempt uuid not null,
+    begun_at timestamptz not null,
+    -- Null: it is under way, or unknown.
+    answer bytea,
+    unknown boolean not null default false,
+    primary key (caller, key)
+);
+create index changes_begun_at on changes (begun_at);
+create index changes_caller on changes (caller, begun_at desc);

@@ -48,14 +48,21 @@ begin
     return removed;
 end $$;
 
--- Removes the places that nobody comes back for, selectors that nobody waits with, processes that have gone, and pools
+-- Removes what became of changes when nobody asks any more, the places that nobody comes back for, selectors that nobody waits with, processes that have gone, and pools
 -- and label sets without bots; so many of each at most. Returns how many.
-create or replace function botfarm_prune_queue(most integer, silent interval) returns integer language plpgsql as $$
+create or replace function botfarm_prune_queue(most integer, silent interval, known_for interval)
+returns integer language plpgsql as $$
 declare
     at timestamptz := clock_timestamp();
     gone integer;
     removed integer := 0;
 begin
+    delete from changes c
+    using (select o.caller, o.key from changes o where o.begun_at < at - known_for limit most for update skip locked) old
+    where c.caller = old.caller
+        and c.key = old.key;
+    get diagnostics gone = row_count;
+    removed := removed + gone;
     delete from waiters w
     where w.lease_id in (
         select v.lease_id

@@ -13,6 +13,7 @@
 
 mod acquire;
 mod bots;
+mod changes;
 mod connection;
 mod error;
 mod farm;

@@ -2,6 +2,7 @@
 
 use std::{sync::Weak, time::Duration};
 
+use botfarm_core::idempotency::KEPT;
 use tokio::time::{Instant, sleep};
 
 use crate::connection::repeat;
@@ -94,9 +95,14 @@ impl Farm {
 
     async fn prune_queue(&self) -> Result<u64> {
         let removed = repeat!(self.database, |connection| {
-            Ok(sqlx::query_scalar!(r#"select botfarm_prune_queue($1, $2) as "removed!""#, MOST, interval(SILENT))
-                .fetch_one(&mut *connection)
-                .await?)
+            Ok(sqlx::query_scalar!(
+                r#"select botfarm_prune_queue($1, $2, $3) as "removed!""#,
+                MOST,
+                interval(SILENT),
+                interval(KEPT),
+            )
+            .fetch_one(&mut *connection)
+            .await?)
         })?;
         Ok(u64::try_from(removed).unwrap_or(0))
     }

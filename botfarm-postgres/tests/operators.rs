@@ -1,10 +1,12 @@
-//! The claims about operators, by two processes on a database of each test's own; and what the database keeps of them.
+//! The claims about operators and idempotency keys, by two processes on a database of each test's own; and what the
+//! database keeps of them.
 
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
     Keyring, MasterKey,
-    conformance::operators::OperatorsFixture,
+    conformance::{idempotency::IdempotencyFixture, operators::OperatorsFixture},
+    idempotency::{Idempotency, KeyedChange, Known},
     operators::{NewToken, Operators, Role, Scope, SessionId, TokenDigest},
 };
 use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
@@ -23,6 +25,12 @@ impl OperatorsFixture for Farms {
     }
 }
 
+impl IdempotencyFixture for Farms {
+    fn stores(&self) -> Vec<Arc<dyn Idempotency>> {
+        self.farms.iter().map(|farm| Arc::new(farm.clone()) as Arc<dyn Idempotency>).collect()
+    }
+}
+
 async fn farms() -> Farms {
     let database = Database::new().await;
     let keyring = Keyring::new(MasterKey::generate(), []);
@@ -33,6 +41,7 @@ async fn farms() -> Farms {
 }
 
 botfarm_core::conformance_operators!(farms);
+botfarm_core::conformance_idempotency!(farms);
 
 impl Farms {
     async fn run(&self, statement: &str) -> u64 {
@@ -74,6 +83,26 @@ async fn ended_sessions_are_swept_once_they_are_long_over() {
     let kept = format!("delete from ended_sessions where id in ('{}', '{}', '{}')", recent.0, live.0, last.0);
     assert_eq!(farms.run(&kept).await, 3);
     assert_eq!(farms.run("delete from ended_sessions").await, 0);
+}
+
+#[tokio::test]
+async fn changes_are_unknown_when_nobody_is_at_them_and_forgotten_when_they_are_old() {
+    let farms = farms().await;
+    let [farm, other] = &farms.farms;
+    let [slow, old] = [1, 2].map(|key| KeyedChange::new([0; 32], [key; 32], [0; 32]));
+    for change in [&slow, &old] {
+        assert_eq!(farm.begin(change).await.unwrap(), Known::New);
+    }
+    farms
+        .run(
+            "update changes set begun_at = begun_at - interval '2 minutes' where key = decode(repeat('01', 32), 'hex')",
+        )
+        .await;
+    let again = KeyedChange { attempt: Uuid::new_v4(), ..slow };
+    assert_eq!(other.begin(&again).await.unwrap(), Known::Unknown);
+    farms.run("update changes set begun_at = begun_at - interval '10 minutes' where key = decode(repeat('02', 32), 'hex')").await;
+    farm.prune().await.unwrap();
+    assert_eq!(farms.run("delete from changes").await, 1);
 }
 
 fn hash() -> botfarm_core::operators::PasswordHash {

@@ -120,6 +120,14 @@ impl SqliteFarm {
         }
     }
 
+    /// Does something with the file, after everything that was done so far was kept.
+    pub(crate) async fn between_commits<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut rusqlite::Connection) -> Result<T, crate::error::Error> + Send + 'static,
+    ) -> Result<T> {
+        self.farm.journal().run(work).await
+    }
+
     /// What a lease is called within the farm, and in its file.
     fn inner(&self, id: LeaseId) -> LeaseId {
         self.farm.journal().seal().lease(id)

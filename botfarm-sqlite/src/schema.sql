@@ -81,3 +81,18 @@ create table sessions (
   id blob primary key,
   remember_until integer not null
 ) strict, without rowid;
+
+-- What became of changes that came with an idempotency key, for ten minutes.
+create table changes (
+  caller blob not null,
+  key blob not null,
+  request blob not null,
+  attempt blob not null,
+  begun_at integer not null,
+  answer blob, -- null: it is under way, or unknown
+  unknown integer not null default 0,
+  primary key (caller, key)
+) strict, without rowid;
+
+create index changes_begun_at on changes (begun_at);
+create index changes_of_caller on changes (caller, begun_at);

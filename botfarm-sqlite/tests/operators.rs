@@ -1,11 +1,15 @@
-//! The claims about operators, on a farm in a file.
+//! The claims about operators and idempotency keys, on a farm in a file.
 
 use std::{
     future::{Ready, ready},
     sync::Arc,
 };
 
-use botfarm_core::{conformance::operators::OperatorsFixture, operators::Operators};
+use botfarm_core::{
+    conformance::{idempotency::IdempotencyFixture, operators::OperatorsFixture},
+    idempotency::Idempotency,
+    operators::Operators,
+};
 use botfarm_sqlite::{SqliteFarm, SqliteOptions};
 use tempfile::TempDir;
 
@@ -22,6 +26,12 @@ impl OperatorsFixture for Ground {
     }
 }
 
+impl IdempotencyFixture for Ground {
+    fn stores(&self) -> Vec<Arc<dyn Idempotency>> {
+        vec![Arc::new(self.farm.clone()), Arc::new(self.farm.clone())]
+    }
+}
+
 fn farm() -> Ready<Ground> {
     let folder = tempfile::tempdir().unwrap();
     let options = SqliteOptions::new(folder.path().join("farm.db"));
@@ -29,3 +39,4 @@ fn farm() -> Ready<Ground> {
 }
 
 botfarm_core::conformance_operators!(farm);
+botfarm_core::conformance_idempotency!(farm);

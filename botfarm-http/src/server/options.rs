@@ -1,6 +1,8 @@
 //! How the service behaves.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+
+use botfarm_core::idempotency::{Idempotency, MemoryIdempotency};
 
 use botfarm_core::AllowedNames;
 
@@ -34,6 +36,9 @@ pub struct Options {
     /// Turns idempotency keys into lease ids. Random, which will do for one process with a farm of its own; replicas
     /// that share a store must share it, too.
     pub replay_secret: ReplaySecret,
+    /// Keeps what became of changes that come with an idempotency key. In this process's memory, which will do for a farm
+    /// that lives there; replicas that share a store must share it, too.
+    pub idempotency: Arc<dyn Idempotency>,
     /// Who may call. Everybody.
     pub auth: Auth,
     /// The proxies that are believed in whom they have heard from, by `X-Forwarded-For`. None.
@@ -56,6 +61,7 @@ impl Default for Options {
             max_leases: 1_000,
             names: AllowedNames::default(),
             replay_secret: ReplaySecret::random(),
+            idempotency: Arc::new(MemoryIdempotency::default()),
             auth: Auth::Off,
             trusted_proxies: Vec::new(),
             hosts: Hosts::default(),

@@ -152,6 +152,8 @@ pub enum Code {
     },
     /// The idempotency key stands for another request.
     KeyReused,
+    /// The change may have been made, or not: the service was cut off while it was at it.
+    OutcomeUnknown,
     /// Too many requests in too short a time.
     TooManyRequests {
         /// When to try again.
@@ -190,7 +192,9 @@ impl Code {
             | Self::NoSuchToken
             | Self::NoSuchRoute => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Busy { .. } | Self::Exhausted { .. } | Self::InUse { .. } => StatusCode::CONFLICT,
+            Self::Busy { .. } | Self::Exhausted { .. } | Self::InUse { .. } | Self::OutcomeUnknown => {
+                StatusCode::CONFLICT
+            }
             Self::LeaseLost { .. } => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -254,6 +258,7 @@ impl From<&Error> for Problem {
             Error::Invalid { faults } => Code::Invalid { errors: faults.clone() },
             Error::Malformed { .. } => Code::Malformed,
             Error::KeyReused => Code::KeyReused,
+            Error::OutcomeUnknown => Code::OutcomeUnknown,
             Error::Unauthenticated { .. } => Code::Unauthenticated,
             Error::Forbidden { .. } => Code::Forbidden,
             Error::NotHolder { bot, holder } => Code::NotHolder { user_id: *bot, holder: holder.clone() },
@@ -314,6 +319,7 @@ impl From<Problem> for Error {
             Code::Invalid { errors } => Self::Invalid { faults: errors },
             Code::NoMatch { selector } => Self::NoMatch { selector, detail },
             Code::KeyReused => Self::KeyReused,
+            Code::OutcomeUnknown => Self::OutcomeUnknown,
             Code::TooManyRequests { retry_after_seconds } | Code::Unavailable { retry_after_seconds } => {
                 Self::Unavailable { detail, retry_after: retry_after_seconds.0, source: None }
             }
@@ -367,6 +373,7 @@ mod tests {
             (Error::Invalid { faults: vec![Fault::new("/a", "is bad"), Fault::new("/b/0", "is worse")] }, 422),
             (Error::Malformed { detail: "not a cursor".into() }, 400),
             (Error::KeyReused, 422),
+            (Error::OutcomeUnknown, 409),
             (Error::Unauthenticated { detail: "send a token".into() }, 401),
             (Error::Forbidden { detail: "needs the role admin".into() }, 403),
             (Error::NotHolder { bot, holder }, 403),

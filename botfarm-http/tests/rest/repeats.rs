@@ -4,7 +4,15 @@ use axum::{
     body::Body,
     http::{Method, Request, StatusCode, header},
 };
-use botfarm_core::{BotFarm, BotFilter, Ending, LeaseRequest, PageRequest, Selector};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use botfarm_core::{
+    BotFarm, BotFilter, Ending, LeaseRequest, PageRequest, Result, Selector,
+    idempotency::{ChangeEnd, Idempotency, KeyedChange, Known, MemoryIdempotency},
+};
+use botfarm_http::Options;
+use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
 
 use crate::service::{Answer, Raw, Rest, Served, bot, project, until};
@@ -84,6 +92,56 @@ async fn a_release_or_revocation_that_comes_late_spares_the_next_holder() {
     release().await;
     rest.farm.lookup(next.id).await.expect("it is another lease than was released");
     rest.farm.release(next.id, Ending::clean()).await.unwrap();
+}
+
+/// A service that is cut off before it can keep an answer.
+#[derive(Debug, Default)]
+struct CutOff(MemoryIdempotency);
+
+#[async_trait]
+impl Idempotency for CutOff {
+    async fn begin(&self, change: &KeyedChange) -> Result<Known> {
+        self.0.begin(change).await
+    }
+
+    async fn end(&self, change: &KeyedChange, _: ChangeEnd) -> Result<()> {
+        self.0.end(change, ChangeEnd::Unknown).await
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_which_nobody_knows_is_not_made_again() {
+    let farm = MemoryFarm::new();
+    let options = Options { idempotency: Arc::new(CutOff::default()), ..Options::default() };
+    let rest = Rest::with(Arc::new(farm.clone()), options);
+    let ada = farm.create(bot("ada")).await.unwrap();
+    let take = async || farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any())).await.unwrap();
+    let release =
+        async || keyed(&rest, "k", Method::POST, &format!("/api/v1/users/{}/release", ada.id), &Value::Null).await;
+    take().await;
+    assert_eq!(release().await.status, StatusCode::OK);
+    let next = take().await;
+    assert_eq!(release().await.failure(), (409, "outcome-unknown".to_owned()));
+    farm.lookup(next.id).await.expect("it is another lease than was released");
+}
+
+#[tokio::test]
+async fn a_release_asked_again_at_another_replica_spares_the_next_holder() {
+    let (farm, kept) = (MemoryFarm::new(), MemoryIdempotency::default());
+    let replica = || {
+        let options = Options { idempotency: Arc::new(kept.clone()), ..Options::default() };
+        Rest::with(Arc::new(farm.clone()), options)
+    };
+    let [one, other] = [replica(), replica()];
+    let ada = farm.create(bot("ada")).await.unwrap();
+    let take = async || farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any())).await.unwrap();
+    let path = format!("/api/v1/users/{}/release", ada.id);
+    let first = take().await;
+    assert_eq!(keyed(&one, "k", Method::POST, &path, &Value::Null).await.status, StatusCode::OK);
+    farm.lookup(first.id).await.expect_err("it is released");
+    let next = take().await;
+    assert_eq!(keyed(&other, "k", Method::POST, &path, &Value::Null).await.status, StatusCode::OK);
+    farm.lookup(next.id).await.expect("it is another lease than was released");
 }
 
 #[tokio::test(flavor = "multi_thread")]

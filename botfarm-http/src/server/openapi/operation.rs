@@ -95,8 +95,11 @@ impl Operation {
 
     /// Done once, however often it is asked for.
     pub(super) fn once(self) -> Self {
-        self.idempotent("The same key gives the same answer for ten minutes: so asking again is safe.")
-            .fails(&[failures::malformed, failures::too_large])
+        self.idempotent("The same key gives the same answer for ten minutes: so asking again is safe.").fails(&[
+            failures::malformed,
+            failures::too_large,
+            failures::outcome_unknown,
+        ])
     }
 
     /// How long to wait may also be said in a header.
