@@ -5,7 +5,7 @@
 //! them. `queue` looks after the calls that wait in this process, `listener` hears of grants made elsewhere. `bots`,
 //! `import`, `history`, `stats` keep the books, `prune` clears away what is old. `connection` finds the way to the database
 //! and `pool` keeps it open, `schema` and `keys` see to it that it is the right one. `operators` keeps those who may use a
-//! service of it.
+//! service of it, `changes` what became of those that came with an idempotency key.
 //!
 //! What happens to a lease is decided in the database, by the functions in `sql/`; the tables are in `migrations/`.
 //! docs/postgres.md has the life of a lease and of a waiter, with the locks.
