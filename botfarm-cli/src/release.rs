@@ -39,9 +39,13 @@ impl Release {
         let farm = client::connect(&config).await?;
         let bot = user::find(&*farm, &self.user).await?;
         let ending = Ending { outcome: self.outcome, note: self.note };
-        farm.release_bot(bot.id, BotRelease { ending, ..BotRelease::default() }).await?;
         let message = match &bot.holding {
-            Some(holding) => format!("released {}, which {} held", named(&bot), holding.holder),
+            Some(holding) => {
+                // Whoever has it by now, if it is somebody else, keeps it.
+                let holder = Some(holding.holder.clone());
+                farm.release_bot(bot.id, BotRelease { ending, holder, ..BotRelease::default() }).await?;
+                format!("released {}, which {} held", named(&bot), holding.holder)
+            }
             None => format!("nobody held {}", named(&bot)),
         };
         self.output.say(&Message { message: message.clone() }, &message)?;

@@ -243,6 +243,7 @@ claims! { $
         broken_bot_rests_until_somebody_has_mended_it,
         dirty_bot_is_for_the_cleaner_alone,
         dirty_release_serves_a_waiting_cleaner,
+        late_release_ends_no_lease_of_another_holder,
         lease_that_never_held_the_bot_is_told_as_released,
         outcome_is_of_all_bots_of_the_lease,
         release_of_a_bot_ends_the_lease_that_holds_it,

@@ -145,7 +145,7 @@ pub trait BotFarm: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// `NoSuchBot`; `LeaseLost` when a lease is named that does not hold the bot (`released` when it never did);
-    /// `NotHolder` when an owner is named whose lease it is not.
+    /// `NotHolder` when an owner is named whose lease it is not; `Busy` when a holder is named, and it is another's.
     async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()>;
 
     /// Takes the bot away from whoever holds it: the whole lease ends, and its bots rest. Succeeds when nobody does.

@@ -244,6 +244,8 @@ pub struct BotRelease {
     pub ending: Ending,
     /// Only if this lease holds the bot.
     pub lease: Option<LeaseId>,
+    /// Only if this is who holds it: a release that comes late ends no lease of somebody else.
+    pub holder: Option<Holder>,
     /// Only if the lease was granted to this authenticated caller. Not sent over the wire.
     pub owner: Option<Owner>,
 }

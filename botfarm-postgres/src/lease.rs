@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    ActiveLease, BotId, BotRelease, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Lease, LeaseId,
-    LostLease, Outcome, Page, PageRequest, Revocation,
+    ActiveLease, Bot, BotId, BotRelease, Busy, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Holding,
+    Lease, LeaseId, LostLease, Outcome, Page, PageRequest, Revocation,
 };
 use uuid::Uuid;
 
@@ -162,6 +162,9 @@ impl Farm {
         if release.owner.as_ref().is_some_and(|wanted| owner.as_deref() != Some(wanted.as_str())) {
             return Err(FarmError::NotHolder { bot, holder }.into());
         }
+        if release.holder.as_ref().is_some_and(|wanted| *wanted != holder) {
+            return self.held_by_another(bot).await;
+        }
         // The lease that was seen, or none: by now the bot may be somebody else's.
         let rest = self.policy.reuse_delay_in(&self.envs(id).await?);
         let ended = self.end(id, &End::release(&release.ending, rest)).await?;
@@ -173,6 +176,14 @@ impl Farm {
             },
             _ => Ok(()),
         }
+    }
+
+    /// What a release is told that names another holder; nothing when the bot has become free meanwhile.
+    async fn held_by_another(&self, bot: BotId) -> Result<()> {
+        let Bot { id, holding, condition, .. } = self.get(bot).await?;
+        let Some(Holding { holder, since, expires_at, .. }) = holding else { return Ok(()) };
+        let busy = Busy { bot: id, holder: Some(holder), since: Some(since), expires_at: Some(expires_at), condition };
+        Err(FarmError::Busy(Box::new(busy)).into())
     }
 
     /// Why a lease that was named does not hold the bot.

@@ -10,7 +10,8 @@ use crate::{BotRelease, Condition, EndReason, Ending, Error, Fingerprint, Owner,
 pub async fn bot_is_released_by_the_owner_of_its_lease_alone(trial: Trial) {
     let [bot, unowned] = trial.bots().await;
     let [mine, other]: [Owner; 2] = [text("me"), text("somebody else")];
-    let by = |owner: &Owner| BotRelease { ending: Ending::broken(), lease: None, owner: Some(owner.clone()) };
+    let by =
+        |owner: &Owner| BotRelease { ending: Ending::broken(), owner: Some(owner.clone()), ..BotRelease::default() };
     let request = crate::LeaseRequest { owner: Some(mine.clone()), ..trial.ask(trial.named(&bot)) };
     let lease = trial.acquire(request.clone()).await.expect("it is free");
     let nobodys = trial.take(trial.named(&unowned)).await;

@@ -1,11 +1,11 @@
 //! How holders give bots back, and in what state.
 
 use super::{
-    answers::{lost, refused, shortage},
+    answers::{busy, lost, refused, shortage},
     policy,
     trial::{Trial, text},
 };
-use crate::{BotRelease, BotState, Condition, EndReason, Ending, LeaseId, Outcome};
+use crate::{BotRelease, BotState, Condition, EndReason, Ending, Holder, LeaseId, Outcome};
 
 pub async fn released_bot_is_free_at_once(trial: Trial) {
     let bot = trial.bot().await;
@@ -127,7 +127,7 @@ pub async fn release_of_a_bot_ends_the_lease_that_holds_it(trial: Trial) {
 
 pub async fn release_of_a_bot_spares_other_leases_than_the_named(trial: Trial) {
     let bot = trial.bot().await;
-    let by = |id| BotRelease { ending: Ending::broken(), lease: Some(id), owner: None };
+    let by = |id| BotRelease { ending: Ending::broken(), lease: Some(id), ..BotRelease::default() };
     let promise = "a lease that does not hold the bot is lost";
     let brief = trial.acquire(trial.ask(trial.any()).ttl(policy().min_ttl)).await.expect("it is free");
     let released = trial.take_in_time(trial.any()).await;
@@ -174,4 +174,19 @@ pub async fn lease_that_never_held_the_bot_is_told_as_released(trial: Trial) {
     let release = BotRelease { lease: Some(brief.id), ..BotRelease::default() };
     let told = lost(trial.farm().release_bot(bot.id, release).await, "a lease that does not hold the bot is lost");
     assert_eq!(told.reason, EndReason::Released, "a lease that never held the bot is told as released");
+}
+
+pub async fn late_release_ends_no_lease_of_another_holder(trial: Trial) {
+    let bot = trial.bot().await;
+    let by = |holder: &Holder| BotRelease { holder: Some(holder.clone()), ..BotRelease::default() };
+    let late = trial.acquire(trial.ask(trial.any()).ttl(policy().min_ttl)).await.expect("it is free");
+    trial.until_after(late.expires_at + policy().cooling).await;
+    trial.farm().release_bot(bot.id, by(&late.holder)).await.expect("nobody holds the bot");
+    let next = trial.take(trial.any()).await;
+    let told = busy(trial.farm().release_bot(bot.id, by(&late.holder)).await, "the bot is somebody else's by now");
+    assert_eq!((told.bot, told.holder.as_ref()), (bot.id, Some(&next.holder)), "who has it is told");
+    assert_eq!(told.expires_at, Some(next.expires_at), "and until when");
+    trial.lookup(&next).await.expect("the lease of somebody else is in force");
+    trial.farm().release_bot(bot.id, by(&next.holder)).await.expect("it is the holder's own");
+    assert_eq!(trial.look(&bot).await.holding, None, "who holds the bot gives it back by name");
 }

@@ -121,7 +121,8 @@ impl Engine {
         }))
     }
 
-    fn busy(&self, slot: Slot) -> Busy {
+    /// What is told of a bot that is not to be had.
+    pub(super) fn busy(&self, slot: Slot) -> Busy {
         let bot = self.seen(slot);
         let (holder, since, expires_at) = match bot.holding {
             Some(Holding { holder, since, expires_at, .. }) => (Some(holder), Some(since), Some(expires_at)),

@@ -76,6 +76,9 @@ impl Engine {
         if release.owner.is_some() && release.owner != held.request.owner {
             return Err(Error::NotHolder { bot, holder: held.request.holder.clone() });
         }
+        if release.holder.is_some_and(|holder| holder != held.request.holder) {
+            return Err(Error::Busy(Box::new(self.busy(slot))));
+        }
         self.release(id, release.ending)
     }
 

@@ -17,7 +17,7 @@ use super::{
     private::Private,
     refusal::Refusal,
 };
-use crate::wire::{Locked, Message};
+use crate::wire::{Lease, Locked, Message, Unlocked};
 
 pub(super) async fn acquire(
     Tester(app, caller): Tester,
@@ -46,19 +46,39 @@ async fn grant(
         Error::NoMatch { .. } => Error::NoSuchBot { id },
         error => error,
     })?;
-    let message = format!("User {id} is yours; renew or release the lease by its id.");
-    Ok(Private(Locked { message, lease: lease.into() }))
+    let message = format!("User {id} is yours; renew or release the lease by its lease_id.");
+    let Lease { id: lease_id, terms } = lease.into();
+    Ok(Private(Locked { message, id, user_id: id, lease_id, locktime: terms.acquired_at, terms }))
 }
 
 pub(super) async fn release(
     Tester(app, caller): Tester,
     Id(id): Id<BotId>,
     QueryOrJson(mut fields): QueryOrJson,
-) -> Result<Json<Message>, Refusal> {
+) -> Result<Json<Unlocked>, Refusal> {
     let ending = Ending { outcome: fields.optional("outcome").unwrap_or_default(), note: fields.optional("note") };
-    let release = BotRelease { ending, lease: fields.optional("lease_id"), owner: caller.releases() };
+    let (lease, holder) = (fields.optional("lease_id"), fields.optional("holder"));
+    let may_release_all = flag(&mut fields, "force") && !caller.is_known() || caller.is_admin();
+    // Who names nobody means a lease of their own: by now the user may be somebody else's.
+    let own = (lease.is_none() && !may_release_all).then(|| caller.name());
+    let release = BotRelease { ending, lease, holder: holder.or(own), owner: caller.releases() };
     app.farm.release_bot(id, fields.finish(release)?).await?;
-    Ok(Json(Message { message: format!("User {id} is released.") }))
+    let message = format!("User {id} is released.");
+    Ok(Json(Unlocked { message, id, user_id: id, locktime: None }))
+}
+
+/// Whether a flag is set, in the body or in the query.
+fn flag(fields: &mut Fields, name: &str) -> bool {
+    match fields.take(name) {
+        None | Some(Value::Bool(false)) => false,
+        Some(Value::Bool(true)) => true,
+        Some(Value::String(text)) if text == "true" => true,
+        Some(Value::String(text)) if text == "false" => false,
+        Some(_) => {
+            fields.fault(name, "must be true or false");
+            false
+        }
+    }
 }
 
 pub(super) async fn revoke(

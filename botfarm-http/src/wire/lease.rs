@@ -19,6 +19,15 @@ use super::{
 pub struct Lease {
     /// Its id: a secret.
     pub id: LeaseId,
+    /// All else.
+    #[serde(flatten)]
+    pub terms: LeaseTerms,
+}
+
+/// A lease as its holder sees it, but for its id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct LeaseTerms {
     /// Who holds it.
     pub holder: Holder,
     /// The holder's remark.
@@ -57,9 +66,8 @@ pub struct LeaseUser {
 
 impl From<botfarm_core::Lease> for Lease {
     fn from(lease: botfarm_core::Lease) -> Self {
-        Self {
+        let terms = LeaseTerms {
             renew_after_seconds: Seconds(lease.renew_after()),
-            id: lease.id,
             holder: lease.holder,
             note: lease.note,
             url: lease.url,
@@ -68,22 +76,23 @@ impl From<botfarm_core::Lease> for Lease {
             expires_in_seconds: Seconds(lease.remaining),
             ttl_seconds: Seconds(lease.ttl),
             users: lease.bots.into_iter().map(LeaseUser::from).collect(),
-        }
+        };
+        Self { id: lease.id, terms }
     }
 }
 
 impl From<Lease> for botfarm_core::Lease {
-    fn from(lease: Lease) -> Self {
+    fn from(Lease { id, terms }: Lease) -> Self {
         Self {
-            id: lease.id,
-            holder: lease.holder,
-            note: lease.note,
-            url: lease.url,
-            acquired_at: lease.acquired_at.0,
-            expires_at: lease.expires_at.0,
-            ttl: lease.ttl_seconds.0,
-            remaining: lease.expires_in_seconds.0,
-            bots: lease.users.into_iter().map(LeasedBot::from).collect(),
+            id,
+            holder: terms.holder,
+            note: terms.note,
+            url: terms.url,
+            acquired_at: terms.acquired_at.0,
+            expires_at: terms.expires_at.0,
+            ttl: terms.ttl_seconds.0,
+            remaining: terms.expires_in_seconds.0,
+            bots: terms.users.into_iter().map(LeasedBot::from).collect(),
         }
     }
 }
@@ -102,15 +111,38 @@ impl From<LeaseUser> for LeasedBot {
     }
 }
 
-/// What a lock by id gives: the lease, and a sentence.
+/// What a lock by id gives: the lease, and a sentence. The ids at its top are the user's, as clients of other bot farms read
+/// them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct Locked {
     /// What was done, for people to read.
     pub message: String,
-    /// The lease.
+    /// The user.
+    pub id: BotId,
+    /// The user.
+    pub user_id: BotId,
+    /// The lease: a secret. Whoever has it may renew and release it.
+    pub lease_id: LeaseId,
+    /// When the user was handed out.
+    pub locktime: Time,
+    /// All else of the lease.
     #[serde(flatten)]
-    pub lease: Lease,
+    pub terms: LeaseTerms,
+}
+
+/// What a release by id gives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct Unlocked {
+    /// What was done, for people to read.
+    pub message: String,
+    /// The user.
+    pub id: BotId,
+    /// The user.
+    pub user_id: BotId,
+    /// Null: nobody holds the user.
+    pub locktime: Option<Time>,
 }
 
 /// A lease in force, as everybody may see it: without its id and without passwords.
@@ -361,12 +393,20 @@ pub struct UserRelease {
     /// Only if this lease holds the user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_id: Option<LeaseId>,
+    /// Only if this is who holds it. The caller's name unless given, or a lease is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<Holder>,
+    /// Whoever holds it, where nobody is asked who they are. An admin needs no such thing.
+    #[serde(skip_serializing_if = "is_default")]
+    #[cfg_attr(feature = "server", schema(value_type = Option<bool>))]
+    pub force: bool,
 }
 
 impl From<BotRelease> for UserRelease {
     fn from(release: BotRelease) -> Self {
-        let BotRelease { ending: Ending { outcome, note }, lease, owner: _ } = release;
-        Self { outcome, note, lease_id: lease }
+        let BotRelease { ending: Ending { outcome, note }, lease, holder, owner: _ } = release;
+        let force = lease.is_none() && holder.is_none();
+        Self { outcome, note, lease_id: lease, holder, force }
     }
 }
 

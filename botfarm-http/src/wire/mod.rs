@@ -10,8 +10,8 @@ mod user;
 mod value;
 
 pub use lease::{
-    ActiveLease, ActiveUser, HistoryRow, Lease, LeaseRequest, LeaseUser, LockRequest, Locked, Renewal, RevokeRequest,
-    Selector, UserRelease,
+    ActiveLease, ActiveUser, HistoryRow, Lease, LeaseRequest, LeaseTerms, LeaseUser, LockRequest, Locked, Renewal,
+    RevokeRequest, Selector, Unlocked, UserRelease,
 };
 pub use operator::{AccessToken, Credentials, IssuedToken, NewOperator, NewToken, Operator, Token};
 pub use problem::{Code, Oldest, Problem};

@@ -387,7 +387,8 @@ async fn without_authentication_all_is_open_and_there_is_nobody_to_look_after() 
     let id = rest.farm.create(bot("ada")).await.unwrap().id;
     for (method, path, body, expected) in [
         (Method::POST, format!("/users/{id}/acquire"), json!({"holder": "somebody"}), (200, "")),
-        (Method::POST, format!("/users/{id}/release"), Value::Null, (200, "")),
+        (Method::POST, format!("/users/{id}/release"), Value::Null, (409, "busy")),
+        (Method::POST, format!("/users/{id}/release"), json!({"force": true}), (200, "")),
         (Method::POST, "/login".to_owned(), json!({"login": "ann", "password": PASSWORD}), (404, "no-such-route")),
         (Method::POST, "/logout".to_owned(), Value::Null, (404, "no-such-route")),
         (Method::GET, "/operators".to_owned(), Value::Null, (404, "no-such-route")),

@@ -7,7 +7,7 @@ use axum::{
 use botfarm_core::{BotFarm, Condition};
 use serde_json::{Value, json};
 
-use crate::service::{Rest, bot};
+use crate::service::{Raw, Rest, Served, bot};
 
 /// What a lock answers, made from what the farm has.
 async fn locked(rest: &Rest, id: &str, answer: &Value, holder: &str, ttl: u32) -> Value {
@@ -18,12 +18,17 @@ async fn locked(rest: &Rest, id: &str, answer: &Value, holder: &str, ttl: u32) -
     let left = answer["expires_in_seconds"].as_f64().unwrap();
     assert!(0.0 < left && left <= f64::from(ttl), "{left}");
     json!({
-        "message": format!("User {id} is yours; renew or release the lease by its id."),
-        "id": answer["id"], "holder": holder, "note": null, "url": null,
+        "message": format!("User {id} is yours; renew or release the lease by its lease_id."),
+        "id": id, "user_id": id, "lease_id": answer["lease_id"], "locktime": user["lease"]["since"],
+        "holder": holder, "note": null, "url": null,
         "acquired_at": user["lease"]["since"], "expires_at": user["lease"]["expires_at"],
         "expires_in_seconds": answer["expires_in_seconds"], "ttl_seconds": ttl, "renew_after_seconds": ttl / 3,
         "users": [user],
     })
+}
+
+fn unlocked(id: &str) -> Value {
+    json!({"message": format!("User {id} is released."), "id": id, "user_id": id, "locktime": null})
 }
 
 #[tokio::test]
@@ -42,7 +47,7 @@ async fn every_spelling_of_acquire_and_of_release_works_with_every_other() {
             for _ in ["the first time", "when it is free already"] {
                 let answer = rest.send(method.clone(), &format!("/api/v1/users/{id}/{release}")).await;
                 assert_eq!(answer.status, 200, "{release}");
-                assert_eq!(answer.json(), json!({"message": format!("User {id} is released.")}));
+                assert_eq!(answer.json(), unlocked(&id));
             }
             assert_eq!(rest.get(&format!("/api/v1/users/{id}")).await.json()["locktime"], Value::Null);
         }
@@ -92,7 +97,7 @@ async fn a_release_takes_its_fields_from_the_query_or_from_the_body() {
         for in_body in [true, false] {
             rest.patch(&path, json!({"condition": "ready"})).await;
             let lease = rest.send(Method::POST, &format!("{path}/lock")).await.json();
-            let lease_id = lease["id"].as_str().unwrap();
+            let lease_id = lease["lease_id"].as_str().unwrap();
             let answer = if in_body {
                 rest.post(&format!("{path}/release"), json!({"outcome": outcome, "lease_id": lease_id, "note": "n"}))
                     .await
@@ -115,7 +120,7 @@ async fn a_release_that_names_an_older_lease_changes_nothing() {
     let old = rest.send(Method::POST, &format!("{path}/acquire")).await.json();
     rest.send(Method::POST, &format!("{path}/release")).await;
     rest.post(&format!("{path}/acquire"), json!({"holder": "new"})).await;
-    let answer = rest.post(&format!("{path}/release"), json!({"lease_id": old["id"]})).await;
+    let answer = rest.post(&format!("{path}/release"), json!({"lease_id": old["lease_id"]})).await;
     assert_eq!(answer.failure(), (410, "lease-lost".to_owned()));
     assert_eq!(rest.get(&path).await.json()["lease"]["holder"], "new");
 }
@@ -128,7 +133,7 @@ async fn a_revoked_lease_tells_its_holder_who_took_it_and_why() {
     let answer = rest.post(&format!("/api/v1/users/{id}/revoke"), json!({"reason": "stuck", "by": "admin"})).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json(), json!({"message": format!("Whatever lease held user {id} is revoked.")}));
-    let lost = rest.get(&format!("/api/v1/leases/{}", lease["id"].as_str().unwrap())).await.json();
+    let lost = rest.get(&format!("/api/v1/leases/{}", lease["lease_id"].as_str().unwrap())).await.json();
     assert_eq!((&lost["reason"], &lost["by"], &lost["note"]), (&json!("revoked"), &json!("admin"), &json!("stuck")));
 }
 
@@ -145,4 +150,55 @@ async fn a_user_that_is_held_is_waited_for() {
     rest.send(Method::POST, &format!("{path}/release")).await;
     let answer = waiting.await.unwrap();
     assert_eq!((answer.status.as_u16(), &answer.json()["holder"]), (200, &json!("next")));
+}
+
+#[tokio::test]
+async fn a_late_release_never_ends_the_lock_of_somebody_else() {
+    let rest = Rest::empty();
+    let id = rest.farm.create(bot("ada")).await.unwrap().id;
+    let path = format!("/api/v1/users/{id}");
+    rest.post(&format!("{path}/acquire"), json!({"holder": "early"})).await;
+    rest.post(&format!("{path}/release"), json!({"holder": "early"})).await;
+    let next = rest.post(&format!("{path}/acquire"), json!({"holder": "next"})).await.json();
+    for late in [
+        rest.post(&format!("{path}/release"), json!({"holder": "early"})).await,
+        rest.delete(&format!("{path}/lock?holder=early")).await,
+        rest.send(Method::POST, &format!("{path}/release_lock")).await,
+        rest.post(&format!("{path}/release"), json!({"holder": "early", "lease_id": next["lease_id"]})).await,
+    ] {
+        assert_eq!(late.failure(), (409, "busy".to_owned()));
+        assert_eq!(late.json()["holder"], "next");
+    }
+    let unsure = rest.post(&format!("{path}/release"), json!({"force": "perhaps"})).await;
+    assert_eq!(unsure.json()["errors"], json!([{"pointer": "/force", "detail": "must be true or false"}]));
+    assert_eq!(rest.get(&path).await.json()["lease"]["holder"], "next", "it has kept the user all along");
+    assert_eq!(rest.delete(&format!("{path}/lock?holder=next")).await.status, 200);
+    for (method, force) in [(Method::POST, "release?force=true"), (Method::DELETE, "lock?force=true")] {
+        rest.post(&format!("{path}/acquire"), json!({"holder": "gone home"})).await;
+        assert_eq!(rest.send(method, &format!("{path}/{force}")).await.json(), unlocked(&id.to_string()));
+    }
+}
+
+/// Elsewhere a machine has but one address of its own, unless somebody gives it another.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn who_names_no_holder_is_known_by_the_address() {
+    let rest = Rest::empty();
+    let id = rest.farm.create(bot("ada")).await.unwrap().id;
+    let served = Served::start(rest.router.clone()).await;
+    let from = async |address: &str| {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{address}:0").parse().unwrap()).unwrap();
+        Raw(socket.connect(served.address).await.unwrap())
+    };
+    let (mut one, mut other) = (from("127.0.0.1").await, from("127.0.0.2").await);
+    let [acquire, release] = ["acquire", "release"].map(|call| format!("/api/v1/users/{id}/{call}"));
+    one.send(Method::POST, &acquire, &Value::Null).await;
+    let (status, lease) = one.answer().await;
+    assert_eq!((status, &lease["holder"]), (200, &json!("anonymous at 127.0.0.1")));
+    other.send(Method::POST, &release, &Value::Null).await;
+    let (status, refused) = other.answer().await;
+    assert_eq!((status, &refused["holder"]), (409, &json!("anonymous at 127.0.0.1")));
+    one.send(Method::POST, &release, &Value::Null).await;
+    assert_eq!(one.answer().await.0, 200);
 }

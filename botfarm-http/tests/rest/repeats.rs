@@ -83,7 +83,8 @@ async fn a_release_or_revocation_that_comes_late_spares_the_next_holder() {
     };
     let release = async || {
         let path = format!("/api/v1/users/{}/release", ada.id);
-        assert_eq!(keyed(&rest, "release", Method::POST, &path, &Value::Null).await.status, StatusCode::OK);
+        let body = json!({"holder": "me"});
+        assert_eq!(keyed(&rest, "release", Method::POST, &path, &body).await.status, StatusCode::OK);
     };
     let first = take().await;
     release().await;
@@ -116,8 +117,8 @@ async fn a_change_of_which_nobody_knows_is_not_made_again() {
     let rest = Rest::with(Arc::new(farm.clone()), options);
     let ada = farm.create(bot("ada")).await.unwrap();
     let take = async || farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any())).await.unwrap();
-    let release =
-        async || keyed(&rest, "k", Method::POST, &format!("/api/v1/users/{}/release", ada.id), &Value::Null).await;
+    let (path, mine) = (format!("/api/v1/users/{}/release", ada.id), json!({"holder": "me"}));
+    let release = async || keyed(&rest, "k", Method::POST, &path, &mine).await;
     take().await;
     assert_eq!(release().await.status, StatusCode::OK);
     let next = take().await;
@@ -135,12 +136,12 @@ async fn a_release_asked_again_at_another_replica_spares_the_next_holder() {
     let [one, other] = [replica(), replica()];
     let ada = farm.create(bot("ada")).await.unwrap();
     let take = async || farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any())).await.unwrap();
-    let path = format!("/api/v1/users/{}/release", ada.id);
+    let (path, mine) = (format!("/api/v1/users/{}/release", ada.id), json!({"holder": "me"}));
     let first = take().await;
-    assert_eq!(keyed(&one, "k", Method::POST, &path, &Value::Null).await.status, StatusCode::OK);
+    assert_eq!(keyed(&one, "k", Method::POST, &path, &mine).await.status, StatusCode::OK);
     farm.lookup(first.id).await.expect_err("it is released");
     let next = take().await;
-    assert_eq!(keyed(&other, "k", Method::POST, &path, &Value::Null).await.status, StatusCode::OK);
+    assert_eq!(keyed(&other, "k", Method::POST, &path, &mine).await.status, StatusCode::OK);
     farm.lookup(next.id).await.expect("it is another lease than was released");
 }
 

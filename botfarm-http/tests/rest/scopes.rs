@@ -285,13 +285,13 @@ async fn the_holder_is_the_caller_unless_another_is_named() {
     ] {
         let lock = call(&ground.rest, credential, Method::POST, &format!("{path}/acquire"), body.clone()).await;
         assert_eq!(lock.json()["holder"], expected);
-        call(&ground.rest, credential, Method::POST, &format!("{path}/release"), Value::Null).await;
+        call(&ground.rest, credential, Method::POST, &format!("{path}/release"), body.clone()).await;
         let mut request = json!({"users": [{"id": ground.seen.id}]});
         request.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
         let lease = call(&ground.rest, credential, Method::POST, "/leases", request).await.json();
         assert_eq!(lease["holder"], expected);
-        let released = call(&ground.rest, credential, Method::POST, &format!("{path}/release"), Value::Null).await;
-        assert_eq!(released.status, 200, "its own lease, whatever it is called");
+        let released = call(&ground.rest, credential, Method::POST, &format!("{path}/release"), body).await;
+        assert_eq!(released.status, 200, "its own lease, by the name that it was asked for under");
     }
 }
 
@@ -319,9 +319,13 @@ async fn a_lease_is_released_by_user_id_by_its_owner_or_an_admin_alone() {
     };
     assert_eq!(not_holder.failure(), (403, "not-holder".to_owned()));
     assert_eq!(not_holder.json()["holder"], "Tom");
-    // Another session of the same operator.
+    // Another session of the same operator, which has to say that it means this lock.
     let again = ground.staff.log_in("tom").await;
-    let answer = call(&ground.rest, &again, Method::POST, &format!("{path}/release"), Value::Null).await;
+    for body in [Value::Null, json!({"force": true}), json!({"holder": "Tom's other test"})] {
+        let answer = call(&ground.rest, &again, Method::POST, &format!("{path}/release"), body).await;
+        assert_eq!(answer.failure(), (409, "busy".to_owned()));
+    }
+    let answer = call(&ground.rest, &again, Method::POST, &format!("{path}/release"), json!({"holder": "Tom"})).await;
     assert_eq!(answer.status, 200);
     call(&ground.rest, &tom, Method::POST, &format!("{path}/acquire"), Value::Null).await;
     let answer = call(&ground.rest, &ann, Method::POST, &format!("{path}/release"), Value::Null).await;

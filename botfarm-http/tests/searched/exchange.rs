@@ -121,7 +121,9 @@ fn secrets_answered(request: &request::Parts, response: &response::Parts, body: 
         return (secrets, body.to_vec());
     }
     if is_lease(request) {
-        if let Some(Value::String(id)) = value.get_mut("id").map(Value::take) {
+        // At the top of a lock, the id is the user's.
+        let name = if value.get("lease_id").is_some() { "lease_id" } else { "id" };
+        if let Some(Value::String(id)) = value.get_mut(name).map(Value::take) {
             secrets.push(("lease's id", id));
         }
         take("password", &mut value, &mut secrets);

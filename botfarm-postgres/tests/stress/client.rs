@@ -158,7 +158,7 @@ impl Client {
             0 | 1 => {}
             2 => {
                 self.writer.write(&[Record::Ended { lease: id.as_uuid(), at: now() }]);
-                let release = BotRelease { ending, lease: Some(id), owner: None };
+                let release = BotRelease { ending, lease: Some(id), ..BotRelease::default() };
                 let _ = self.farm.release_bot(lease.bots[0].bot.id, release).await;
             }
             _ => {

@@ -1,6 +1,6 @@
 //! Who is calling.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use botfarm_core::{
@@ -36,9 +36,10 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    /// Whoever calls a service that asks nobody.
-    pub(super) fn anybody() -> Self {
-        let name = Holder::try_from(ANYBODY).expect("is a name");
+    /// Whoever calls a service that asks nobody, told from others by the address, if it is known.
+    pub(super) fn anybody(address: Option<IpAddr>) -> Self {
+        let name = address.map_or_else(|| ANYBODY.to_owned(), |address| format!("{ANYBODY} at {address}"));
+        let name = Holder::try_from(name).expect("a word and an address are a name");
         Self { name, role: Role::Admin, scope: Scope::default(), principal: None, session: None, credential: None }
     }
 
@@ -70,6 +71,11 @@ impl Caller {
     /// The owner of the leases that it acquires.
     pub(crate) fn owner(&self) -> Option<Owner> {
         self.principal.clone()
+    }
+
+    /// Whether it is known to be an admin.
+    pub(crate) fn is_admin(&self) -> bool {
+        self.is_known() && self.role == Role::Admin
     }
 
     /// Whose leases it may release by the id of a bot; `None`: anybody's.

@@ -5,8 +5,8 @@ use botfarm_core::Timestamp;
 use chrono::Utc;
 
 use super::{
-    Auth, Required, api_token, caller::Caller, cookie, password::Hasher, session::Session, standing::Standings,
-    throttle::Throttle,
+    Auth, Required, address::Client, api_token, caller::Caller, cookie, password::Hasher, session::Session,
+    standing::Standings, throttle::Throttle,
 };
 use crate::{server::refusal::Refusal, wire::Code};
 
@@ -43,7 +43,10 @@ impl Gate {
 
     /// Who is calling, by the header `Authorization`, else by the cookie.
     pub(super) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
-        let Some(guard) = &self.0 else { return Ok(Caller::anybody()) };
+        let Some(guard) = &self.0 else {
+            let Client(address) = parts.extensions.get().copied().unwrap_or_default();
+            return Ok(Caller::anybody(address));
+        };
         if parts.headers.contains_key(header::AUTHORIZATION) {
             let credential = bearer(parts).ok_or_else(|| {
                 refused("the header Authorization must be Bearer and an API token, or the access token of a login")

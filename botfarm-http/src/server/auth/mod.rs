@@ -41,7 +41,7 @@ pub(super) use self::{
 /// Who may call a service.
 #[derive(Debug, Clone, Default)]
 pub enum Auth {
-    /// Everybody who reaches it: all calls are open, and anybody may release anything. For a loopback address.
+    /// Everybody who reaches it: all calls are open, and anybody may release anything with `force`. For a loopback address.
     #[default]
     Off,
     /// The operators and tokens that the farm keeps.

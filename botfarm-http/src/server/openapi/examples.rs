@@ -43,8 +43,16 @@ pub(super) fn lease() -> Value {
 }
 
 pub(super) fn locked() -> Value {
-    let message = "User 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42 is yours; renew or release the lease by its id.";
-    with(lease(), json!({"message": message}))
+    let (id, lease) = ("01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42", lease());
+    let message = format!("User {id} is yours; renew or release the lease by its lease_id.");
+    let (lease_id, locktime) = (lease["id"].clone(), lease["acquired_at"].clone());
+    let more = json!({"message": message, "id": id, "user_id": id, "lease_id": lease_id, "locktime": locktime});
+    with(lease, more)
+}
+
+pub(super) fn unlocked() -> Value {
+    let id = "01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42";
+    json!({"message": format!("User {id} is released."), "id": id, "user_id": id, "locktime": null})
 }
 
 pub(super) fn active_lease() -> Value {

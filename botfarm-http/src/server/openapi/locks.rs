@@ -1,11 +1,11 @@
 //! Lock by id, in its three spellings each.
 
 use axum::http::StatusCode;
-use botfarm_core::{BotId, LeaseId, Note, Outcome, operators::Role};
+use botfarm_core::{BotId, Holder, LeaseId, Note, Outcome, operators::Role};
 use serde_json::json;
 
 use super::{examples, failures, operation::Operation};
-use crate::wire::{LockRequest, Locked, Message, UserRelease};
+use crate::wire::{LockRequest, Locked, Unlocked, UserRelease};
 
 pub(in crate::server) fn acquire() -> Operation {
     locking("acquire_user").about("Gives a lease of this user alone. `POST /leases` is for any user that will do.")
@@ -32,7 +32,10 @@ fn locking(id: &str) -> Operation {
 }
 
 pub(in crate::server) fn release() -> Operation {
-    releasing("release_user").about("Ends whatever lease holds the user, all of it. Without one, nothing happens.")
+    releasing("release_user").about(
+        "Ends the lease that holds the user, all of it, if it is the one that is named, or that of the holder who is named; \
+         of the caller, where none is. An admin ends whatever lease holds it. When nobody holds it, nothing happens.",
+    )
 }
 
 pub(in crate::server) fn release_lock() -> Operation {
@@ -51,12 +54,10 @@ fn releasing(id: &str) -> Operation {
         .query::<Outcome>("outcome", "In what state the users of the lease are left. `clean` unless given.")
         .query::<Note>("note", "A remark for the history.")
         .query::<LeaseId>("lease_id", "Only if this lease holds the user.")
+        .query::<Holder>("holder", "Only if this is who holds it. The caller's name unless given, or a lease is.")
+        .query::<bool>("force", "Whoever holds it, where nobody is asked who they are.")
         .json::<UserRelease>(json!({"outcome": "dirty", "note": "changed the address"}))
         .optional()
-        .gives::<Message>(
-            StatusCode::OK,
-            "Nobody holds the user.",
-            examples::message("User 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42 is released."),
-        )
-        .fails(&[failures::no_such_user, failures::not_holder, failures::lease_lost])
+        .gives::<Unlocked>(StatusCode::OK, "Nobody holds the user.", examples::unlocked())
+        .fails(&[failures::no_such_user, failures::not_holder, failures::busy, failures::lease_lost])
 }

@@ -171,7 +171,7 @@ impl Game {
             Stale::Release => same_end(farm.release(id, ending).await, *reason),
             Stale::ReleaseBot => {
                 let Some((bot, _)) = lease.bots.first() else { return Ok(()) };
-                let release = BotRelease { ending, lease: Some(id), owner: None };
+                let release = BotRelease { ending, lease: Some(id), ..BotRelease::default() };
                 same_end(farm.release_bot(*bot, release).await, *reason)
             }
         }
