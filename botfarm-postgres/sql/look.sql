@@ -29,21 +29,25 @@ begin
         select l.lease_id, l.call from listeners l where l.process = botfarm_look.process
     ),
     asked as materialized (
-        select k.selector_id, max(k.count) as count, array_agg(k.lease_id) as leases
-        from (
-            select k.selector_id, k.lease_id, count(*) as count
-            from wants k
-            where k.lease_id in (select lease_id from mine)
-            group by 1, 2
-        ) k
-        group by 1
+        select distinct k.selector_id from wants k where k.lease_id in (select lease_id from mine)
     ),
-    -- Bots that somebody cannot do without have gone: to be told so, it has to ask again.
+    -- Bots that somebody cannot do without have gone: to be told so, it has to ask again. Equal requests are judged once.
     bereft as (
-        select unnest(a.leases) as lease_id
-        from asked a
-        join selectors x on x.id = a.selector_id
-        where (select count(*) from botfarm_existing(x, '{}', a.count::integer)) < a.count
+        select unnest(q.leases) as lease_id
+        from (
+            select k.wanted, k.avoid, array_agg(k.lease_id) as leases
+            from (
+                select w.lease_id, w.avoid, array_agg(k.selector_id order by k.selector_id) as wanted
+                from wants k
+                join waiters w on w.lease_id = k.lease_id
+                where k.lease_id in (select lease_id from mine)
+                group by w.lease_id
+            ) k
+            group by 1, 2
+        ) q
+        where botfarm_lacking(
+            array(select x from unnest(q.wanted) i join selectors x on x.id = i), q.avoid
+        ) is not null
     )
     select
         array_agg(m.lease_id),

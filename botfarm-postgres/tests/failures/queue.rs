@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use botfarm_core::{BotFarm, Ending, Error, LeaseId, LeaseRequest, NewBot, Selector};
+use botfarm_core::{BotChanges, BotFarm, Ending, Error, LeaseId, LeaseRequest, NewBot, Selector};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -179,6 +179,38 @@ async fn dead_process_with_many_waiters_blocks_nobody_and_a_retry_keeps_its_tick
     let offers = ground.value::<i64>("select version from bot_slots").await - before - 3;
     assert!((0..=2).contains(&offers), "offers to the dead: {offers}");
     ground.assert_sound().await;
+}
+
+/// Each of its selectors has a bot left, but it is the same one; or the only one left is one that it avoids.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiter_who_lost_what_it_cannot_do_without_is_told_so_before_long() {
+    let ground = Ground::new().await;
+    let [farm, other] = [ground.farm().await, ground.farm().await];
+    let role = labels("role", "admin");
+    let bots = ground.bots(&farm, 3).await;
+    let admins = BotChanges { labels: Some(role.clone()), ..BotChanges::default() };
+    for bot in &bots[..2] {
+        farm.update(bot.id, admins.clone()).await.unwrap();
+    }
+    let admin = ground.any().labels(role);
+    let everything = bots.iter().map(|bot| Selector::bot(bot.id));
+    farm.acquire(LeaseRequest::many(holder("holder"), everything)).await.unwrap();
+    let pair = LeaseRequest::many(holder("pair"), [Selector::bot(bots[0].id), admin.clone()]).wait(LONG);
+    let avoids = LeaseRequest { avoid: vec![bots[0].id], ..LeaseRequest::new(holder("avoids"), admin).wait(LONG) };
+    let stays = ground.ask("stays").wait(LONG);
+    let [pair, avoids, stays] = [pair, avoids, stays].map(|request| {
+        let farm = farm.clone();
+        tokio::spawn(async move { farm.acquire(request).await })
+    });
+    ground.until_waiting(3).await;
+    let changed = Instant::now();
+    let no_admin = BotChanges { labels: Some(labels("role", "user")), ..BotChanges::default() };
+    other.update(bots[1].id, no_admin).await.unwrap();
+    for waiter in [pair, avoids] {
+        assert_eq!(refusal(in_time("it is told", waiter).await.unwrap()), "no-match");
+    }
+    assert!(changed.elapsed() < Duration::from_secs(10), "{:?}", changed.elapsed());
+    assert!(!stays.is_finished(), "who may still be served waits on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
