@@ -230,7 +230,7 @@ begin
         end if;
         ticket := w.ticket;
         n := (select count(*) from wants k where k.lease_id = w.lease_id);
-        for try in 1..3 loop
+        loop
             select
                 array_agg(k.ord + 1 order by k.ord, f.preferred desc, f.leased desc, f.place),
                 array_agg(f.bot order by k.ord, f.preferred desc, f.leased desc, f.place)
@@ -285,9 +285,19 @@ begin
                 order by array_position(chosen, c.bot)
                 for no key update of s skip locked
             );
+            if cardinality(slots) < n then
+                -- Somebody is changing one of them, or has: take another, before others come.
+                used := used || array(
+                    select c from unnest(chosen) c where c <> all(array(select s.bot_id from unnest(slots) s))
+                );
+                continue when clock_timestamp() < stop;
+                lease := null;
+                told := used;
+                ticket := w.ticket - 1;
+                return next;
+                return;
+            end if;
             used := used || chosen;
-            -- Somebody is changing one of them, or has: take another.
-            continue when cardinality(slots) < n;
             lease := w.lease_id;
             told := array(select distinct l.process from listeners l where l.lease_id = lease);
             perform botfarm_hand_out(
