@@ -218,7 +218,9 @@ impl fmt::Display for Busy {
             (Some(holder), ..) => write!(f, "is held by {holder}")?,
             (None, _, Some(until)) => write!(f, "rests until {}", shown(until))?,
             (None, ..) if *condition == Condition::Ready => {
-                write!(f, "is ready, but was asked for in another condition, or others wait for it")?;
+                f.write_str(
+                    "is ready, but was asked for in another condition, others wait for it, or it is being changed just now",
+                )?;
             }
             (None, ..) => write!(f, "is {condition}")?,
         }
