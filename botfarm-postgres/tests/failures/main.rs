@@ -16,6 +16,7 @@ mod ground;
 mod holders;
 mod horizon;
 mod imports;
+mod isolation;
 mod keys;
 mod listener;
 mod logins;

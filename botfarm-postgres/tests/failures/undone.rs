@@ -124,3 +124,27 @@ async fn grant_that_is_rolled_back_as_its_caller_hangs_up_leaves_nothing() {
     assert_eq!(refusal(other.renew(request.id, None).await), "lease-lost");
     ground.assert_sound().await;
 }
+
+/// All its tries are cut after they have been carried out: it stands in the queue, and does not know. Nothing is kept for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_that_was_told_unavailable_holds_no_bot_back() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bot(&other).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    for wait in [LONG, std::time::Duration::ZERO] {
+        let held = other.acquire(ground.ask("holder")).await.unwrap();
+        let cuts: Vec<_> = (0..3).map(|_| proxy.cut_at(Point::Reply, statement::ACQUIRE)).collect();
+        let request = ground.ask("knows nothing").wait(wait);
+        assert_eq!(refusal(in_time("it is told", farm.acquire(request)).await), "unavailable");
+        drop(cuts);
+        other.release(held.id, Ending::clean()).await.unwrap();
+        let since = std::time::Instant::now();
+        let next = in_time("it is had", other.acquire(ground.ask("next").wait(LONG))).await.unwrap();
+        assert!(since.elapsed() < std::time::Duration::from_secs(5), "an offer is kept for ten: {:?}", since.elapsed());
+        assert!(next.bot().fence > held.bot().fence);
+        other.release(next.id, Ending::clean()).await.unwrap();
+    }
+    ground.assert_sound().await;
+}

@@ -1,0 +1,152 @@
+//! The queue, with a session that changes a place in it or a bot meanwhile.
+
+use std::time::{Duration, Instant};
+
+use botfarm_core::{BotFarm, Ending, LeaseRequest, Selector};
+use botfarm_postgres::testing::{Point, Proxy};
+
+use super::{Session, is_blocked};
+use crate::ground::{Ground, LONG, holder, in_time, refusal, statement, until};
+
+/// The first in line is served with what no session changes, be it one bot or several, and not those behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pass_takes_other_bots_than_those_that_a_session_changes() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    let bots = ground.bots(&farm, 7).await;
+    let wait = |name: &str, count: usize| {
+        let (farm, request) = (farm.clone(), LeaseRequest::many(holder(name), vec![ground.any(); count]).wait(LONG));
+        tokio::spawn(async move { farm.acquire(request).await })
+    };
+    for count in [1, 2] {
+        let held = bots[..count].iter().map(|bot| Selector::bot(bot.id));
+        let held = farm.acquire(LeaseRequest::many(holder("holder"), held)).await.unwrap();
+        // They have been free for longer: these are what it would take.
+        ground.run("update bot_slots set free_at = free_at - interval '1 hour' where lease_id is null").await;
+        let touched = "update bot_slots set version = version + 1 where lease_id is null".to_owned();
+        let session = Session::that(&ground, touched).await;
+        let first = wait("first", count);
+        ground.until_waiting(1).await;
+        let behind = wait("behind", 1);
+        ground.until_waiting(2).await;
+        farm.release(held.id, Ending::clean()).await.unwrap();
+        let lease = in_time("it is served", first).await.unwrap().unwrap();
+        assert!(lease.bots.iter().all(|leased| bots[..count].iter().any(|bot| bot.id == leased.bot.id)));
+        assert!(!behind.is_finished(), "nobody has passed it");
+        session.ends(true).await;
+        for lease in [lease, in_time("the next is served", behind).await.unwrap().unwrap()] {
+            farm.release(lease.id, Ending::clean()).await.unwrap();
+        }
+    }
+    ground.assert_sound().await;
+}
+
+/// Another call under the id of the first in line asks, and has not committed, as a pass comes by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pass_keeps_the_place_of_a_waiter_whose_row_is_locked() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    ground.bot(&farm).await;
+    let held = farm.acquire(ground.ask("holder")).await.unwrap();
+    let request = ground.ask("first").wait(LONG);
+    let wait = |request: &LeaseRequest| {
+        let (farm, request) = (farm.clone(), request.clone());
+        tokio::spawn(async move { farm.acquire(request).await })
+    };
+    let first = wait(&request);
+    ground.until_waiting(1).await;
+    let behind = wait(&ground.ask("behind").wait(LONG));
+    ground.until_waiting(2).await;
+    let locked = format!("select from waiters where lease_id = '{}' for no key update", request.id.as_uuid());
+    let session = Session::that(&ground, locked).await;
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    let again = farm.acquire(ground.ask("in no hurry")).await;
+    assert_eq!(refusal(again), "exhausted", "the bot is kept");
+    assert!(!first.is_finished() && !behind.is_finished());
+    session.ends(false).await;
+    let lease = in_time("the first is served", first).await.unwrap().unwrap();
+    ground.assert_next(held.bot().fence.0, &lease).await;
+    farm.release(lease.id, Ending::clean()).await.unwrap();
+    in_time("the next is served", behind).await.unwrap().unwrap();
+}
+
+/// The pass that serves it has not committed when its wait is over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wait_that_ends_during_the_pass_that_serves_it_ends_with_the_lease() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    ground.bot(&farm).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let other = ground.farm_at(&proxy.url()).await;
+    let held = other.acquire(ground.ask("holder")).await.unwrap();
+    let request = ground.ask("waiter").wait(Duration::from_millis(800));
+    let id = request.id;
+    let waiter = tokio::spawn(async move { farm.acquire(request).await });
+    ground.until_waiting(1).await;
+    let pass = proxy.stop_at(Point::Commit, statement::MATCH);
+    other.release(held.id, Ending::clean()).await.unwrap();
+    in_time("it is about to be served", pass.reached()).await;
+    until("it waits for the pass", async || is_blocked(&ground, statement::ACQUIRE).await).await;
+    pass.resume();
+    let lease = in_time("it is answered", waiter).await.unwrap().unwrap();
+    assert_eq!(lease.id, id);
+    ground.assert_next(held.bot().fence.0, &lease).await;
+}
+
+/// The pass that serves it has not committed when it hangs up: the bot goes to the next at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn call_that_goes_during_the_pass_that_serves_it_leaves_no_offer() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    ground.bot(&farm).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let other = ground.farm_at(&proxy.url()).await;
+    let held = other.acquire(ground.ask("holder")).await.unwrap();
+    let waiter = tokio::spawn({
+        let (farm, request) = (farm.clone(), ground.ask("goes").wait(LONG));
+        async move { farm.acquire(request).await }
+    });
+    ground.until_waiting(1).await;
+    let pass = proxy.stop_at(Point::Commit, statement::MATCH);
+    other.release(held.id, Ending::clean()).await.unwrap();
+    in_time("it is about to be served", pass.reached()).await;
+    waiter.abort();
+    until("it waits for the pass", async || is_blocked(&ground, statement::LEAVE).await).await;
+    pass.resume();
+    let asked = Instant::now();
+    let next = in_time("it is had", farm.acquire(ground.ask("next").wait(LONG))).await.unwrap();
+    assert!(asked.elapsed() < Duration::from_secs(8), "an offer is kept for ten: {:?}", asked.elapsed());
+    assert!(next.bot().fence > held.bot().fence);
+}
+
+/// Somebody comes back to a place, or begins to wait for something, as that is about to be cleared away.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn place_that_is_taken_again_is_not_cleared_away() {
+    const PRUNE: &str = "select botfarm_prune_queue(100, interval '1 hour', interval '1 day')";
+    let ground = Ground::new().await;
+    let lease = uuid::Uuid::new_v4();
+    ground.farm().await;
+    ground
+        .run(&format!(
+            "insert into waiters (lease_id, parked, until, kept_until, avoid, terms, ttl)
+            values ('{lease}', true, now() + interval '1 hour', now() - interval '1 s', '{{}}', '{{}}', '1 m')"
+        ))
+        .await;
+    ground
+        .run(
+            "insert into selectors (key, project, env, domain, labels, condition)
+            values ('', '*', '*', '*', '{}', 'ready')",
+        )
+        .await;
+    let again = format!(
+        "update waiters set kept_until = now() + interval '1 minute' where lease_id = '{lease}';
+        insert into processes values (gen_random_uuid(), now() + interval '1 minute');
+        insert into listeners (lease_id, call, process) select '{lease}', gen_random_uuid(), id from processes limit 1;
+        insert into wants (selector_id, ticket, lease_id, ord, size) select id, 1, '{lease}', 0, 1 from selectors"
+    );
+    let session = Session::that(&ground, again).await;
+    assert_eq!(in_time("it waits for nobody", ground.value::<i32>(PRUNE)).await, 0);
+    session.ends(true).await;
+    assert_eq!(ground.value::<i32>(PRUNE).await, 0);
+    assert_eq!(ground.value::<i64>("select count(*) from wants join waiters using (lease_id)").await, 1);
+}
