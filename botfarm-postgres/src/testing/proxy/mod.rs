@@ -187,12 +187,17 @@ impl Proxy {
     /// Stops a connection at this point of the next statement whose text contains `text`, until the [`Stop`] is told how
     /// to go on. Others pass.
     pub fn stop_at(&self, point: Point, text: &str) -> Stop {
-        self.shared.stops.add(point, text, None)
+        self.stop_at_nth(point, text, 0)
+    }
+
+    /// As [`stop_at`](Self::stop_at), but `before` such statements pass first. Those that other stops take do not count.
+    pub fn stop_at_nth(&self, point: Point, text: &str, before: usize) -> Stop {
+        self.shared.stops.add(point, text, before, None)
     }
 
     /// Cuts the connection at this point of the next statement whose text contains `text`. Once: the next one passes.
     pub fn cut_at(&self, point: Point, text: &str) -> Stop {
-        self.shared.stops.add(point, text, Some(stop::Verdict::Cut))
+        self.shared.stops.add(point, text, 0, Some(stop::Verdict::Cut))
     }
 }
 

@@ -1,6 +1,9 @@
 //! Where a test stops a connection.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -66,12 +69,20 @@ impl Drop for Stop {
 pub(super) struct Mark {
     pub(super) point: Point,
     text: String,
+    /// How many such statements are yet to pass before it.
+    before: AtomicUsize,
     executed: watch::Sender<bool>,
     reached: watch::Sender<bool>,
     verdict: watch::Sender<Option<Verdict>>,
 }
 
 impl Mark {
+    /// Whether this statement is the one. One that is not, but is such a statement, is counted.
+    fn is_for(&self, statement: &str) -> bool {
+        statement.contains(&self.text)
+            && self.before.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    }
+
     /// The server has carried out the statement.
     pub(super) fn set_executed(&self) {
         self.executed.send_replace(true);
@@ -98,10 +109,11 @@ impl Mark {
 pub(super) struct Stops(Arc<Mutex<Vec<Arc<Mark>>>>);
 
 impl Stops {
-    pub(super) fn add(&self, point: Point, text: &str, verdict: Option<Verdict>) -> Stop {
+    pub(super) fn add(&self, point: Point, text: &str, before: usize, verdict: Option<Verdict>) -> Stop {
         let mark = Arc::new(Mark {
             point,
             text: text.to_owned(),
+            before: AtomicUsize::new(before),
             executed: watch::Sender::new(false),
             reached: watch::Sender::new(false),
             verdict: watch::Sender::new(verdict),
@@ -113,7 +125,7 @@ impl Stops {
     /// The first that is meant for this statement. It is for this one alone.
     pub(super) fn take(&self, statement: &str) -> Option<Arc<Mark>> {
         let mut marks = self.0.lock();
-        let index = marks.iter().position(|mark| statement.contains(&mark.text))?;
+        let index = marks.iter().position(|mark| mark.is_for(statement))?;
         Some(marks.remove(index))
     }
 

@@ -1,0 +1,110 @@
+//! The end of a schedule: everything goes on and is given back, and then every bot is free and nobody waits.
+
+use std::time::{Duration, Instant};
+
+use botfarm_core::{BotChanges, BotFarm, Condition, Ending, LeaseId};
+use botfarm_postgres::PostgresFarm;
+use tokio::{task::JoinHandle, time::sleep};
+
+use crate::{
+    judge::Complaint,
+    play::{Play, nothing},
+    schedule::{Asked, BOTS, Wait, Want},
+    stage::role,
+    story::{Answer, Call},
+};
+
+/// Everything is over by then, on any machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Play<'_> {
+    pub(crate) async fn end(&mut self, step: usize) -> Result<(), Complaint> {
+        let deadline = Instant::now() + PATIENCE;
+        self.give_everything_back(step, deadline).await?;
+        while !self.mend().await {
+            within(deadline, "a bot cannot be changed, though everything has been given back").await?;
+        }
+        let all = Asked { wants: (0..BOTS).map(Want::Bot).collect(), wait: Wait::Long, brief: false };
+        let request = self.request(&all, None).await;
+        let call = self.acquire(step, self.farm(), request);
+        while self.story.lock().calls[call].back.is_none() {
+            within(deadline, "not every bot is free in the end").await?;
+        }
+        self.give_everything_back(step, deadline).await?;
+        let leases: Vec<_> = self.story.lock().requests.iter().map(|it| it.asks.id).collect();
+        while self.stage.listeners(&leases).await > 0 {
+            within(deadline, "somebody is said to wait in the end").await?;
+        }
+        Ok(())
+    }
+
+    fn farm(&self) -> PostgresFarm {
+        self.stage.farms[self.tasks.len() % 2].clone()
+    }
+
+    /// Releases whatever anybody holds, until all are answered.
+    async fn give_everything_back(&mut self, step: usize, deadline: Instant) -> Result<(), Complaint> {
+        let mut given_back = Vec::new();
+        loop {
+            let answered = self.tasks.iter().all(JoinHandle::is_finished);
+            let held: Vec<_> = self.held().into_iter().filter(|lease| !given_back.contains(lease)).collect();
+            if answered && held.is_empty() {
+                break;
+            }
+            for lease in held {
+                given_back.push(lease);
+                let (farm, note) = (self.farm(), format!("call {}", self.tasks.len()).parse().unwrap());
+                let ending = Ending { note: Some(note), ..Ending::clean() };
+                let end = async move { farm.release(lease, ending).await.map(nothing) };
+                self.call(step, Call::Release(lease), end);
+            }
+            self.mend().await;
+            within(deadline, "somebody is never answered, though everything has been given back").await?;
+        }
+        for task in &mut self.tasks {
+            if !task.is_finished() || task.await.is_err_and(|error| error.is_panic()) {
+                return Err("a call panicked".to_owned());
+            }
+        }
+        self.tasks.iter_mut().for_each(|task| *task = tokio::spawn(async {}));
+        Ok(())
+    }
+
+    /// What somebody may hold: what was told and not released for certain, and what nobody knows anything about.
+    fn held(&self) -> Vec<LeaseId> {
+        let story = self.story.lock();
+        let mut held = Vec::new();
+        for told in &story.calls {
+            let (Some(lease), Some((_, answer))) = (story.lease_of(told.call), &told.back) else { continue };
+            match (told.call, answer) {
+                (_, Answer::Lease { .. }) | (Call::Acquire(_), Answer::Refused("unavailable", _)) => held.push(lease),
+                (Call::Release(_), Answer::Done) => held.retain(|other| *other != lease),
+                _ => {}
+            }
+        }
+        held
+    }
+
+    /// Gives the bots the roles and the condition that they had; whether they have.
+    async fn mend(&mut self) -> bool {
+        let changed = self.stage.changed().await;
+        for number in &changed {
+            let labels = BotChanges { labels: Some(role(number % 2)), ..BotChanges::default() };
+            let condition = BotChanges { condition: Some(Condition::Ready), ..BotChanges::default() };
+            for changes in [labels, condition] {
+                // Refused while somebody holds it.
+                let _ = self.stage.farms[0].update(self.stage.ids[*number], changes).await;
+            }
+        }
+        changed.is_empty()
+    }
+}
+
+/// Pauses for a moment, unless it takes too long.
+async fn within(deadline: Instant, complaint: &str) -> Result<(), Complaint> {
+    if Instant::now() > deadline {
+        return Err(complaint.to_owned());
+    }
+    sleep(Duration::from_millis(1)).await;
+    Ok(())
+}
