@@ -7,7 +7,10 @@ use std::{
 
 use uuid::Uuid;
 
-use crate::record::{Moment, Record};
+use crate::{
+    order,
+    record::{Moment, Record},
+};
 
 /// A hand-out in the database's books, with times of the database's clock in microseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,13 +43,17 @@ pub(crate) struct Report {
     pub(crate) expired: usize,
     pub(crate) revoked: usize,
     pub(crate) sets: usize,
+    /// Statements or replies that were lost.
+    pub(crate) lost: usize,
+    /// Waiters whose order was compared.
+    pub(crate) ordered: usize,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { faults, grants, released, expired, revoked, sets } = self;
+        let Self { faults, grants, released, expired, revoked, sets, lost, ordered } = self;
         write!(f, "{grants} grants seen; in the books {released} released, {expired} expired, {revoked} revoked, ")?;
-        write!(f, "{sets} leases of several; {} faults", faults.len())
+        write!(f, "{sets} leases of several; {ordered} waiters compared; {lost} replies lost; {} faults", faults.len())
     }
 }
 
@@ -58,11 +65,16 @@ struct Belief {
     until: Moment,
 }
 
+/// Who stood in the queue, by what the database said, and a moment at which each had stood for certain.
+pub(crate) type Standing = HashMap<Uuid, Moment>;
+
 /// Proves that each bot had one holder at a time with fences that grow, in the eyes of the clients and in the books, and
-/// that these agree.
-pub(crate) fn check(records: &[Record], books: &Books) -> Report {
+/// that these agree; that every answer was whole; and that nobody who came later was served before who stood in the queue.
+pub(crate) fn check(records: &[Record], books: &Books, standing: &Standing) -> Report {
     let mut report = Report::default();
     check_books(books, &mut report);
+    check_answers(records, &mut report);
+    order::check(records, standing, &mut report);
     let beliefs = beliefs(records, books, &mut report);
     check_beliefs(&beliefs, books, &mut report);
     report
@@ -106,6 +118,36 @@ fn check_books(books: &Books, report: &mut Report) {
     }
 }
 
+/// Every answer has all bots of the lease.
+fn check_answers(records: &[Record], report: &mut Report) {
+    let mut sizes: HashMap<Uuid, (usize, HashSet<Uuid>)> = HashMap::new();
+    for record in records {
+        match *record {
+            Record::Grant { lease, size, bot, .. } => {
+                let (asked, bots) = sizes.entry(lease).or_insert((size, HashSet::new()));
+                bots.insert(bot);
+                if *asked != size {
+                    report.faults.push(format!("lease {lease} is of {asked} and of {size}"));
+                }
+            }
+            Record::Lost { .. } => report.lost += 1,
+            _ => {}
+        }
+    }
+    for (lease, (size, bots)) in &sizes {
+        if *size != bots.len() {
+            report.faults.push(format!("lease {lease} of {size} was answered with {}", bots.len()));
+        }
+    }
+    for record in records {
+        if let Record::Renewed { lease, size, .. } = record
+            && sizes.get(lease).is_some_and(|(asked, _)| asked != size)
+        {
+            report.faults.push(format!("lease {lease} was renewed with {size} bots"));
+        }
+    }
+}
+
 /// How long a call whose end nobody saw may have been under way, in nanoseconds: longer than a statement lasts.
 const LONGEST_CALL: Moment = 40_000_000_000;
 
@@ -117,7 +159,7 @@ fn beliefs(records: &[Record], books: &Books, report: &mut Report) -> BTreeMap<(
     let mut over: HashMap<Uuid, Moment> = HashMap::new();
     for record in records {
         match *record {
-            Record::Grant { lease, until: end, .. } | Record::Renewed { lease, until: end } => {
+            Record::Grant { lease, until: end, .. } | Record::Renewed { lease, until: end, .. } => {
                 until.entry(lease).and_modify(|until| *until = end.max(*until)).or_insert(end);
             }
             Record::Ended { lease, at } => {
@@ -125,6 +167,7 @@ fn beliefs(records: &[Record], books: &Books, report: &mut Report) -> BTreeMap<(
             }
             Record::Revoking { call, bot, at } => revoking.entry(bot).or_default().push((call, at)),
             Record::Revoked { call, at } => drop(over.insert(call, at)),
+            Record::Asked { .. } | Record::HungUp { .. } | Record::Lost { .. } => {}
         }
     }
     // A lease that was revoked ends when somebody revoked one of its bots, whenever its holder hears of it.
@@ -144,9 +187,10 @@ fn beliefs(records: &[Record], books: &Books, report: &mut Report) -> BTreeMap<(
             let of_this = calls.filter(|(call, at)| over.get(call).copied().unwrap_or(*at + LONGEST_CALL) >= sent);
             until = until.min(of_this.map(|(_, at)| *at).min().unwrap_or(until));
         }
-        if let Some(other) = beliefs.insert((bot, fence), Belief { lease, from, until })
-            && other.lease != lease
-        {
+        let belief = beliefs.entry((bot, fence)).or_insert(Belief { lease, from, until });
+        // Of several who were told, the first.
+        belief.from = from.min(belief.from);
+        if belief.lease != lease {
             report.faults.push(format!("two leases with one fence: bot {bot}, fence {fence}"));
         }
     }
@@ -177,154 +221,5 @@ fn check_beliefs(beliefs: &BTreeMap<(Uuid, i64), Belief>, books: &Books, report:
     }
 }
 
-/// That it finds what is wrong.
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOT: Uuid = Uuid::from_u128(1);
-    const OTHER_BOT: Uuid = Uuid::from_u128(2);
-    const LEASE: Uuid = Uuid::from_u128(11);
-    const NEXT: Uuid = Uuid::from_u128(12);
-
-    /// Asked for five nanoseconds before it was received.
-    fn grant(lease: Uuid, fence: i64, from: Moment, until: Moment) -> Record {
-        Record::Grant { lease, bot: BOT, fence, sent: from - 5, from, until }
-    }
-
-    fn hand_out(lease: Uuid, fence: i64, since: i64, until: i64, reason: &str) -> HandOut {
-        HandOut { bot: BOT, fence, lease, since, until: Some(until), reason: Some(reason.into()) }
-    }
-
-    /// Two hand-outs as they should be.
-    fn sound() -> (Vec<Record>, Books) {
-        let records = vec![grant(LEASE, 1, 10, 100), Record::Ended { lease: LEASE, at: 50 }, grant(NEXT, 2, 60, 90)];
-        let books = Books(vec![hand_out(LEASE, 1, 5, 55, "released"), hand_out(NEXT, 2, 57, 95, "expired")]);
-        (records, books)
-    }
-
-    fn faults(records: &[Record], books: &Books) -> String {
-        check(records, books).faults.join("\n")
-    }
-
-    #[test]
-    fn what_is_sound_has_no_fault() {
-        let (records, books) = sound();
-        let report = check(&records, &books);
-        assert_eq!(report.faults, [""; 0]);
-        assert_eq!((report.grants, report.released, report.expired), (2, 1, 1));
-    }
-
-    #[test]
-    fn two_holders_at_a_time_are_found() {
-        let (mut records, books) = sound();
-        records[1] = Record::Ended { lease: LEASE, at: 61 };
-        assert!(faults(&records, &books).contains("two holders at a time"));
-        // Nor may one who never said that it ended believe in it for longer.
-        records.remove(1);
-        assert!(faults(&records, &books).contains("two holders at a time"));
-    }
-
-    #[test]
-    fn belief_after_a_renewal_is_found() {
-        let (mut records, books) = sound();
-        records[0] = grant(LEASE, 1, 10, 20);
-        records[1] = Record::Renewed { lease: LEASE, until: 58 };
-        assert_eq!(faults(&records, &books), "");
-        records[1] = Record::Renewed { lease: LEASE, until: 61 };
-        assert!(faults(&records, &books).contains("two holders at a time"));
-    }
-
-    #[test]
-    fn grant_that_comes_after_its_end_is_believed_by_nobody() {
-        let (mut records, books) = sound();
-        records[1] = grant(LEASE, 1, 70, 58);
-        records.remove(0);
-        assert_eq!(faults(&records, &books), "");
-        // It hides nothing that is before it and after it.
-        let (mut records, mut books) = sound();
-        books.0.insert(1, HandOut { lease: Uuid::from_u128(13), ..hand_out(LEASE, 2, 56, 56, "revoked") });
-        books.0[2].fence = 3;
-        records[2] = grant(NEXT, 3, 60, 90);
-        records.push(grant(Uuid::from_u128(13), 2, 70, 58));
-        assert_eq!(faults(&records, &books), "");
-        records[1] = Record::Ended { lease: LEASE, at: 61 };
-        assert!(faults(&records, &books).contains("two holders at a time"));
-    }
-
-    #[test]
-    fn revocation_ends_a_belief_and_nothing_else_does() {
-        let (mut records, mut books) = sound();
-        records[1] = Record::Revoking { call: NEXT, bot: BOT, at: 40 };
-        assert!(faults(&records, &books).contains("two holders at a time"), "by the books it was not revoked");
-        books.0[0].reason = Some("revoked".into());
-        assert_eq!(faults(&records, &books), "");
-        records[1] = Record::Revoking { call: NEXT, bot: OTHER_BOT, at: 40 };
-        assert!(faults(&records, &books).contains("two holders at a time"), "it was another bot");
-        records[1] = Record::Revoking { call: NEXT, bot: BOT, at: 70 };
-        assert!(faults(&records, &books).contains("two holders at a time"), "it was too late");
-        records[1] = Record::Revoking { call: NEXT, bot: BOT, at: 1 };
-        assert_eq!(faults(&records, &books), "", "it may have been under way");
-        records.push(Record::Revoked { call: NEXT, at: 7 });
-        assert_eq!(faults(&records, &books), "", "the grant was made, but not received");
-        records[3] = Record::Revoked { call: NEXT, at: 4 };
-        assert!(
-            faults(&records, &books).contains("two holders at a time"),
-            "it was over before the lease was asked for"
-        );
-    }
-
-    #[test]
-    fn fence_that_does_not_grow_is_found() {
-        let (records, mut books) = sound();
-        books.0.swap(0, 1);
-        assert!(faults(&records, &books).contains("the fence does not grow"));
-        let records = [grant(LEASE, 2, 60, 90), grant(NEXT, 1, 10, 50)];
-        let (_, books) = sound();
-        assert!(faults(&records, &books).contains("neither ended nor in force"));
-    }
-
-    #[test]
-    fn one_fence_for_two_is_found() {
-        let (mut records, books) = sound();
-        records[2] = grant(NEXT, 1, 60, 90);
-        assert!(faults(&records, &books).contains("two leases with one fence"));
-    }
-
-    #[test]
-    fn grant_that_the_books_lack_is_found() {
-        let (records, mut books) = sound();
-        books.0.pop();
-        assert!(faults(&records, &books).contains("neither ended nor in force"));
-    }
-
-    #[test]
-    fn overlap_in_the_books_is_found() {
-        let (records, mut books) = sound();
-        books.0[0].until = Some(58);
-        assert!(faults(&records, &books).contains("two hand-outs at a time"));
-        books.0[0].until = None;
-        assert!(faults(&records, &books).contains("two hand-outs at a time"));
-    }
-
-    #[test]
-    fn hand_out_that_was_undone_is_nobodys() {
-        let (records, mut books) = sound();
-        books.0.insert(1, hand_out(NEXT, 1, 56, 56, "undone"));
-        books.0[1].fence = 2;
-        books.0[2].fence = 3;
-        let records = [records[0], records[1], grant(NEXT, 3, 60, 90)];
-        assert_eq!(faults(&records, &books), "", "it may be granted anew");
-        let seen = [records[0], records[1], grant(NEXT, 2, 60, 90)];
-        assert!(faults(&seen, &books).contains("undone though it was seen"));
-    }
-
-    #[test]
-    fn lease_that_ended_in_parts_is_found() {
-        let (records, mut books) = sound();
-        books.0.push(HandOut { bot: OTHER_BOT, ..hand_out(NEXT, 1, 57, 94, "released") });
-        assert!(faults(&records, &books).contains("not granted or ended whole"));
-        books.0[2] = HandOut { bot: OTHER_BOT, ..hand_out(NEXT, 1, 57, 95, "expired") };
-        assert_eq!(faults(&records, &books), "");
-    }
-}
+mod tests;

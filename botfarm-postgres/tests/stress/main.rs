@@ -1,11 +1,14 @@
-//! The history check: processes that lease, renew, release, wait, hang up, let expire, revoke, and are killed, each
-//! writing down what it saw; then a proof from their records and the database's books that no bot ever had two holders.
+//! The history check: processes that lease, renew, look up, release, wait, hang up, ask twice, let expire, revoke, change
+//! and import, that are killed and stopped and lose statements and replies, on a server that crashes. Each writes down
+//! what it saw; then a proof from their records and the database's books that no bot ever had two holders, that every
+//! answer was whole and every fence larger than those before, and that nobody was passed in the queue.
 //!
 //! For 60 seconds, or for as long as is asked: `BOTFARM_STRESS_SECONDS=600 cargo test --test stress -- --nocapture`.
 #![cfg(unix)]
 
 mod check;
 mod client;
+mod order;
 mod record;
 
 use std::{
@@ -19,24 +22,30 @@ use std::{
 use botfarm_core::{
     BotFarm, BotId, BotState, Condition, Env, Keyring, Labels, LeaseRequest, MasterKey, NewBot, ProjectId, Selector,
 };
-use botfarm_postgres::{PostgresFarm, testing::Database};
-use check::{Books, HandOut};
+use botfarm_postgres::{
+    PostgresFarm,
+    testing::{Cluster, Database},
+};
+use check::{Books, HandOut, Standing};
+use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection, Row};
+use uuid::Uuid;
 
-const PROCESSES: usize = 4;
+const PROCESSES: usize = 3;
 /// More than the clients have in use: what is offered to a waiter who was killed stays with it for ten seconds.
 const BOTS: usize = 24;
 
 /// Numbers that differ from run to run.
 pub(crate) fn chance(below: u64) -> u64 {
-    uuid::Uuid::new_v4().as_u64_pair().1 % below
+    Uuid::new_v4().as_u64_pair().1 % below
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn history_is_sound_whatever_happens_to_the_clients() {
+async fn history_is_sound_whatever_happens_to_the_clients_and_the_server() {
     let seconds = env::var("BOTFARM_STRESS_SECONDS").map_or(60, |text| text.parse().expect("a number of seconds"));
-    let database = Database::new().await;
+    let server = Cluster::start(&[]).await;
+    let database = Database::on(server.server()).await;
     let key = MasterKey::generate();
     let keyring = Keyring::new(key.expose_base64().parse().unwrap(), []);
     let farm = PostgresFarm::connect(client::options(&database.url()), keyring).await.unwrap();
@@ -49,10 +58,18 @@ async fn history_is_sound_whatever_happens_to_the_clients() {
         start_client(&database.url(), &key, &folder.0.join(format!("client-{started}")))
     };
     let mut clients: Vec<Killed> = (0..PROCESSES).map(|_| start()).collect();
-    let (mut killed, mut stopped) = (0, 0);
+    let watcher = tokio::spawn(watch(database.url()));
+    let (mut killed, mut stopped, mut crashed) = (0, 0, 0);
     let end = Instant::now() + Duration::from_secs(seconds);
     while Instant::now() < end {
         tokio::time::sleep(Duration::from_millis(1_000 + chance(2_000))).await;
+        if chance(8) == 0 {
+            server.kill().await;
+            tokio::time::sleep(Duration::from_millis(chance(1_500))).await;
+            server.restart().await;
+            crashed += 1;
+            continue;
+        }
         let victim = usize::try_from(chance(PROCESSES as u64)).unwrap();
         if chance(3) == 0 {
             // For longer than many of its leases live.
@@ -87,9 +104,12 @@ async fn history_is_sound_whatever_happens_to_the_clients() {
 
     let (records, torn) = record::read(&folder.0);
     let books = read_books(&database.url()).await;
-    let report = check::check(&records, &books);
+    watcher.abort();
+    let standing = STANDING.lock().take().unwrap_or_default();
+    let report = check::check(&records, &books, &standing);
     println!(
-        "{seconds} s, {started} processes, {killed} killed, {stopped} stopped: {report}, {torn} lines torn by a kill",
+        "{seconds} s, {started} processes, {killed} killed, {stopped} stopped, {crashed} crashes of the server: {report}, \
+         {torn} lines torn by a kill",
     );
     assert!(report.faults.is_empty(), "{:#?}", report.faults);
     assert!(torn <= started, "a kill tears one line at most");
@@ -99,10 +119,42 @@ async fn history_is_sound_whatever_happens_to_the_clients() {
         ("expiries", report.expired),
         ("revocations", report.revoked),
         ("sets", report.sets),
+        ("lost replies", report.lost),
+        ("waiters in order", report.ordered),
+        ("crashes of the server", crashed),
     ] {
         assert!(count > 0, "no {what}: {report}");
     }
     assert!(killed > 0, "nobody was killed");
+}
+
+/// Who was seen to stand in the queue.
+static STANDING: Mutex<Option<Standing>> = Mutex::new(None);
+
+/// Looks who stands in the queue, again and again.
+async fn watch(url: String) {
+    loop {
+        // The server may be away.
+        if let Ok(mut connection) = PgConnection::connect(&url).await {
+            while let Ok(rows) = sqlx::query_scalar::<_, Uuid>(
+                "select distinct w.lease_id
+                from wants w
+                join waiters t using (lease_id)
+                join listeners l using (lease_id)
+                where t.parked",
+            )
+            .fetch_all(&mut connection)
+            .await
+            {
+                let now = record::now();
+                for lease in rows {
+                    STANDING.lock().get_or_insert_default().entry(lease).or_insert(now);
+                }
+                tokio::time::sleep(Duration::from_millis(15)).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 async fn create_bots(farm: &PostgresFarm) -> Vec<BotId> {
@@ -145,7 +197,7 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let path = env::temp_dir().join(format!("botfarm-stress-{}", uuid::Uuid::new_v4().simple()));
+        let path = env::temp_dir().join(format!("botfarm-stress-{}", Uuid::new_v4().simple()));
         fs::create_dir(&path).unwrap();
         Self(path)
     }
