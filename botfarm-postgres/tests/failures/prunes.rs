@@ -122,7 +122,7 @@ async fn pools_labels_selectors_places_and_processes_without_use_go() {
         assert!(ground.run(statement).await > 0, "{statement}");
     }
     assert_eq!(counts().await, [51, 50, 51, 51, 51, 51, 26]);
-    let step = "select botfarm_prune_queue(20, interval '1 hour')";
+    let step = "select botfarm_prune_queue(20, interval '1 hour', interval '1 day')";
     assert!(ground.value::<i32>(step).await <= 5 * 50, "a step is bounded");
     assert!(counts().await.iter().zip(&before).any(|(now, before)| now > before), "and not all is done in one");
     // What waited is gone with the places, and what it waited for after that.
