@@ -302,7 +302,11 @@ begin
     end if;
 
     if how <> 'stop' and botfarm_lacking(asked, but_not) is not null then
-        delete from waiters w where w.lease_id = lease;
+        -- Others who listen for it find out by themselves.
+        delete from listeners l where l.lease_id = lease and l.call = its_call;
+        delete from waiters w
+        where w.lease_id = lease
+            and not exists (select from listeners l where l.lease_id = lease);
         verdict := 'lacking';
     elsif how = 'park' or how = 'try' and (gated or waiter.lease_id is not null) then
         perform botfarm_stand(

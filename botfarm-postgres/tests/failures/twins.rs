@@ -1,6 +1,8 @@
 //! Calls that wait under one id: the place is theirs until the last of them has gone.
 
-use botfarm_core::{BotFarm, EndReason, Ending, Lease, LeaseRequest, Result};
+use std::time::{Duration, Instant};
+
+use botfarm_core::{BotChanges, BotFarm, EndReason, Ending, Lease, LeaseRequest, Result};
 use botfarm_postgres::{
     PostgresFarm,
     testing::{Point, Proxy},
@@ -8,7 +10,7 @@ use botfarm_postgres::{
 use sqlx::AssertSqlSafe;
 use tokio::task::JoinHandle;
 
-use crate::ground::{Ground, LONG, hand_outs, in_time, loss, statement, until, until_blocked};
+use crate::ground::{Ground, LONG, hand_outs, holder, in_time, labels, loss, refusal, statement, until, until_blocked};
 
 fn wait(farm: &PostgresFarm, request: &LeaseRequest) -> JoinHandle<Result<Lease>> {
     let (farm, request) = (farm.clone(), request.clone());
@@ -106,6 +108,27 @@ async fn call_that_has_gone_unnoticed_gets_nothing_for_ever() {
     ground.assert_next(held.bot().fence.0, &lease).await;
 }
 
+/// What both wait for is gone: the one that hears of it first leaves the other in the queue, to be told as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_are_told_when_nothing_could_satisfy_them_any_more() {
+    let ground = Ground::new().await;
+    let [farm, other] = [ground.farm().await, ground.farm().await];
+    let bot = ground.bot(&farm).await.id;
+    let role = |name: &str| BotChanges { labels: Some(labels("role", name)), ..BotChanges::default() };
+    farm.update(bot, role("admin")).await.unwrap();
+    farm.acquire(ground.ask("holder")).await.unwrap();
+    let request = LeaseRequest::new(holder("twin"), ground.any().labels(labels("role", "admin"))).wait(LONG);
+    let twins = [wait(&farm, &request), wait(&other, &request)];
+    until_listening(&ground, &request, 2).await;
+    let changed = Instant::now();
+    other.update(bot, role("user")).await.unwrap();
+    for twin in twins {
+        assert_eq!(refusal(in_time("it is told", twin).await.unwrap()), "no-match");
+    }
+    assert!(changed.elapsed() < Duration::from_secs(10), "{:?}", changed.elapsed());
+    assert_eq!(ground.value::<i64>("select count(*) from waiters").await, 0);
+}
+
 /// A twin whose statement began before the lease was ended is told of the end, and gets no bot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ended_id_is_not_granted_again_to_a_twin_that_began_before() {
@@ -138,7 +161,7 @@ async fn expired_id_is_not_granted_again_while_its_bot_is_taken_over() {
     let ground = Ground::new().await;
     let other = ground.farm().await;
     ground.bots(&other, 2).await;
-    let request = ground.ask("twin").ttl(std::time::Duration::from_millis(20));
+    let request = ground.ask("twin").ttl(Duration::from_millis(20));
     let lease = other.acquire(request.clone()).await.unwrap();
     until("it may be taken over", async || {
         ground.value::<i64>("select count(*) from bot_slots where free_at <= clock_timestamp()").await == 2
@@ -148,7 +171,7 @@ async fn expired_id_is_not_granted_again_while_its_bot_is_taken_over() {
     let farm = ground.farm_at(&proxy.url()).await;
     let taken = proxy.stop_at(Point::Commit, statement::ACQUIRE);
     let bot = botfarm_core::Selector::bot(lease.bot().bot.id);
-    let next = wait(&farm, &LeaseRequest::new(crate::ground::holder("next"), bot));
+    let next = wait(&farm, &LeaseRequest::new(holder("next"), bot));
     in_time("it takes the bot over", taken.reached()).await;
     let twin = wait(&other, &request);
     in_time("the twin is answered or waits", async {
@@ -156,7 +179,7 @@ async fn expired_id_is_not_granted_again_while_its_bot_is_taken_over() {
             if ground.value::<i64>("select count(*) from pg_stat_activity where wait_event_type = 'Lock'").await > 0 {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
     })
     .await;
