@@ -44,6 +44,7 @@ mod bots;
 mod choices;
 mod contention;
 mod counts;
+pub mod envs;
 mod expiry;
 mod grants;
 mod hang_ups;

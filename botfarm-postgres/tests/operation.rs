@@ -12,7 +12,7 @@ use std::{
 
 use botfarm_core::{
     BotChanges, BotFarm, BotId, Ending, Env, Error, Keyring, LeaseRequest, MasterKey, NewBot, ProjectId, Secret,
-    Selector,
+    Selector, conformance::envs,
 };
 use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
 use sqlx::{Connection, PgConnection};
@@ -45,6 +45,14 @@ async fn password_of(farm: &PostgresFarm, bot: BotId) -> Secret {
     let lease = farm.acquire(request).await.unwrap();
     farm.release(lease.id, Ending::clean()).await.unwrap();
     lease.bot().password.clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_env_has_a_policy_of_its_own() {
+    let database = Database::new().await;
+    let keyring = Keyring::new(MasterKey::generate(), []);
+    let farm = PostgresFarm::connect(options(&database).policy(envs::policy()), keyring).await.unwrap();
+    envs::each_env_has_a_policy_of_its_own(Arc::new(farm)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

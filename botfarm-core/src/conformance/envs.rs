@@ -1,0 +1,71 @@
+//! What is otherwise in an env, for backends that take a policy.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{answers::faults, trial::Trial, waiter::until};
+use crate::{Bot, BotFarm, BotRelease, Ending, Env, EnvPolicy, LeasePolicy, NewBot, Revocation, Timestamp};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn qa() -> Env {
+    super::trial::text("qa")
+}
+
+/// The policy of a farm for [`each_env_has_a_policy_of_its_own`]: in qa, a minute at most, an hour of rest after a
+/// release, and two after an expiry or a revocation.
+#[must_use]
+pub fn policy() -> LeasePolicy {
+    let brief = EnvPolicy {
+        max_ttl: Some(Duration::from_mins(1)),
+        reuse_delay: Some(HOUR),
+        cooling: Some(2 * HOUR),
+        ..EnvPolicy::default()
+    };
+    LeasePolicy { envs: [(qa(), brief)].into(), default_ttl: HOUR, ..super::policy() }
+}
+
+/// For how long a bot rests, in whole hours, after what happened at `at` or a moment later.
+async fn rest(trial: &Trial, bot: &Bot, at: Timestamp) -> i64 {
+    let until = trial.look(bot).await.cooling_until;
+    until.map_or(0, |until| (until - at).num_hours())
+}
+
+pub async fn each_env_has_a_policy_of_its_own(farm: Arc<dyn BotFarm>) {
+    let trial = Trial::on(&vec![farm.clone()]);
+    let stage = trial.bot().await;
+    let mut of_qa = Vec::new();
+    for _ in 0..4 {
+        of_qa.push(trial.keep(NewBot { env: qa(), ..trial.new_bot() }).await);
+    }
+    let long = Duration::from_mins(2);
+    let refused = trial.acquire(trial.ask(trial.any().env(qa())).ttl(long)).await;
+    assert_eq!(faults(refused, "it is too long in qa")[0].detail, "must be from 0.01 to 60 seconds, as qa has it");
+
+    let lease = trial.take(trial.named(&stage)).await;
+    assert_eq!(lease.ttl, Duration::from_mins(1), "who names no env gets what all allow that it could reach");
+    trial.renew(&lease, Some(long)).await.expect("its bot is of stage");
+    trial.release(&lease).await;
+    assert_eq!(trial.look(&stage).await.cooling_until, None, "elsewhere nothing is otherwise");
+
+    let lease = trial.take(trial.named(&of_qa[0]).env(qa())).await;
+    faults(trial.renew(&lease, Some(long)).await, "a renewal is no longer than the env allows");
+    trial.renew(&lease, None).await.expect("it is in force");
+    trial.end(&lease, Ending::clean()).await;
+    assert_eq!(rest(&trial, &of_qa[0], lease.acquired_at).await, 1, "its bot rests after a release");
+
+    let lease = trial.take(trial.named(&of_qa[1])).await;
+    farm.release_bot(of_qa[1].id, BotRelease::default()).await.expect("it is held");
+    assert_eq!(rest(&trial, &of_qa[1], lease.acquired_at).await, 1, "and after one by its id");
+
+    let lease = trial.take(trial.named(&of_qa[2])).await;
+    let revocation = Revocation { reason: super::trial::text("stuck"), by: trial.holder() };
+    farm.revoke(of_qa[2].id, revocation).await.expect("it is held");
+    assert_eq!(rest(&trial, &of_qa[2], lease.acquired_at).await, 2, "and longer after a revocation");
+
+    let brief = trial.ask_many([trial.named(&of_qa[3]).env(qa()), trial.any().env(Env::STAGE)]).ttl(policy().min_ttl);
+    let lease = trial.acquire(brief).await.expect("both are free");
+    until("a lease that nobody renews ends", async || trial.lookup(&lease).await.is_err()).await;
+    for bot in [&of_qa[3], &stage] {
+        assert_eq!(rest(&trial, bot, lease.expires_at).await, 2, "the bots of one lease rest as long as any of them");
+    }
+}
