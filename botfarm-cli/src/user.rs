@@ -1,6 +1,6 @@
 //! USER: how people name an account on the command line.
 
-use botfarm_core::{Bot, BotFarm, BotFilter, BotId, Env, PageRequest};
+use botfarm_core::{Bot, BotFarm, BotFilter, BotId, Env, PageRequest, nearest};
 
 use crate::{failure::Failure, output::named};
 
@@ -26,7 +26,14 @@ pub(crate) async fn find(farm: &dyn BotFarm, user: &str) -> Result<Bot, Failure>
     match <[Bot; 1]>::try_from(found) {
         Ok([bot]) => Ok(bot),
         Err(none) if none.is_empty() => {
-            Err(Failure::new(format!("there is no user {user}; `botfarm users` lists those that there are")))
+            let others = farm.list(&BotFilter::default(), &PageRequest::first(PageRequest::MAX)).await?.items;
+            let login = user.split_once('/').map_or(user, |(_, login)| login);
+            let meant = nearest(login, others.iter().map(|bot| bot.login.as_str()));
+            let hint = match meant {
+                Some(meant) => format!("did you mean {meant}? `botfarm users` lists those that there are"),
+                None => "`botfarm users` lists those that there are".to_owned(),
+            };
+            Err(Failure::new(format!("there is no user {user}; {hint}")))
         }
         Err(several) => {
             let names: Vec<_> = several.iter().map(named).collect();

@@ -115,9 +115,9 @@ impl Wanted {
     }
 }
 
-/// Reads `KEY=VALUE`.
+/// Reads `KEY=VALUE`, or `KEY:VALUE`.
 pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
-    let (key, value) = text.split_once('=').ok_or("must be KEY=VALUE")?;
+    let (key, value) = Labels::split(text).ok_or("must be KEY=VALUE")?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
@@ -165,6 +165,12 @@ mod tests {
     }
 
     #[test]
+    fn a_colon_does_for_a_label_as_the_service_has_it() {
+        let wanted = Selector::any().labels(Labels::try_from([("role", "admin"), ("site", "a=b")]).unwrap());
+        assert_eq!(selectors(&["--label", "role:admin", "--label", "site:a=b"]).unwrap(), [wanted]);
+    }
+
+    #[test]
     fn without_flags_any_bot_will_do() {
         assert_eq!(selectors(&[]).unwrap(), [Selector::any()]);
     }
@@ -190,7 +196,6 @@ mod tests {
         };
         refused(&["--env", "a moon"], "must be a name");
         refused(&["--label", "role"], "must be KEY=VALUE");
-        refused(&["--label", "a:b=c"], "must not contain");
         refused(&["--label", "a=b", "--label", "a=c"], "the label a is given twice");
         refused(&["--user", "a b:role=x"], "a user's name must consist of");
         refused(&["--user", "a:role"], "must be KEY=VALUE");

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use crate::{
     error::Error,
     lease::LeaseRequest,
-    name::{Domain, Env, ProjectId, nearest},
+    name::{Domain, Env, ProjectId},
+    nearest::nearest,
     policy::LeasePolicy,
     selector::Selector,
 };

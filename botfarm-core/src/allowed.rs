@@ -4,7 +4,8 @@ use crate::{
     bot::{BotChanges, NewBot},
     error::{Error, Fault, Result},
     faults::Faults,
-    name::{Domain, Env, nearest},
+    name::{Domain, Env},
+    nearest::nearest,
 };
 
 /// The envs and domains that accounts may be created in, so that a typo makes no new one: a setting of a service, and of

@@ -264,8 +264,9 @@ impl fmt::Display for Shortage {
         let Self { matching, leased, cooling, out_of_service, waiting, oldest, .. } = self;
         write!(
             f,
-            "no bot became free in time: {matching} match, {leased} leased, {cooling} cooling, \
-             {out_of_service} out of service, {waiting} requests waiting"
+            "no bot became free in time: {matching} match, {leased} leased, {cooling} cooling{}, \
+             {out_of_service} out of service, {waiting} requests waiting",
+            if *cooling > 0 { " (at rest after their last lease)" } else { "" }
         )?;
         if let Some(Oldest { holder, since }) = oldest {
             write!(f, "; the longest is held by {holder} since {}", shown(since))?;

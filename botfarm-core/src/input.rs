@@ -7,7 +7,11 @@ use crate::{
     bot::{BotChanges, NewBot},
     error::Fault,
     faults::Faults,
+    nearest::nearest,
 };
+
+/// For so many unknown fields of an object it is said what they may have been meant to be.
+const EXPLAINED: usize = 8;
 
 /// The fields of one JSON object, and the faults found in them so far.
 ///
@@ -22,6 +26,8 @@ use crate::{
 pub struct Fields {
     at: String,
     left: Map<String, Value>,
+    /// What has been asked for.
+    known: Vec<&'static str>,
     faults: Faults,
 }
 
@@ -31,10 +37,10 @@ impl Fields {
     pub fn of(value: Value, at: impl Into<String>) -> Self {
         let at = at.into();
         if let Value::Object(left) = value {
-            Self { at, left, faults: Faults::default() }
+            Self { at, left, known: Vec::new(), faults: Faults::default() }
         } else {
             let fault = Fault::new(at.clone(), "must be a JSON object");
-            Self { at, left: Map::new(), faults: Faults::from_iter([fault]) }
+            Self { at, left: Map::new(), known: Vec::new(), faults: Faults::from_iter([fault]) }
         }
     }
 
@@ -45,7 +51,7 @@ impl Fields {
     }
 
     /// A field that may be missing or null. One that is there, but wrong, is a fault.
-    pub fn optional<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+    pub fn optional<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         let value = self.take(name)?;
         match serde_json::from_value(value) {
             Ok(value) => Some(value),
@@ -57,9 +63,9 @@ impl Fields {
     }
 
     /// A field that must be there.
-    pub fn required<T: DeserializeOwned>(&mut self, name: &str) -> Option<T> {
+    pub fn required<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         if self.left.get(name).is_none_or(Value::is_null) {
-            self.left.remove(name);
+            self.take(name);
             // An object that is none has been found fault with already.
             if !self.faults.listed().iter().any(|fault| fault.pointer == self.at) {
                 self.fault(name, "is required");
@@ -70,7 +76,8 @@ impl Fields {
     }
 
     /// A field as it stands, unless it is missing or null.
-    pub fn take(&mut self, name: &str) -> Option<Value> {
+    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+        self.known.push(name);
         self.left.remove(name).filter(|value| !value.is_null())
     }
 
@@ -85,13 +92,16 @@ impl Fields {
         self.faults.append(faults);
     }
 
-    /// `value`, unless there was a fault. A field that nobody asked for is one: it may be a misspelt selector.
+    /// `value`, unless there was a fault. A field that nobody asked for is one: it may be a misspelt selector. The
+    /// nearest field that was asked for is named.
     ///
     /// # Errors
     /// Every fault.
     pub fn finish<T>(mut self, value: T) -> Result<T, Faults> {
-        for (name, _) in std::mem::take(&mut self.left) {
-            self.fault(&name, "is not a known field");
+        for (count, (name, _)) in std::mem::take(&mut self.left).into_iter().enumerate() {
+            let meant = nearest(&name, self.known.iter().copied()).filter(|_| count < EXPLAINED);
+            let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+            self.fault(&name, format!("is not a known field{meant}"));
         }
         if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
     }
@@ -169,6 +179,24 @@ mod tests {
         let faults = faults(value.into());
         assert_eq!(faults.len(), 101);
         assert_eq!(faults[100], (String::new(), "and 9904 more faults".to_owned()));
+    }
+
+    #[test]
+    fn a_field_that_is_nearly_one_has_that_beside_it() {
+        let faults = faults(json!({
+            "login": "a", "password": "b", "project": "5f0c7e0a-0000-4000-8000-000000000001", "enviroment": "stage",
+            "lables": {}, "colour": 1,
+        }));
+        let told: Vec<_> = faults.iter().map(|(pointer, detail)| format!("{pointer} {detail}")).collect();
+        let expected = [
+            "/project_id is required",
+            "/env is required",
+            "/colour is not a known field",
+            "/enviroment is not a known field; did you mean env?",
+            "/lables is not a known field; did you mean labels?",
+            "/project is not a known field; did you mean project_id?",
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

@@ -36,6 +36,19 @@ impl Labels {
         self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
     }
 
+    /// The two halves of `key=value` or `key:value`, as people write one label. No key has either sign in it.
+    ///
+    /// ```
+    /// # use botfarm_core::Labels;
+    /// assert_eq!(Labels::split("role:admin"), Some(("role", "admin")));
+    /// assert_eq!(Labels::split("site=https://shop.example"), Some(("site", "https://shop.example")));
+    /// assert_eq!(Labels::split("role"), None);
+    /// ```
+    #[must_use]
+    pub fn split(text: &str) -> Option<(&str, &str)> {
+        text.split_once([':', '='])
+    }
+
     /// Whether every label of `wanted` is among these, with the same value.
     #[must_use]
     pub fn contain(&self, wanted: &Self) -> bool {

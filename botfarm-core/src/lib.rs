@@ -13,7 +13,8 @@
 //! # Layout
 //! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` and `faults` are what can go wrong.
 //! `bot`, `selector`, `lease`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
-//! contract. `guard` keeps a lease alive. `matching`, `absence`, `allowed` and `input` are shared by the farms. `keyring` (a feature) seals the
+//! contract. `guard` keeps a lease alive. `matching`, `absence`, `allowed` and `input` are shared by the farms. `nearest`
+//! and `meant` are what somebody may have meant. `keyring` (a feature) seals the
 //! passwords of farms that store them. `schema` (a feature) describes values to those who describe an API. `conformance`
 //! (a feature) proves a farm.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -37,7 +38,9 @@ mod keyring;
 mod labels;
 mod lease;
 pub mod matching;
+mod meant;
 mod name;
+mod nearest;
 pub mod operators;
 mod page;
 mod policy;
@@ -66,7 +69,9 @@ pub use lease::{
     ActiveLease, BotRelease, EndReason, Ending, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot,
     Outcome, Revocation,
 };
-pub use name::{Domain, Env, ProjectId, nearest};
+pub use meant::meant_by;
+pub use name::{Domain, Env, ProjectId};
+pub use nearest::nearest;
 pub use page::{BotFilter, Cursor, Page, PageRequest};
 pub use policy::{EnvPolicy, LeasePolicy};
 pub use secret::Secret;

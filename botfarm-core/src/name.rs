@@ -158,15 +158,6 @@ impl Default for Domain {
     }
 }
 
-/// The one of `known` that somebody may have meant by `name`: at most a third of its letters are others.
-#[must_use]
-pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let name = name.to_lowercase();
-    let few = (name.chars().count() / 3).max(1);
-    let far = known.into_iter().map(|known| (strsim::osa_distance(&name, &known.to_lowercase()), known));
-    far.filter(|(distance, _)| *distance <= few).min_by_key(|(distance, _)| *distance).map(|(_, known)| known)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,16 +184,6 @@ mod tests {
         ] {
             let error = Env::try_from(text).unwrap_err().to_string();
             assert!(error.starts_with("must be a name: 1 to 64 of a-z"), "{text:?}: {error}");
-        }
-    }
-
-    #[test]
-    fn the_nearest_name_is_one_that_may_have_been_meant() {
-        let known = ["prod", "preprod", "stage"];
-        for (name, meant) in
-            [("stgae", Some("stage")), ("STAGE", Some("stage")), ("prd", Some("prod")), ("qa", None), ("", None)]
-        {
-            assert_eq!(nearest(name, known), meant, "{name}");
         }
     }
 }

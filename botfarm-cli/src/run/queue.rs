@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseId, LeaseRequest, Page, PageRequest, Shortage};
+use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseId, LeaseRequest, Page, PageRequest, Shortage, meant_by};
 use rustix::process::Signal;
 
 use super::{clock::Moment, say, signals::Signals, stopped};
@@ -75,6 +75,7 @@ pub(crate) async fn acquire(
                 }
                 Moment::now().after((*retry_after).clamp(Duration::from_millis(500), Duration::from_secs(5)))
             }
+            Error::NoMatch { .. } => return Err(hopeless(farm, &request, error).await),
             _ => return Err(Failure::from(error)),
         };
         slice = SLICE;
@@ -90,6 +91,23 @@ pub(crate) async fn acquire(
             () = next.min(until).come() => {}
             signal = signals.next() => return Err(left(farm, request.id, signal).await),
         }
+    }
+}
+
+/// That no account could ever match, and what may have been meant, unless a service has said so already.
+async fn hopeless(farm: &dyn BotFarm, request: &LeaseRequest, error: Error) -> Failure {
+    let meant = match &error {
+        Error::NoMatch { selector, detail } if !detail.contains("did you mean") => {
+            match request.selectors.get(*selector) {
+                Some(selector) => tokio::time::timeout(EXPLAINING, meant_by(selector, farm)).await.ok().flatten(),
+                None => None,
+            }
+        }
+        _ => None,
+    };
+    match meant {
+        Some(meant) => Failure::new(format!("{error}; did you mean {meant}?")),
+        None => Failure::from(error),
     }
 }
 
@@ -129,7 +147,8 @@ impl fmt::Display for Counts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shortage { matching, leased, cooling, out_of_service, waiting, .. } = self.0;
         write!(f, "{matching} match, {leased} leased")?;
-        for (count, what) in [(cooling, "cooling"), (out_of_service, "out of service")] {
+        for (count, what) in [(cooling, "cooling (at rest after their last lease)"), (out_of_service, "out of service")]
+        {
             if *count > 0 {
                 write!(f, ", {count} {what}")?;
             }

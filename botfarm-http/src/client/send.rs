@@ -187,15 +187,27 @@ impl Service {
         let seen = !error.is_connect();
         // The URL may hold a lease id.
         let error = error.without_url();
-        let Some(why) = mistrust(&error) else {
-            return Failure { passing: true, seen, ..Failure::lasting(self.unavailable(error)) };
+        let root = &self.root;
+        let lasting = match Hitch::of(&error) {
+            None => return Failure { passing: true, seen, ..Failure::lasting(self.unavailable(error)) },
+            Some(Hitch::NobodyListens) => {
+                let detail = format!("the service at {root} cannot be reached: nobody listens there; is it running?");
+                let error = Error::Unavailable { detail, retry_after: RETRY_AFTER, source: Some(error.into()) };
+                return Failure { passing: true, seen, ..Failure::lasting(error) };
+            }
+            Some(Hitch::Mistrust(why)) => format!(
+                "the service at {root} proves itself by a certificate that is not trusted here ({why}); if it is the \
+                 right service, name a file with its authority in BOTFARM_CA_FILE"
+            ),
+            Some(Hitch::PlainHttp) => format!(
+                "what listens at {root} speaks no TLS: botfarm itself speaks plain HTTP, so its URL begins with http:// \
+                 unless something in front of it speaks HTTPS"
+            ),
+            Some(Hitch::NoHttp) => {
+                format!("what listens at {root} speaks no plain HTTP; if it speaks HTTPS, its URL begins with https://")
+            }
         };
-        let detail = format!(
-            "the service at {} proves itself by a certificate that is not trusted here ({why}); if it is the right \
-             service, name a file with its authority in BOTFARM_CA_FILE",
-            self.root
-        );
-        Failure::lasting(Error::Unavailable { detail, retry_after: RETRY_AFTER, source: Some(error.into()) })
+        Failure::lasting(Error::Unavailable { detail: lasting, retry_after: RETRY_AFTER, source: Some(error.into()) })
     }
 
     fn unavailable(&self, cause: impl Into<BoxError>) -> Error {
@@ -224,18 +236,39 @@ impl Service {
     }
 }
 
-/// What is wrong with the service's certificate, if that is what went wrong.
-fn mistrust(error: &reqwest::Error) -> Option<String> {
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        if let Some(rustls::Error::InvalidCertificate(why)) = error.downcast_ref() {
-            return Some(why.to_string());
+/// What stands between a client and a service, so far as there is something to be done about it.
+enum Hitch {
+    NobodyListens,
+    /// The certificate is not trusted, for this reason.
+    Mistrust(String),
+    /// HTTPS was asked of what speaks plain HTTP.
+    PlainHttp,
+    /// Plain HTTP was asked of what speaks something else.
+    NoHttp,
+}
+
+impl Hitch {
+    fn of(error: &reqwest::Error) -> Option<Self> {
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            match error.downcast_ref() {
+                Some(rustls::Error::InvalidCertificate(why)) => return Some(Self::Mistrust(why.to_string())),
+                Some(rustls::Error::InvalidMessage(_)) => return Some(Self::PlainHttp),
+                _ => {}
+            }
+            let io = error.downcast_ref::<io::Error>();
+            if io.is_some_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
+                return Some(Self::NobodyListens);
+            }
+            // The HTTP library has no other name for it.
+            if error.to_string().starts_with("invalid HTTP version") {
+                return Some(Self::NoHttp);
+            }
+            // What is wrapped in an I/O error is not its source.
+            cause = io.and_then(io::Error::get_ref).map(|error| error as _).or_else(|| error.source());
         }
-        // What is wrapped in an I/O error is not its source.
-        let wrapped = error.downcast_ref().and_then(io::Error::get_ref);
-        cause = wrapped.map(|error| error as _).or_else(|| error.source());
+        None
     }
-    None
 }
 
 /// Ends its task when it is dropped.

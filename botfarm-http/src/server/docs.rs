@@ -3,15 +3,16 @@
 use std::sync::OnceLock;
 
 use axum::{
-    Router,
+    Json, Router,
     body::Bytes,
-    http::{Method, header},
-    response::IntoResponse as _,
+    http::{HeaderMap, Method, header},
+    response::{IntoResponse as _, Redirect, Response},
     routing::get,
 };
+use serde_json::json;
 
 use super::{
-    App,
+    App, BASE,
     openapi::{Description, Document},
 };
 
@@ -19,7 +20,7 @@ use super::{
 pub(super) fn router(described: Vec<(Method, String, Description)>) -> Router<App> {
     // The same for every service, and of no use to most: made when somebody first asks.
     static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
-    let router = Router::new().route(
+    let router = Router::new().route("/", get(root)).route(
         "/openapi.json",
         get(async move || {
             let document = DOCUMENT.get_or_init(|| {
@@ -37,6 +38,23 @@ pub(super) fn router(described: Vec<(Method, String, Description)>) -> Router<Ap
     router
 }
 
+/// Where things are. Whoever asks with a browser is sent to the page about it.
+async fn root(headers: HeaderMap) -> Response {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_browser = accepted.flat_map(|value| value.split([',', ';'])).any(|kind| kind.trim() == "text/html");
+    if cfg!(feature = "docs") && is_browser {
+        // Relative, so that it also holds behind a proxy that serves all of this under a path.
+        return Redirect::to("docs/").into_response();
+    }
+    let mut links = json!({
+        "service": "botfarm", "api": BASE, "openapi": "/openapi.json", "health": "/health", "metrics": "/metrics",
+    });
+    if cfg!(feature = "docs") {
+        links["docs"] = "/docs".into();
+    }
+    Json(links).into_response()
+}
+
 #[cfg(feature = "docs")]
 mod swagger {
     use std::{
@@ -48,7 +66,7 @@ mod swagger {
         Router,
         body::Bytes,
         extract::Path,
-        http::{HeaderName, HeaderValue, header},
+        http::{HeaderName, HeaderValue, Uri, header},
         response::{IntoResponse as _, Redirect, Response},
         routing::get,
     };
@@ -82,30 +100,28 @@ mod swagger {
             // Relative, so that it also holds behind a proxy that serves all of this under a path.
             router = router
                 .route(path, get(async move || Redirect::permanent(folder)))
-                .route(&format!("{path}/"), get(index))
+                .route(&format!("{path}/"), get(async move |uri| named(Path("index.html".to_owned()), uri).await))
                 .route(&format!("{path}/{{file}}"), get(named));
         }
         router
     }
 
-    async fn index() -> Response {
-        file("index.html").await
+    async fn named(Path(name): Path<String>, uri: Uri) -> Response {
+        match file(&name) {
+            Some(file) => file,
+            None => refusal::no_such_route(uri).await.into_response(),
+        }
     }
 
-    async fn named(Path(name): Path<String>) -> Response {
-        file(&name).await
-    }
-
-    async fn file(name: &str) -> Response {
+    fn file(name: &str) -> Option<Response> {
         // Of an error, which is not `Send`, there is nothing to tell.
-        let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).ok().flatten();
-        let Some(file) = file else { return refusal::no_such_route().await.into_response() };
+        let file = utoipa_swagger_ui::serve(name, CONFIG.clone()).ok().flatten()?;
         // They are in the binary, and answered from there: many who read slowly share them.
         let bytes = match file.bytes {
             Cow::Borrowed(bytes) => Bytes::from_static(bytes),
             Cow::Owned(bytes) => bytes.into(),
         };
-        ([(header::CONTENT_TYPE, file.content_type)], [POLICY], bytes).into_response()
+        Some(([(header::CONTENT_TYPE, file.content_type)], [POLICY], bytes).into_response())
     }
 
     #[cfg(test)]
@@ -116,7 +132,7 @@ mod swagger {
 
         #[tokio::test]
         async fn answers_share_the_bytes_of_a_file() {
-            let read = async || file("swagger-ui-bundle.js").await.into_body().collect().await.unwrap().to_bytes();
+            let read = async || file("swagger-ui-bundle.js").unwrap().into_body().collect().await.unwrap().to_bytes();
             let (one, other) = (read().await, read().await);
             assert!(one.len() > 1_000_000, "{}", one.len());
             assert_eq!(one.as_ptr(), other.as_ptr());

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use axum::{
     extract::OriginalUri,
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use botfarm_core::{Ending, Faults, LeaseId, LeaseRequest, Selector, input::Fields};
+use botfarm_core::{Ending, Faults, LeaseId, LeaseRequest, Selector, input::Fields, nearest};
 use serde_json::Value;
 
 use super::{
@@ -136,7 +136,14 @@ fn selector(value: Value, at: &str) -> Result<Selector, Faults> {
 fn idempotency_key<'h>(headers: &'h HeaderMap, fields: &mut Fields) -> Option<&'h str> {
     const NAME: &str = "Idempotency-Key";
     let mut values = headers.get_all(NAME).iter();
-    let key = values.next()?;
+    let Some(key) = values.next() else {
+        // Passed over, it would let a request that is sent again take a second user.
+        let meant = |name: &HeaderName| nearest(name.as_str().trim_start_matches("x-"), [NAME]).is_some();
+        if let Some(name) = headers.keys().find(|name| meant(name)) {
+            fields.fault(name.as_str(), format!("is no header of this call; did you mean {NAME}?"));
+        }
+        return None;
+    };
     if values.next().is_some() {
         fields.fault(NAME, "must be sent once");
     }

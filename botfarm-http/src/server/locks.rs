@@ -68,7 +68,7 @@ pub(super) async fn release(
 }
 
 /// Whether a flag is set, in the body or in the query.
-fn flag(fields: &mut Fields, name: &str) -> bool {
+fn flag(fields: &mut Fields, name: &'static str) -> bool {
     match fields.take(name) {
         None | Some(Value::Bool(false)) => false,
         Some(Value::Bool(true)) => true,

@@ -35,7 +35,7 @@ mod watched;
 use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, http::uri::PathAndQuery, middleware::from_fn_with_state};
-use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseRequest, Result};
+use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseRequest, Result, meant_by};
 use tokio::{sync::SemaphorePermit, time::Instant};
 use tower::ServiceExt as _;
 
@@ -135,7 +135,23 @@ impl App {
         Ok(granted)
     }
 
+    /// Of what no bot could match it says what may have been meant.
     async fn wait(&self, request: LeaseRequest, drain: &Drain) -> Result<Lease> {
+        let selectors = request.selectors.clone();
+        match self.granted(request, drain).await {
+            Err(Error::NoMatch { selector, detail }) => {
+                let meant = match selectors.get(selector) {
+                    Some(selector) => meant_by(selector, &*self.farm).await,
+                    None => None,
+                };
+                let detail = meant.map_or(detail.clone(), |meant| format!("{detail}; did you mean {meant}?"));
+                Err(Error::NoMatch { selector, detail })
+            }
+            answer => answer,
+        }
+    }
+
+    async fn granted(&self, request: LeaseRequest, drain: &Drain) -> Result<Lease> {
         let draining = || Error::Unavailable {
             detail: "the service is about to stop".to_owned(),
             retry_after: Duration::from_secs(1),

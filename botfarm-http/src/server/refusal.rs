@@ -3,11 +3,12 @@
 use std::{fmt, time::Duration};
 
 use axum::{
-    http::{HeaderValue, header},
+    http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use botfarm_core::{BoxError, Error, Faults};
+use botfarm_core::{BoxError, Error, Faults, nearest};
 
+use super::BASE;
 use crate::wire::{Code, Problem};
 
 /// The answer to a request that failed. What caused it is logged, and never sent.
@@ -92,8 +93,21 @@ pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
     text
 }
 
-pub(super) async fn no_such_route() -> Refusal {
-    Refusal::new(Code::NoSuchRoute, "there is nothing at this path; the API begins at /api/v1")
+/// What paths begin with that there are, after the base of the API.
+const PATHS: [&str; 7] = ["users", "leases", "login", "logout", "operators", "tokens", "stats"];
+
+/// Nothing is at the path of the request. Where another was meant, perhaps, that is said.
+pub(super) async fn no_such_route(uri: Uri) -> Refusal {
+    let path = uri.path();
+    let within = ["/api/v1/", "/api/", "/v1/", "/"].iter().find_map(|base| path.strip_prefix(base)).unwrap_or(path);
+    let meant = nearest(within.split('/').next().unwrap_or_default(), PATHS);
+    let detail = match meant {
+        Some(meant) => {
+            format!("there is nothing at this path; did you mean {BASE}/{meant}? /docs has all that there are")
+        }
+        None => format!("there is nothing at this path; the API begins at {BASE}, and /docs describes it"),
+    };
+    Refusal::new(Code::NoSuchRoute, detail)
 }
 
 /// `Allow` is added by the router, which knows.

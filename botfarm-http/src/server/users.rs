@@ -94,13 +94,13 @@ pub(super) async fn list(
     Ok(list::one_page::<_, User>(&uri, app.farm.list(&filter, &page).await?, turn))
 }
 
-/// `label=key:value`, any number of times.
+/// `label=key:value` or `label=key=value`, any number of times.
 fn labels(query: &mut Fields) -> Labels {
     let texts: Vec<String> = query.optional("label").unwrap_or_default();
     let mut labels = BTreeMap::new();
     for text in texts {
-        let Some((key, value)) = text.split_once(':') else {
-            query.fault("label", "must be key:value");
+        let Some((key, value)) = Labels::split(&text) else {
+            query.fault("label", "must be key:value or key=value");
             continue;
         };
         if labels.insert(key.to_owned(), value.to_owned()).is_some_and(|other| other != value) {

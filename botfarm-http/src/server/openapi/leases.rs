@@ -24,7 +24,7 @@ pub(in crate::server) fn acquire() -> Operation {
         )
         .prefers_wait()
         .json::<LeaseRequest>(json!({
-            "users": [{"env": "stage", "labels": {"plan": "pro"}}], "ttl_seconds": 900, "wait_seconds": 60,
+            "users": [{"env": "stage", "labels": {"role": "admin"}}], "ttl_seconds": 900, "wait_seconds": 60,
             "holder": "nightly",
         }))
         .gives::<Lease>(StatusCode::CREATED, "The lease, with the passwords.", examples::lease())
