@@ -1,8 +1,9 @@
 //! What the backend knows of its failures, and which of them the trait has a name for.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use botfarm_core::{BoxError, KeyError};
+use sqlx::postgres::PgConnectOptions;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -13,8 +14,8 @@ pub(crate) enum Error {
     #[error(transparent)]
     Farm(#[from] botfarm_core::Error),
     /// The database said no, or said nothing.
-    #[error("the database failed")]
-    Sql(#[from] sqlx::Error),
+    #[error("{}", told(.0))]
+    Sql(sqlx::Error),
     /// A password that the key does not open.
     #[error("the password of bot {bot} cannot be opened")]
     Sealed { bot: botfarm_core::BotId, source: KeyError },
@@ -33,6 +34,22 @@ pub(crate) enum Error {
     /// No host takes writes.
     #[error("{detail}")]
     Unreachable { detail: String, source: Option<BoxError> },
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// What the database said, in the place of all that it sends along: the line of its own source is of no use here.
+fn told(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(said) => {
+            format!("the database says: {} ({})", said.message(), said.code().unwrap_or_default())
+        }
+        error => format!("the database failed: {error}"),
+    }
 }
 
 impl Error {
@@ -81,6 +98,54 @@ impl Error {
             }
             _ => false,
         }
+    }
+}
+
+/// Why a farm cannot be opened, for whoever has given the URL: what is wrong with it, where that is what it is.
+pub(crate) fn at_start(error: Error, hosts: &[PgConnectOptions]) -> botfarm_core::Error {
+    // The one that was tried last.
+    let Some(host) = hosts.last() else { return error.into() };
+    let mut cause = Some(&error);
+    // What a server says who is there at all may be told as that none could be used.
+    while let Some(Error::Unreachable { source: Some(source), .. }) = cause {
+        cause = source.downcast_ref::<Error>();
+    }
+    let (user, database) = (host.get_username(), host.get_database().unwrap_or(host.get_username()));
+    let place = format!("{}:{}", host.get_host(), host.get_port());
+    let malformed = |detail| botfarm_core::Error::Malformed { detail };
+    let unavailable = |why: &str| botfarm_core::Error::Unavailable {
+        detail: format!("the database at {place} cannot be reached: {why}"),
+        retry_after: Duration::from_secs(1),
+        source: None,
+    };
+    match cause {
+        Some(Error::Sql(sqlx::Error::Database(said))) => match said.code().as_deref() {
+            Some("28P01") => malformed(format!(
+                "the database at {place} does not take the password of {user}: it is wrong, or there is none in the URL; \
+                 in a URL, @ : / ? # and % within a password are written %40 %3A %2F %3F %23 %25"
+            )),
+            Some("28000") => malformed(format!("the database at {place} does not let {user} in: {}", said.message())),
+            Some("3D000") => malformed(format!(
+                "there is no database {database} at {place}; make it (`createdb {database}`), or name another at the end \
+                 of the URL: postgres://user@host/database"
+            )),
+            Some("42501") => malformed(format!(
+                "{user} may not do what a farm needs in the database {database} at {place}: {}; let that role own it",
+                said.message()
+            )),
+            _ => error.into(),
+        },
+        Some(Error::Sql(sqlx::Error::Io(io))) => match io.kind() {
+            io::ErrorKind::ConnectionRefused => unavailable("nobody listens there; is it running?"),
+            io::ErrorKind::TimedOut => unavailable("nobody answers; is a firewall in between?"),
+            _ if io.to_string().contains("lookup") => malformed(format!(
+                "there is no host {}; if that is a part of the password, write @ : / ? # and % in it as %40 %3A %2F %3F \
+                 %23 %25",
+                host.get_host()
+            )),
+            _ => error.into(),
+        },
+        _ => error.into(),
     }
 }
 

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::connection::repeat;
 use crate::{
-    acquire::Hints, connection::Database, error, keys, listener, options::PostgresOptions, prune, queue, queue::Queue,
-    schema,
+    acquire::Hints, connection::Database, error, error::at_start, keys, listener, options::PostgresOptions, prune,
+    queue, queue::Queue, schema,
 };
 
 /// A farm on PostgreSQL 14 or later, shared by any number of processes.
@@ -51,10 +51,11 @@ impl PostgresFarm {
     /// under this key.
     ///
     /// # Errors
-    /// `Unavailable` when no host can be reached that takes writes; `Forbidden` when the key is not that of the farm;
-    /// `Invalid` when the schema is not up to date and is not to be brought there.
+    /// `Unavailable` when no host can be reached that takes writes; `Malformed` when the server does not let this user
+    /// in, or has no such database; `Forbidden` when the key is not that of the farm; `Invalid` when the schema is not up to date and is not to be brought there.
     pub async fn connect(options: PostgresOptions, keyring: Keyring) -> Result<Self> {
         let runtime = options.runtime.clone().unwrap_or_else(background::handle);
+        let hosts = options.hosts.clone();
         let task = runtime.clone().spawn(async move {
             if options.migrate {
                 schema::migrate(&options).await?;
@@ -81,7 +82,7 @@ impl PostgresFarm {
             farm.runtime.spawn(prune::run(Arc::downgrade(&farm)));
             Ok::<_, error::Error>(Self(farm))
         });
-        Ok(joined(task.await)??)
+        joined(task.await)?.map_err(|error| at_start(error, &hosts))
     }
 
     /// Brings the schema of the database up to date, as [`connect`](Self::connect) does; waits for whoever is at it
@@ -91,7 +92,9 @@ impl PostgresFarm {
     /// `Unavailable` when no host can be reached that takes writes.
     pub async fn migrate(options: PostgresOptions) -> Result<usize> {
         let runtime = options.runtime.clone().unwrap_or_else(background::handle);
-        Ok(joined(runtime.spawn(async move { schema::migrate(&options).await }).await)??)
+        let hosts = options.hosts.clone();
+        let migrated = joined(runtime.spawn(async move { schema::migrate(&options).await }).await)?;
+        migrated.map_err(|error| at_start(error, &hosts))
     }
 
     /// Seals every password anew that is sealed under an old key, while the farm is in use. Returns how many.

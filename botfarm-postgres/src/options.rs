@@ -153,7 +153,10 @@ fn hosts(url: &str) -> Result<Vec<PgConnectOptions>> {
         .map(|host| {
             let options: PgConnectOptions = format!("{scheme}://{credentials}{host}/{path}{query}")
                 .parse()
-                .map_err(|_| bad("cannot be read as a Postgres URL"))?;
+                .map_err(|_| {
+                    bad("cannot be read as a Postgres URL: @ : / ? # and % within a password are written %40 %3A %2F %3F \
+                         %23 %25")
+                })?;
             // Start-up parameters that a connection pooler does not know are refused by it; none is needed.
             Ok(options.application_name("botfarm").extra_float_digits(None))
         })
