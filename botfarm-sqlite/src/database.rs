@@ -39,7 +39,7 @@ pub(crate) fn open(path: &Path, keyring: &Keyring) -> Result<(Connection, Seal),
         file::make_private(&beside(path, ending))?;
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(|error| error.at(path))?;
-    check(&connection, path).map_err(|error| error.at(path))?;
+    check_what_is_read(&connection, path).map_err(|error| error.at(path))?;
     let seal = Seal::open(&connection, keyring, path).map_err(|error| error.at(path))?;
     Ok((connection, seal))
 }
@@ -115,8 +115,30 @@ pub(crate) fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, Error
     Ok(connection)
 }
 
-/// Refuses what is not a farm's, or of a later version, or damaged.
+/// Refuses what is not a farm's, or of a later version, or damaged anywhere. Reads all of it.
 pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
+    check_kind(connection, path)?;
+    verdict(connection, None)
+}
+
+/// The same, but for the pages of the histories: there may be a hundred times as many of them as of all that a farm goes
+/// on with. They are for [`check_histories`], later.
+fn check_what_is_read(connection: &Connection, path: &Path) -> Result<(), Error> {
+    check_kind(connection, path)?;
+    check_length(connection, path)?;
+    let tables = connection
+        .prepare("select name from sqlite_schema where type = 'table' and name <> 'history'")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<Vec<String>, _>>()?;
+    tables.iter().try_for_each(|table| verdict(connection, Some(table)))
+}
+
+/// Refuses a database of which the pages of the histories are damaged. Reads all of them.
+pub(crate) fn check_histories(connection: &Connection) -> Result<(), Error> {
+    verdict(connection, Some("history"))
+}
+
+fn check_kind(connection: &Connection, path: &Path) -> Result<(), Error> {
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if number("application_id")? != APPLICATION {
         return Err(Error::Foreign { path: path.to_owned(), why: "it is a database of something else" });
@@ -125,6 +147,26 @@ pub(crate) fn check(connection: &Connection, path: &Path) -> Result<(), Error> {
     if found != LAYOUT {
         return Err(Error::Later { path: path.to_owned(), found, known: LAYOUT });
     }
-    let verdict: String = connection.pragma_query_value(None, "quick_check", |row| row.get(0))?;
+    Ok(())
+}
+
+/// Refuses a file that has lost its end. With a log beside it, pages may be there alone.
+fn check_length(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+    let expected = u64::try_from(number("page_count")?.saturating_mul(number("page_size")?)).unwrap_or_default();
+    let length = |path: &Path| fs::metadata(path).map_or(0, |found| found.len());
+    if length(&beside(path, "-wal")) == 0 && length(path) < expected {
+        return Err(Error::Damage(format!("it has {} bytes in the place of {expected}", length(path))));
+    }
+    Ok(())
+}
+
+/// What SQLite finds of the order of a table, or of all that there is.
+fn verdict(connection: &Connection, table: Option<&str>) -> Result<(), Error> {
+    let read = |row: &rusqlite::Row<'_>| row.get(0);
+    let verdict: String = match table {
+        Some(table) => connection.query_row("select quick_check from pragma_quick_check(?1)", [table], read)?,
+        None => connection.pragma_query_value(None, "quick_check", read)?,
+    };
     if verdict == "ok" { Ok(()) } else { Err(Error::Damage(verdict)) }
 }

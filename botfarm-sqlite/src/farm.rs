@@ -55,7 +55,7 @@ impl SqliteFarm {
         let keyring = keyring.map_or_else(|| file::key_beside(&path), Ok)?;
         let (connection, seal) = database::open(&path, &keyring)?;
         let retention = Retention { keep: keep_history, of_each_bot: keep_hand_outs };
-        let journal = FileJournal::new(connection, seal, retention, lock);
+        let journal = FileJournal::new(&path, connection, seal, retention, lock);
         let farm = EngineFarm::open(policy, journal, grace).map_err(|error| error.at(&path))?;
         Ok(Self { farm, keyring })
     }

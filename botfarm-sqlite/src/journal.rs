@@ -1,6 +1,7 @@
 //! The journal: what has been appended, what has been kept, and who waits for it.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::{
     error::Error,
     file::Lock,
+    inspection::Inspection,
     load,
     seal::Seal,
     writer::{Retention, Writer},
@@ -59,6 +61,8 @@ struct Progress {
     kept: u64,
     /// Why nothing can be kept now.
     trouble: Option<String>,
+    /// Why nothing is to be kept any more.
+    damage: Option<String>,
     /// Who waits, and up to where.
     waiting: Vec<(u64, oneshot::Sender<Result<()>>)>,
 }
@@ -101,6 +105,11 @@ impl Shared {
         }
     }
 
+    /// The file is damaged: every call is refused from now on. What has been decided is still written.
+    pub(crate) fn is_damaged(&self, damage: &str) {
+        lock(&self.progress).damage = Some(damage.to_owned());
+    }
+
     async fn kept(&self, position: u64) -> Result<()> {
         if self.kept.load(Ordering::Acquire) >= position {
             return Ok(());
@@ -121,7 +130,12 @@ impl Shared {
     }
 
     fn check(&self) -> Result<()> {
-        lock(&self.progress).trouble.as_deref().map_or(Ok(()), |trouble| Err(unavailable(trouble)))
+        let progress = lock(&self.progress);
+        if let Some(damage) = &progress.damage {
+            let (detail, retry_after) = (damage.clone(), Duration::from_mins(1));
+            return Err(FarmError::Unavailable { detail, retry_after, source: None });
+        }
+        progress.trouble.as_deref().map_or(Ok(()), |trouble| Err(unavailable(trouble)))
     }
 }
 
@@ -140,14 +154,16 @@ pub(crate) struct FileJournal {
     shared: Arc<Shared>,
     /// Until it is loaded. No two ever ask for it: the mutex is for the compiler.
     unopened: Mutex<Option<(Connection, Retention, Lock)>>,
+    path: PathBuf,
     seal: Seal,
+    inspection: Option<Inspection>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl FileJournal {
-    pub(crate) fn new(connection: Connection, seal: Seal, retention: Retention, lock: Lock) -> Self {
+    pub(crate) fn new(path: &Path, connection: Connection, seal: Seal, retention: Retention, lock: Lock) -> Self {
         let unopened = Mutex::new(Some((connection, retention, lock)));
-        Self { shared: Arc::default(), unopened, seal, writer: None }
+        Self { shared: Arc::default(), unopened, path: path.to_owned(), seal, inspection: None, writer: None }
     }
 
     pub(crate) fn seal(&self) -> &Seal {
@@ -184,6 +200,7 @@ impl Journal for FileJournal {
         let writer = Writer::new(connection, self.seal.clone(), Arc::clone(&self.shared), retention, file_lock);
         let thread = std::thread::Builder::new().name("botfarm-sqlite".to_owned()).spawn(move || writer.run());
         self.writer = Some(thread.map_err(|error| Error::Damage(format!("the system refuses a thread: {error}")))?);
+        self.inspection = Some(Inspection::begin(&self.path, Arc::clone(&self.shared))?);
         Ok(snapshot)
     }
 
@@ -212,6 +229,7 @@ impl Journal for FileJournal {
 /// Writes what is still to be written, and lets go of the file, so that it can be opened again at once.
 impl Drop for FileJournal {
     fn drop(&mut self) {
+        drop(self.inspection.take());
         lock(&self.shared.queue).closing = true;
         self.shared.work.notify_one();
         if let Some(writer) = self.writer.take() {

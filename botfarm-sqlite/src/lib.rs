@@ -31,8 +31,10 @@
 //! Reads and refusals say things, too, such as who holds a bot: they wait until what they saw is kept.
 //!
 //! A commit is in the file whole or not at all, by SQLite's checksums over its write-ahead log. A lease is one row, so no
-//! half of one can be read. A file is opened when it is whole: the header, the layout, all pages and every row are looked
-//! at, and a farm that contradicts itself (a bot held twice) is refused like a damaged one. A new farm is made under
+//! half of one can be read. A file is opened when it is whole: the header, the layout, its length, and every page and row
+//! that a farm goes on with are looked at, and a farm that contradicts itself (a bot held twice) is refused like a damaged
+//! one. The pages of the histories, of which there may be a hundred times as many, are looked at once the farm is open;
+//! what is found damaged there ends its service with the same words. A new farm is made under
 //! another name, and gets its own when it is whole and on the disk: an empty file with that name has lost everything, and
 //! is refused.
 //!
@@ -61,6 +63,7 @@
 //! | `file` | files for the owner alone, the key beside the farm, and the lock that says who has it |
 //! | `seal` | what is kept from those who read or write the file |
 //! | `database` | the database: made, opened, checked |
+//! | `inspection` | looks at the histories of a farm that is in use |
 //! | `load` | all that has been kept |
 //! | `keep` | how changes are written |
 //! | `writer` | the thread that writes, and forgets old histories |
@@ -75,6 +78,7 @@ mod database;
 mod error;
 mod farm;
 mod file;
+mod inspection;
 mod journal;
 mod keep;
 mod load;

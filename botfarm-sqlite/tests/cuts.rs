@@ -168,6 +168,43 @@ async fn database_of_which_bits_have_changed_does_no_harm() {
     assert!(refused > 0);
 }
 
+#[tokio::test]
+async fn damage_among_the_histories_ends_the_service_of_a_farm_that_is_open_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let farm = open(folder.path()).unwrap();
+    farm.import(bots(20), false).await.unwrap();
+    for _ in 0..100 {
+        let lease = farm.acquire(ask(5)).await.unwrap();
+        farm.release(lease.id, Ending::clean()).await.unwrap();
+    }
+    drop(farm);
+    let database = rusqlite::Connection::open(folder.path().join("farm.db")).unwrap();
+    let sql = "select rootpage from sqlite_schema where name = 'history_of_bot'";
+    let root: usize = database.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap();
+    drop(database);
+    let copy = copy(folder.path(), |ending, mut bytes| {
+        if ending.is_empty() {
+            // Of the index by which a history is found: where its pages are.
+            let page = &mut bytes[(root - 1) * 4_096..][..4_096];
+            assert_eq!(page[0], 2, "it has several");
+            page[12..20].fill(0xff);
+        }
+        bytes
+    });
+    let farm = open(copy.path()).expect("all that it goes on with is whole");
+    let start = std::time::Instant::now();
+    let refusal = loop {
+        match farm.check().await {
+            Ok(()) => assert!(start.elapsed() < Duration::from_mins(1), "nobody has noticed"),
+            Err(refusal) => break refusal,
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!(refusal.code(), "unavailable");
+    assert!(refusal.to_string().contains("is damaged") && refusal.to_string().contains("botfarm backup"), "{refusal}");
+    assert_eq!(farm.acquire(ask(1)).await.unwrap_err().code(), "unavailable", "nothing is decided any more");
+}
+
 #[test]
 fn what_is_no_farm_is_refused_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
