@@ -2,20 +2,19 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use botfarm::operators::Operators;
-use botfarm_core::{Error, Login, Secret, operators::Role};
 use botfarm_http::{
     Hosts,
-    auth::{Required, SessionKey, hash_password, is_password},
+    auth::{Required, SessionKey},
 };
 use clap::ValueEnum;
 use serde::Deserialize;
 use tracing::{info, warn};
 
-use crate::{failure::Failure, store::Store};
-
-const LOGIN: &str = "BOTFARM_ADMIN_LOGIN";
-const PASSWORD: &str = "BOTFARM_ADMIN_PASSWORD";
+use crate::{
+    failure::Failure,
+    first_admin::{self, LOGIN},
+    store::Store,
+};
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
@@ -87,64 +86,16 @@ pub(crate) fn hosts(address: &Address, allowed: &[String]) -> Hosts {
 /// What a service needs that asks callers who they are.
 ///
 /// # Errors
-/// When the farm keeps no operators; when there are none, and others reach the address.
-pub(crate) async fn required(address: &Address, store: &Store) -> Result<Required, Failure> {
+/// When the farm keeps no operators; when there are none, and none can be made.
+pub(crate) async fn required(store: &Store) -> Result<Required, Failure> {
     let Some(operators) = &store.operators else {
         return Err(Failure::usage(
             "--auth required needs a store that keeps operators: sqlite:PATH, postgres://… or memory:",
         ));
     };
-    first_admin(&**operators).await?;
-    if operators.operators().await?.is_empty() {
-        let hint = format!(
-            "there is no operator, so nobody could log in; set {LOGIN} and {PASSWORD} (or {PASSWORD}_FILE), or, on a \
-             database, run `botfarm operator add LOGIN --role admin`"
-        );
-        if !address.is_loopback() {
-            return Err(Failure::usage(hint));
-        }
-        warn!("{hint}");
-    }
+    first_admin::ensure(&**operators, store.file.as_deref()).await?;
     // Without keys there is one process, and sessions end with it.
     let key =
         store.keyring.as_ref().map_or_else(SessionKey::random, |keyring| SessionKey::from(*keyring.derive("sessions")));
     Ok(Required::new(Arc::clone(operators), key))
-}
-
-/// Adds the admin that the environment names, to a farm that has no admin yet. One that has may have changed the
-/// password since, or have removed that admin for good.
-async fn first_admin(operators: &dyn Operators) -> Result<(), Failure> {
-    let (login, password) = match (botfarm::env_or_file(LOGIN)?, botfarm::env_or_file(PASSWORD)?) {
-        (None, None) => return Ok(()),
-        (Some(login), Some(password)) => (login, password),
-        _ => return Err(Failure::usage(format!("{LOGIN} and {PASSWORD} (or {PASSWORD}_FILE) belong together"))),
-    };
-    let login = Login::try_from(login).map_err(|error| Failure::usage(format!("{LOGIN} {error}")))?;
-    let password = Secret::try_from(password).map_err(|error| Failure::usage(format!("{PASSWORD} {error}")))?;
-    if operators.operators().await?.iter().any(|operator| operator.role == Role::Admin) {
-        return tell_of_another_password(operators, &login, password).await;
-    }
-    let hash = hash_password(&login, &password).map_err(|error| Failure::usage(format!("{PASSWORD}: {error}")))?;
-    match operators.add_operator(login.clone(), hash, Role::Admin).await {
-        Ok(_) => info!("added the first admin, {login}"),
-        // A replica that starts at the same time was first.
-        Err(Error::Invalid { .. })
-            if operators.operator(&login).await?.is_some_and(|(found, _)| found.role == Role::Admin) => {}
-        Err(error) => return Err(error.into()),
-    }
-    Ok(())
-}
-
-/// Whoever changes the variable means to change the password, which it does not.
-async fn tell_of_another_password(operators: &dyn Operators, login: &Login, password: Secret) -> Result<(), Failure> {
-    let Some((_, kept)) = operators.operator(login).await? else {
-        warn!("{LOGIN} names {login}, who is no operator: it makes the first admin alone, and there is one");
-        return Ok(());
-    };
-    if !is_password(&password, &kept)? {
-        warn!(
-            "{PASSWORD} is not the password of {login}: it makes the first admin alone, and changes nobody's password"
-        );
-    }
-    Ok(())
 }

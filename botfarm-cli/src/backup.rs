@@ -1,9 +1,6 @@
 //! `botfarm backup`: a copy of a farm in a file.
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
 use botfarm::SqliteFarm;
 use clap::Args;
@@ -37,13 +34,13 @@ impl Backup {
             None => config.file.store,
         };
         let store = store.unwrap_or_else(|| store::DEFAULT.to_owned());
-        let Some(path) = store.strip_prefix("sqlite:") else {
+        let Some(path) = store::path(&store) else {
             return Err(Failure::usage(
                 "this copies a farm in a file: give --farm sqlite:PATH; a database is copied with pg_dump",
             ));
         };
-        let (from, to) = (path.strip_prefix("//").unwrap_or(path).to_owned(), self.file.clone());
-        let copied = tokio::task::spawn_blocking(move || SqliteFarm::backup(Path::new(&from), &to)).await;
+        let (from, to) = (path.to_owned(), self.file.clone());
+        let copied = tokio::task::spawn_blocking(move || SqliteFarm::backup(&from, &to)).await;
         copied.map_err(|error| Failure::new(error.to_string()))??;
         let shown = self.file.display().to_string();
         let sentence =

@@ -69,7 +69,7 @@ async fn open(config: &Config, retry_for: Duration) -> Result<Arc<dyn BotFarm>, 
 /// When there is none, or a variable makes no sense.
 pub(crate) fn service(config: &Config) -> Result<HttpFarmBuilder, Failure> {
     let builder = botfarm::http_options(url(config)?)?;
-    if !config.farm_is_found {
+    if !config.farm_is_found() {
         return Ok(builder);
     }
     if builder.has_token() {

@@ -1,18 +1,19 @@
 //! What is set where: flags beat the environment, which beats `botfarm.toml`, which beats the defaults.
 
 use std::{
+    borrow::Cow,
     fmt, fs, io,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
 
-use botfarm_core::{Domain, Env, ProjectId};
+use botfarm_core::{Domain, Env, ProjectId, nearest};
 use botfarm_http::{Origin, auth::Proxy};
 use clap::Args;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{admission::Auth, failure::Failure, log::LogFormat, policy::EnvSetting};
+use crate::{admission::Auth, failure::Failure, log::LogFormat, policy::EnvSetting, span::setting};
 
 /// Read when it stands in the working directory and no other file is named.
 const FILE: &str = "botfarm.toml";
@@ -40,10 +41,9 @@ pub(crate) struct Common {
 pub(crate) struct Config {
     /// Which farm, if any was named.
     pub(crate) farm: Option<String>,
-    /// It was named by a file that merely stands in the working directory, as whoever wrote the repository wants it: no
-    /// secret goes there.
-    pub(crate) farm_is_found: bool,
-    /// The farm was named by a flag, with a password in it.
+    /// Who named it.
+    pub(crate) farm_by: By,
+    /// A flag did, with a password in it.
     pub(crate) farm_flag_has_password: bool,
     /// The file merely stands in the working directory.
     pub(crate) file_is_found: bool,
@@ -51,6 +51,16 @@ pub(crate) struct Config {
     pub(crate) log_format: LogFormat,
     /// What the file says for the command's own flags.
     pub(crate) file: File,
+}
+
+/// Who named the farm.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum By {
+    #[default]
+    Nobody,
+    Flag,
+    Environment,
+    File,
 }
 
 /// `botfarm.toml`: its keys are the flags.
@@ -76,7 +86,7 @@ pub(crate) struct File {
     #[serde(default)]
     pub(crate) allowed_hosts: Vec<String>,
     /// `serve --max-wait`
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     pub(crate) max_wait: Option<Duration>,
     /// `serve --max-waiters`
     pub(crate) max_waiters: Option<usize>,
@@ -90,7 +100,7 @@ pub(crate) struct File {
     #[serde(default, deserialize_with = "texts")]
     pub(crate) cors_origins: Vec<Origin>,
     /// `serve --drain`
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     pub(crate) drain: Option<Duration>,
     /// `serve --envs`, `import --envs`
     #[serde(default)]
@@ -106,17 +116,11 @@ pub(crate) struct File {
     /// `run --project`
     pub(crate) project: Option<ProjectId>,
     /// `run --wait`
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     pub(crate) wait: Option<Duration>,
     /// `run --ttl`
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     pub(crate) ttl: Option<Duration>,
-}
-
-/// Reads a time such as `90s` or `5m`, as the flags have it.
-pub(crate) fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
 }
 
 /// Reads a list as the flag has it that may be repeated.
@@ -130,6 +134,12 @@ where
 }
 
 impl Config {
+    /// Whether the farm was named by a file that merely stands in the working directory, as whoever wrote the repository
+    /// wants it: no secret goes there.
+    pub(crate) fn farm_is_found(&self) -> bool {
+        self.file_is_found && self.farm_by == By::File
+    }
+
     /// Reads the file, and puts flags and environment over it.
     ///
     /// # Errors
@@ -144,19 +154,34 @@ impl Config {
         let authority = authority.and_then(|(_, rest)| rest.split(['/', '?']).next());
         let farm_flag_has_password =
             authority.and_then(|it| it.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'));
-        let farm = match common.farm {
-            Some(farm) => Some(farm),
-            None => botfarm::env_or_file("BOTFARM_URL")?,
+        let (farm, farm_by) = match (common.farm, botfarm::env_or_file("BOTFARM_URL")) {
+            (Some(farm), _) => (Some(farm), By::Flag),
+            (None, Err(error)) => return Err(error.into()),
+            (None, Ok(Some(farm))) => (Some(farm), By::Environment),
+            (None, Ok(None)) => match file.farm.take() {
+                Some(farm) => (Some(farm), By::File),
+                None => (None, By::Nobody),
+            },
         };
         let file_is_found = common.config.is_none();
         Ok(Self {
-            farm_is_found: file_is_found && farm.is_none() && file.farm.is_some(),
             file_is_found,
+            farm_by,
             farm_flag_has_password,
-            farm: farm.or(file.farm.take()),
+            farm,
             log_format: common.log_format.or(file.log_format).unwrap_or_default(),
             file,
         })
+    }
+}
+
+/// What is wrong with a file, with the key that may have been meant in the place of all that there are.
+fn explained(message: &str) -> Cow<'_, str> {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next().filter(|_| message.starts_with("unknown field "));
+    match unknown.and_then(|unknown| nearest(unknown, quoted).map(|meant| (unknown, meant))) {
+        Some((unknown, meant)) => format!("unknown field `{unknown}`; did you mean `{meant}`?").into(),
+        None => message.into(),
     }
 }
 
@@ -169,7 +194,7 @@ impl File {
         let mut file: Self = toml::from_str(&text).map_err(|error| {
             // The whole error would show the line, and with it perhaps a password.
             let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
-            Failure::usage(format!("{}, line {line}: {}", path.display(), error.message()))
+            Failure::usage(format!("{}, line {line}: {}", path.display(), explained(error.message())))
         })?;
         if let (Some(bots), Some(folder)) = (&mut file.bots, path.parent()) {
             *bots = folder.join(&bots);

@@ -172,8 +172,9 @@ fn accounts(selector: &Selector, bots: &[botfarm_core::Bot], stats: &Stats) -> R
     let count = |state| bots.iter().filter(|bot| bot.state() == state && bot.condition == Condition::Ready).count();
     let unfit = bots.iter().filter(|bot| bot.condition != Condition::Ready).count();
     let (free, leased, cooling) = (count(BotState::Free), count(BotState::Leased), count(BotState::Cooling));
+    let rest = if cooling > 0 { " (at rest after their last lease)" } else { "" };
     let found = format!(
-        "{} match {selector}: {free} free, {leased} leased, {cooling} cooling, {unfit} dirty or broken",
+        "{} match {selector}: {free} free, {leased} leased, {cooling} cooling{rest}, {unfit} dirty or broken",
         bots.len()
     );
     if unfit == bots.len() {

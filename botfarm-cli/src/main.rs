@@ -13,6 +13,7 @@ mod config;
 mod doctor;
 mod export;
 mod failure;
+mod first_admin;
 mod healthcheck;
 mod history;
 mod holder;
@@ -23,6 +24,7 @@ mod log;
 mod migrate;
 mod operator;
 mod output;
+mod pager;
 mod password;
 mod policy;
 mod prune;
@@ -31,8 +33,10 @@ mod release;
 mod revoke;
 mod run;
 mod serve;
+mod span;
 mod staff;
 mod store;
+mod table;
 mod token;
 #[cfg(feature = "otel")]
 mod traces;
@@ -131,6 +135,9 @@ async fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();
+            if let Some(hint) = missing_dashes(&error) {
+                let _ = writeln!(io::stderr(), "\n{hint}");
+            }
             return if error.use_stderr() { usage_code() } else { ExitCode::SUCCESS };
         }
     };
@@ -144,6 +151,17 @@ async fn main() -> ExitCode {
             failure.code()
         }
     }
+}
+
+/// What to do where the command to be run was taken for an argument of botfarm's own.
+fn missing_dashes(error: &clap::Error) -> Option<String> {
+    let own: Vec<_> = std::env::args().skip(1).collect();
+    let run = own.iter().position(|argument| argument == "run")?;
+    let rest = &own[run + 1..];
+    let is_so = error.kind() == clap::error::ErrorKind::UnknownArgument
+        && !rest.iter().any(|argument| argument == "--")
+        && rest.first().is_some_and(|first| !first.starts_with('-'));
+    is_so.then(|| format!("the command to be run comes after --, as in: botfarm run -- {}", rest.join(" ")))
 }
 
 /// The exit code for flags that cannot be: 2, unless that could be taken for the code of the command to be run.
@@ -166,5 +184,9 @@ async fn start(common: Common, command: Command) -> Result<ExitCode, Failure> {
     }
     log::start(config.log_format, None::<Identity>)?;
     variables::warn_of_unknown(&Cli::command());
+    #[cfg(not(feature = "otel"))]
+    if matches!(command, Command::Serve(_)) {
+        variables::warn_of_traces();
+    }
     command.run(config).await
 }

@@ -8,10 +8,13 @@ use std::{
 use botfarm_core::{Bot, Condition, Timestamp};
 use chrono::{DateTime, Utc};
 use clap::{Args, ValueEnum};
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    pager,
+    table::{self, Tone, coloured},
+};
 
 /// The flag that every command with a result has.
 #[derive(Debug, Clone, Copy, Default, Args)]
@@ -39,10 +42,37 @@ impl Output {
         header: [&str; N],
         rows: impl IntoIterator<Item = [String; N]>,
     ) -> Result<(), Failure> {
-        match self.format {
-            Format::Json => print(&pretty(json)?),
-            Format::Table => print(&table(header, rows)),
+        let rows = rows.into_iter().map(|row| (Tone::Plain, row));
+        self.sheet(json, header, rows, None)
+    }
+
+    /// The same, with a colour for each row, and a line about all of them below.
+    ///
+    /// # Errors
+    /// When stdout cannot be written.
+    pub(crate) fn sheet<const N: usize>(
+        self,
+        json: &impl Serialize,
+        header: [&str; N],
+        rows: impl IntoIterator<Item = (Tone, [String; N])>,
+        total: Option<String>,
+    ) -> Result<(), Failure> {
+        if self.format == Format::Json {
+            return print(&pretty(json)?);
         }
+        let (tones, rows): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+        let width = pager::terminal().map(|(columns, _)| columns);
+        let mut lines = table::lines(header, rows, width);
+        if pager::colours() {
+            // The first is the header.
+            for (line, tone) in lines.iter_mut().skip(1).zip(tones) {
+                *line = coloured(line, tone);
+            }
+        }
+        if let Some(total) = total {
+            lines.extend([String::new(), total]);
+        }
+        pager::print(&lines.join("\n"))
     }
 
     /// Prints a sentence, or `json`.
@@ -77,17 +107,6 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn table<const N: usize>(header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    // A remark may have several lines; a row has one.
-    table.add_rows(rows.into_iter().map(|row| row.map(|cell| cell.replace(char::is_control, " "))));
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table.trim_fmt()
-}
-
 /// How long, in two units: `4m 10s`.
 pub(crate) fn lasting(time: Duration) -> String {
     let seconds = time.as_secs();
@@ -110,7 +129,7 @@ pub(crate) fn ago(at: Timestamp) -> String {
 
 /// How far off: `in 50s`.
 pub(crate) fn ahead(at: Timestamp) -> String {
-    format!("in {}", lasting(at.signed_duration_since(now()).to_std().unwrap_or_default()))
+    format!("in {}", left(at))
 }
 
 /// To the second: `2026-11-21 03:04:05Z`.
@@ -127,12 +146,22 @@ pub(crate) fn named(bot: &Bot) -> String {
     format!("{}/{}", bot.env, bot.login)
 }
 
-/// What a bot is doing, and its condition unless it is ready: `leased`, `free, broken`.
+/// What a bot is doing, for how long it rests, and its condition unless it is ready: `leased`, `cooling for 12s`, `free,
+/// broken`.
 pub(crate) fn state(bot: &Bot) -> String {
+    let state = match bot.cooling_until {
+        Some(until) if bot.holding.is_none() => format!("cooling for {}", left(until)),
+        _ => bot.state().to_string(),
+    };
     match bot.condition {
-        Condition::Ready => bot.state().to_string(),
-        condition => format!("{}, {condition}", bot.state()),
+        Condition::Ready => state,
+        condition => format!("{state}, {condition}"),
     }
+}
+
+/// How much longer until then, as far as this machine's clock can tell.
+fn left(until: Timestamp) -> String {
+    lasting(until.signed_duration_since(now()).to_std().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -144,11 +173,5 @@ mod tests {
         let shown = |seconds| lasting(Duration::from_secs(seconds));
         let times = [0, 59, 60, 250, 3_600, 3_605, 7_260, 90_061].map(shown);
         assert_eq!(times, ["0s", "59s", "1m", "4m 10s", "1h", "1h", "2h 1m", "1d 1h"]);
-    }
-
-    #[test]
-    fn a_cell_stays_on_its_line() {
-        let rows = [["qa-7".to_owned(), "two\nlines\u{1b}[31m".to_owned()]];
-        assert_eq!(table(["LOGIN", "NOTE"], rows), "LOGIN  NOTE\nqa-7   two lines [31m");
     }
 }

@@ -8,7 +8,7 @@ use serde::{
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
 };
 
-use crate::config::time;
+use crate::span::setting;
 
 /// `env = "stage"`, or a table `[env.stage]` for each env.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,15 +29,15 @@ impl EnvSetting {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EnvTable {
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     default_ttl: Option<Duration>,
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     min_ttl: Option<Duration>,
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     max_ttl: Option<Duration>,
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     reuse_delay: Option<Duration>,
-    #[serde(default, deserialize_with = "time")]
+    #[serde(default, deserialize_with = "setting")]
     cooling: Option<Duration>,
     named_only: Option<bool>,
 }
@@ -124,7 +124,7 @@ mod tests {
             ("env = 'a b'", "must be a name"),
             ("[env.'a b']", "[env.a b] must be a name"),
             ("[env.stage]\nmax_tll = '1h'", "unknown field `max_tll`"),
-            ("[env.stage]\nmax_ttl = 'soon'", "expected number at 0"),
+            ("[env.stage]\nmax_ttl = 'soon'", "must be a time: a number of seconds"),
             ("[env.stage]\nmin_ttl = '2h'\nmax_ttl = '1h'", "min_ttl must not be greater than max_ttl"),
             ("[env.stage]\ndefault_ttl = '2h'\nmax_ttl = '1h'", "default_ttl must be from min_ttl to max_ttl"),
         ] {

@@ -3,7 +3,7 @@
 mod child;
 mod clock;
 mod copies;
-mod environment;
+pub(crate) mod environment;
 mod family;
 mod keeper;
 mod leased;
@@ -26,7 +26,7 @@ use rustix::process::Signal;
 use tokio::process;
 
 use self::{environment::Mapping, leased::Leased, signals::Signals};
-use crate::{client, config::Config, failure::Failure, holder::HeldBy, store, wanted::Wanted};
+use crate::{client, config::Config, failure::Failure, holder::HeldBy, span::span, store, wanted::Wanted};
 
 /// How long the account stays locked after botfarm was killed, unless told otherwise.
 const TTL: Duration = Duration::from_mins(1);
@@ -79,12 +79,12 @@ pub(crate) struct Run {
     #[command(flatten)]
     wanted: Wanted,
 
-    /// How long to wait for an account, such as 90s or 5m [default: 10m when CI is set, otherwise 0]
-    #[arg(long, value_name = "TIME", env = "BOTFARM_WAIT", value_parser = humantime::parse_duration)]
+    /// How long to wait for an account: seconds, or such as 90s or 5m [default: 10m when CI is set, otherwise 0]
+    #[arg(long, value_name = "TIME", env = "BOTFARM_WAIT", value_parser = span)]
     wait: Option<Duration>,
 
     /// How long the account stays locked after botfarm was killed; it is renewed all the time [default: 60s]
-    #[arg(long, value_name = "TIME", env = "BOTFARM_TTL", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", env = "BOTFARM_TTL", value_parser = span)]
     ttl: Option<Duration>,
 
     #[arg(

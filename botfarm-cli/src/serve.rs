@@ -27,8 +27,9 @@ use tracing::{info, warn};
 use crate::{
     admission::{self, Address, Auth},
     allowed::Allowed,
-    config::Config,
+    config::{By, Config},
     failure::Failure,
+    span::span,
     store::{self, Reach, Store},
 };
 
@@ -68,7 +69,7 @@ pub(crate) struct Serve {
     #[arg(long = "allowed-host", value_name = "NAME", env = "BOTFARM_ALLOWED_HOSTS", value_delimiter = ',')]
     allowed_hosts: Vec<String>,
     /// The longest that a request may wait in the queue; one that asks for more waits this long [default: 5m]
-    #[arg(long, value_name = "TIME", env = "BOTFARM_MAX_WAIT", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", env = "BOTFARM_MAX_WAIT", value_parser = span)]
     max_wait: Option<Duration>,
     /// How many requests of one operator or token may wait in the queue at once [default: 200]
     #[arg(long, value_name = "NUMBER", env = "BOTFARM_MAX_WAITERS")]
@@ -86,7 +87,7 @@ pub(crate) struct Serve {
     #[arg(long = "cors-origin", value_name = "ORIGIN", env = "BOTFARM_CORS_ORIGINS", value_delimiter = ',')]
     cors_origins: Vec<Origin>,
     /// How long to go on accepting after SIGTERM while /readyz says no [default: 5s; on a loopback address 0s]
-    #[arg(long, value_name = "TIME", env = "BOTFARM_DRAIN", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", env = "BOTFARM_DRAIN", value_parser = span)]
     drain: Option<Duration>,
     /// Stop when standard input ends: for a program that starts a service of its own, and may be killed
     #[arg(long)]
@@ -100,18 +101,11 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let (names, policy) = (self.allowed.or(&config.file), config.file.env.policy());
-        let listen = self.listen.or(config.file.listen).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
+        let listen = self.listen.or_else(|| config.file.listen.clone()).unwrap_or_else(|| "127.0.0.1:8000".to_owned());
         // A file that merely stands in the working directory opens nothing to other machines.
         let from_file = config.file.auth.filter(|auth| *auth == Auth::Required || !config.file_is_found);
         let auth = self.auth.or(from_file);
-        let from_file = config.file.store;
-        if config.file_is_found && from_file.as_deref().is_some_and(store::is_database) {
-            return Err(Failure::usage(
-                "botfarm.toml in this folder names a database as the store; name it with --store or BOTFARM_STORE, or \
-                 the file with --config",
-            ));
-        }
-        let url = store_url(self.store, from_file, config.farm)?;
+        let url = store_url(self.store, &config)?;
 
         let address = Address { resolved: resolve(&listen).await?, text: listen.clone() };
         let auth_required = admission::is_required(&address, auth)?;
@@ -139,7 +133,7 @@ impl Serve {
                 options.max_wait = max_wait;
             }
             if auth_required {
-                let required = admission::required(&address, &store).await?;
+                let required = admission::required(&store).await?;
                 options.auth = auth::Auth::Required(auth::Required { plain_http, ..required });
                 if plain_http {
                     warn!("logins go over plain HTTP: whoever listens on the network reads passwords and tokens");
@@ -231,25 +225,40 @@ fn announce(listener: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Where the farm is kept, by the flag, the environment, `botfarm.toml`, or what the farm of the command line is when
-/// that is a store; by `DATABASE_URL`, which is what other programs of the machine go by; else the default.
-fn store_url(flag: Option<String>, file: Option<String>, farm: Option<String>) -> Result<String, Failure> {
+/// Where the farm is kept, by the flag, the environment, or `botfarm.toml`; by `DATABASE_URL`, which is what other
+/// programs of the machine go by; else the default. The farm that commands talk to is another matter.
+fn store_url(flag: Option<String>, config: &Config) -> Result<String, Failure> {
+    if config.farm_by == By::Flag {
+        return Err(Failure::usage(
+            "--farm is what the other commands talk to; `serve` keeps a farm of its own: say where with --store",
+        ));
+    }
     let named = match flag {
         Some(store) => Some(store),
-        None => botfarm::env_or_file("BOTFARM_STORE")?.or(file),
+        None => botfarm::env_or_file("BOTFARM_STORE")?,
     };
-    if let Some(store) = named {
+    if named.is_none() && config.file_is_found && config.file.store.as_deref().is_some_and(store::is_database) {
+        return Err(Failure::usage(
+            "botfarm.toml in this folder names a database as the store; name it with --store or BOTFARM_STORE, or the \
+             file with --config",
+        ));
+    }
+    if let Some(store) = named.or_else(|| config.file.store.clone()) {
         if store.starts_with("http:") || store.starts_with("https:") {
             return Err(Failure::usage(
                 "a store is where a service keeps its farm, and no other service: give --store sqlite:PATH, \
                  postgres://user@host/database or memory:",
             ));
         }
-        return Ok(store);
+        return Ok(postgres_url(&store).unwrap_or(store));
     }
-    // A shell that is set up for the commands names a service, perhaps this one.
-    if let Some(farm) = farm.filter(|farm| store::is_store(farm)) {
-        return Ok(farm);
+    // A shell that is set up for the commands names a service, perhaps this one. A store is not taken for this one's, and
+    // not passed over either: whoever set it may have meant it.
+    if config.farm.as_deref().is_some_and(store::is_store) {
+        return Err(Failure::usage(
+            "BOTFARM_URL, or `farm` in botfarm.toml, names a store, but is what the other commands talk to; name where \
+             this service keeps its farm with --store or BOTFARM_STORE",
+        ));
     }
     let database = std::env::var("DATABASE_URL").ok();
     if let Some(database) = database.as_deref().and_then(postgres_url) {
@@ -281,6 +290,11 @@ async fn open(
     }
     if url == "memory:" {
         warn!("the farm is in memory: nothing is kept across restarts; --store sqlite:PATH keeps it");
+        for key in ["BOTFARM_KEY", "BOTFARM_KEY_FILE", "BOTFARM_OLD_KEYS", "BOTFARM_OLD_KEYS_FILE"] {
+            if std::env::var_os(key).is_some_and(|value| !value.is_empty()) {
+                warn!("{key} is of no use: a farm in memory seals nothing; --store sqlite:PATH uses it");
+            }
+        }
     }
     Ok(store)
 }

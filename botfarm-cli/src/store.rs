@@ -1,6 +1,9 @@
 //! Where a service keeps its farm, with what it needs besides.
 
-use std::{env, path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use botfarm::{
     BotFarm, Keyring, LeasePolicy, MemoryFarm, PostgresFarm, idempotency::Idempotency, operators::Operators,
@@ -34,6 +37,8 @@ pub(crate) struct Store {
     pub(crate) idempotency: Option<Arc<dyn Idempotency>>,
     /// The farm's keys, where it has any.
     pub(crate) keyring: Option<Keyring>,
+    /// The file that it is in, if it is in one.
+    pub(crate) file: Option<PathBuf>,
 }
 
 impl Store {
@@ -49,12 +54,13 @@ impl Store {
                 farm: Arc::new(farm),
                 idempotency: None,
                 keyring: None,
+                file: None,
             });
         }
-        if is_file(url) {
+        if let Some(path) = path(url) {
             let farm = botfarm::open_sqlite(url, policy).await?;
             let keyring = Some(farm.keyring().clone());
-            return Ok(Self::kept(farm, keyring));
+            return Ok(Self { file: Some(path.to_owned()), ..Self::kept(farm, keyring) });
         }
         if !is_database(url) {
             return Err(Failure::usage("this is no store; give sqlite:PATH, postgres://user@host/database or memory:"));
@@ -80,6 +86,7 @@ impl Store {
             idempotency: Some(Arc::new(farm.clone())),
             farm: Arc::new(farm),
             keyring,
+            file: None,
         }
     }
 }
@@ -87,6 +94,12 @@ impl Store {
 /// Whether `url` names a farm in a file.
 pub(crate) fn is_file(url: &str) -> bool {
     url.starts_with("sqlite:")
+}
+
+/// The file of a farm in one: `sqlite:PATH`, or as other programs write it, `sqlite://PATH`.
+pub(crate) fn path(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?;
+    Some(Path::new(path.strip_prefix("//").unwrap_or(path)))
 }
 
 /// Whether `url` names a store, rather than a service in front of one.
@@ -99,19 +112,13 @@ pub(crate) fn is_database(url: &str) -> bool {
     url.starts_with("postgres:") || url.starts_with("postgresql:")
 }
 
-/// Refuses a database that a file in the working directory names, if it would be sent a password that the file does not
-/// have: whoever wrote it would get the password of whoever runs a command there.
+/// Refuses a database that a file in the working directory names: whoever wrote it would be sent the password of whoever
+/// runs a command there, or the passwords of their accounts.
 ///
 /// # Errors
 /// When it is so.
 pub(crate) fn refuse_found(config: &Config) -> Result<(), Failure> {
-    let url = config.farm.as_deref().filter(|url| config.farm_is_found && is_database(url));
-    let authority = url.and_then(|url| url.split_once("://")).and_then(|(_, rest)| rest.split(['/', '?']).next());
-    let Some(authority) = authority else { return Ok(()) };
-    let brings_a_password = authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':'));
-    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
-    let in_home = env::var_os("HOME").is_some_and(|home| Path::new(&home).join(".pgpass").exists());
-    if !brings_a_password && (is_set("PGPASSWORD") || is_set("PGPASSFILE") || in_home) {
+    if config.farm_is_found() && config.farm.as_deref().is_some_and(is_database) {
         return Err(Failure::usage(
             "botfarm.toml in this folder names a database, which would be sent your password; if it is yours, name it \
              with --farm or BOTFARM_URL, or the file with --config",

@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     failure::Failure,
     output::{Output, ago, dated},
+    span::with_unit,
     staff::Staff,
 };
 
@@ -108,7 +109,7 @@ fn expiry(text: &str) -> Result<Expiry, String> {
     if text == "never" {
         return Ok(Expiry::Never);
     }
-    let after = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    let after = with_unit(text)?;
     let at = TimeDelta::from_std(after).ok().and_then(|after| Utc::now().checked_add_signed(after));
     at.map(|at| Expiry::At(at.into())).ok_or_else(|| "is too far off; say never for a token without an end".to_owned())
 }

@@ -375,7 +375,10 @@ async fn the_files_own_paths_are_relative_to_the_file() {
 async fn a_fault_in_the_file_names_the_line_and_shows_nothing_of_it() {
     let folder = TempDir::new().unwrap();
     for (file, expected) in [
-        ("listen = \"127.0.0.1:0\"\nlisen = \"s3cret\"\n", "botfarm.toml, line 2: unknown field `lisen`"),
+        (
+            "listen = \"127.0.0.1:0\"\nlisen = \"s3cret\"\n",
+            "botfarm.toml, line 2: unknown field `lisen`; did you mean `listen`?",
+        ),
         ("\n\nfarm = \"postgres://u:s3cret@host\n", "botfarm.toml, line 3: "),
         ("auth = \"all\"\n", "botfarm.toml, line 1: unknown variant `all`, expected `none`"),
         ("farm = [\"s3cret\"]\n", "botfarm.toml, line 1: "),

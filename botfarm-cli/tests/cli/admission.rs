@@ -39,7 +39,12 @@ impl Ground {
     async fn on_database() -> Self {
         let database = Database::new().await;
         let key = MasterKey::generate().expose_base64().to_string();
-        let vars = vec![("RUST_LOG", "warn".to_owned()), ("BOTFARM_URL", database.url()), ("BOTFARM_KEY", key)];
+        let vars = vec![
+            ("RUST_LOG", "warn".to_owned()),
+            ("BOTFARM_URL", database.url()),
+            ("BOTFARM_STORE", database.url()),
+            ("BOTFARM_KEY", key),
+        ];
         Self { folder: TempDir::new().unwrap(), vars, _database: Some(database) }
     }
 
@@ -207,6 +212,71 @@ async fn a_service_that_others_reach_does_not_start_unsafe() {
     let mut service = Service::start(TempDir::new().unwrap(), command).await;
     service.url = service.url.replace("0.0.0.0", "127.0.0.1");
     session(&service, "ann").await;
+}
+
+/// A farm in a file, which has not been opened yet.
+fn in_file() -> Ground {
+    Ground { folder: TempDir::new().unwrap(), vars: vec![("RUST_LOG", "info".to_owned())], _database: None }
+}
+
+#[tokio::test]
+async fn the_first_start_of_a_farm_in_a_file_makes_an_admin_and_says_where_the_password_is() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let ground = in_file();
+    let start = async || {
+        let mut command = bare(&ground.folder);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--auth", "required"]);
+        Service::start(TempDir::new().unwrap(), command).await
+    };
+    let service = start().await;
+    let file = ground.folder.path().join("botfarm-data/farm.db.admin-password");
+    let password = std::fs::read_to_string(&file).unwrap();
+    let password = password.strip_suffix('\n').unwrap();
+    is_secret(password);
+    assert_eq!(password.len(), 32);
+    assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    let (status, answer) = log_in(&service, "admin", password).await;
+    assert_eq!(status, 200, "{answer}");
+    is_secret(answer["access_token"].as_str().unwrap());
+    let said = service.end().await;
+    assert!(said.contains("botfarm-data/farm.db.admin-password") && !said.contains(password), "{said}");
+
+    // Whoever has read it takes it away; it is not made again, and the admin stays.
+    std::fs::remove_file(&file).unwrap();
+    let service = start().await;
+    assert_eq!(log_in(&service, "admin", password).await.0, 200);
+    let said = service.end().await;
+    assert!(!file.exists() && !said.contains("made the first admin"), "{said}");
+}
+
+#[tokio::test]
+async fn an_admin_that_the_environment_names_is_the_first_of_a_farm_in_a_file() {
+    let ground = in_file().with(&ADMIN);
+    let service = ground.serve(&[]).await;
+    session(&service, "ann").await;
+    assert_eq!(log_in(&service, "admin", "admin").await.0, 401);
+    assert!(!ground.folder.path().join("botfarm-data/farm.db.admin-password").exists());
+}
+
+#[tokio::test]
+async fn nobody_is_put_unasked_into_a_database_that_others_share() {
+    let ground = Ground::on_database().await;
+    let (code, said) = ground.refused(&["serve", "--listen", "127.0.0.1:0", "--auth", "required"]).await;
+    assert!(code == 2 && said.contains("there is no operator") && said.contains("botfarm operator add"), "{said}");
+}
+
+#[tokio::test]
+async fn a_key_that_nothing_is_sealed_with_is_warned_of() {
+    let key = MasterKey::generate().expose_base64().to_string();
+    let ground = Ground::in_memory().with(&[("BOTFARM_KEY", &key)]);
+    let command = ground.botfarm(&["serve", "--listen", "127.0.0.1:0"]);
+    let said = Service::start(TempDir::new().unwrap(), command).await.end().await;
+    assert!(said.contains("BOTFARM_KEY is of no use"), "{said}");
+    let in_file = in_file().with(&[("BOTFARM_KEY", &key)]);
+    let command = in_file.botfarm(&["serve", "--listen", "127.0.0.1:0", "--auth", "required"]);
+    let said = Service::start(TempDir::new().unwrap(), command).await.end().await;
+    assert!(!said.contains("BOTFARM_KEY"), "{said}");
 }
 
 #[tokio::test]

@@ -29,9 +29,9 @@ fn logins(users: &Value) -> Vec<&str> {
 async fn users_are_listed_as_a_table_for_people_and_as_the_api_has_them_for_programs() {
     let service = Service::with(&[("qa-1", "role=admin;plan=pro"), ("qa-2", "")]).await;
     let run = hold(&service, "qa-1").await;
-    let table = service.output(&["users"]).await;
+    let table = service.output(&["users", "--wide"]).await;
     let lines: Vec<_> = table.lines().collect();
-    assert_eq!(lines.len(), 3, "{table}");
+    assert_eq!(lines[3..], ["", "2 accounts: 1 free, 1 leased"], "{table}");
     assert_eq!(
         lines[0].split_whitespace().collect::<Vec<_>>(),
         ["LOGIN", "ENV", "DOMAIN", "STATE", "HOLDER", "SINCE", "LABELS", "PROJECT", "ID"]
@@ -251,7 +251,7 @@ async fn an_account_is_named_by_id_by_login_or_by_env_and_login() {
     let id = service.json(&["users", "--env=prod"]).await[0]["id"].as_str().unwrap().to_owned();
     assert_eq!(service.output(&["release", &id]).await, "nobody held prod/qa-1\n");
     let (code, said) = refused(&service, &["history", "qa-9"]).await;
-    assert!(code == 1 && said.contains("there is no user qa-9; `botfarm users` lists"), "{said}");
+    assert!(code == 1 && said.contains("there is no user qa-9; did you mean qa-1? `botfarm users` lists"), "{said}");
     let (code, said) = refused(&service, &["history", "01900000-0000-7000-8000-000000000000"]).await;
     assert!(code == 1 && said.contains("there is no bot"), "{said}");
 }

@@ -23,7 +23,9 @@ async fn new_key() -> String {
 
 fn command(folder: &TempDir, database: &Database, arguments: &[&str]) -> Command {
     let mut command = bare(folder);
-    command.args(arguments).env("BOTFARM_URL", database.url()).env("RUST_LOG", "warn");
+    command.args(arguments).env("RUST_LOG", "warn");
+    // What the commands talk to, and where a service keeps its farm.
+    command.env("BOTFARM_URL", database.url()).env("BOTFARM_STORE", database.url());
     command
 }
 

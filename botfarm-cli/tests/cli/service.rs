@@ -24,7 +24,7 @@ const BOTFARM: &str = env!("CARGO_BIN_EXE_botfarm");
 /// How the password of each bot begins.
 const BOTS_PASSWORD: &str = "s3cret of ";
 
-/// A service that is running, on a free port and a farm in memory. When it ends, all that it has logged, at the finest
+/// A service that is running, on a free port and a farm in a file. When it ends, all that it has logged, at the finest
 /// level, is searched for secrets.
 pub(crate) struct Service {
     process: Child,
@@ -110,6 +110,12 @@ impl Service {
             assert!(start.elapsed() < PATIENCE, "still {bot}");
             sleep(Duration::from_millis(50)).await;
         }
+    }
+
+    /// Kills it; gives all that it has logged, when it has ended.
+    pub(crate) async fn end(mut self) -> String {
+        self.process.kill().await.unwrap();
+        fs::read_to_string(self.log.path()).unwrap()
     }
 
     /// Writes a file into the folder that the commands run in.

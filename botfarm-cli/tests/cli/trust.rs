@@ -56,20 +56,30 @@ async fn a_file_that_stands_in_the_folder_gets_no_token() {
 #[tokio::test]
 async fn a_file_that_stands_in_the_folder_gets_no_password_of_a_database() {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("botfarm.toml"), "farm = \"postgres://me@127.0.0.1:1/db\"\n").unwrap();
-    for arguments in [&["users"][..], &["migrate"], &["operator", "list"]] {
-        let mut command = bare(&folder);
-        command.env("PGPASSWORD", "made-up").args(arguments);
-        let (code, _, stderr) = finish(command).await;
-        assert_eq!(code, 2, "{arguments:?}: {stderr}");
-        assert!(stderr.contains("would be sent your password"), "{arguments:?}: {stderr}");
+    for key in ["farm", "store"] {
+        fs::write(folder.path().join("botfarm.toml"), format!("{key} = \"postgres://me@127.0.0.1:1/db\"\n")).unwrap();
+        let refused = async |arguments: &[&str], said: &str| {
+            let mut command = bare(&folder);
+            command.args(arguments);
+            let (code, _, stderr) = finish(command).await;
+            assert_eq!(code, 2, "{arguments:?}: {stderr}");
+            assert!(stderr.contains(said), "{arguments:?}: {stderr}");
+        };
+        if key == "farm" {
+            for arguments in [&["users"][..], &["migrate"], &["operator", "list"]] {
+                refused(arguments, "would be sent your password").await;
+            }
+            refused(&["serve"], "names a store, but is what the other commands talk to").await;
+        } else {
+            refused(&["serve"], "names a database as the store").await;
+        }
     }
 }
 
 #[tokio::test]
 async fn a_file_that_stands_in_the_folder_opens_no_service_to_others() {
     let folder = TempDir::new().unwrap();
-    fs::write(folder.path().join("botfarm.toml"), "farm = \"memory:\"\nlisten = \"0.0.0.0:0\"\nauth = \"none\"\n")
+    fs::write(folder.path().join("botfarm.toml"), "store = \"memory:\"\nlisten = \"0.0.0.0:0\"\nauth = \"none\"\n")
         .unwrap();
     let mut command = bare(&folder);
     command.arg("serve");
