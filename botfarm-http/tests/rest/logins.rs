@@ -12,7 +12,7 @@ use axum::{
 };
 use botfarm_core::{
     BotFarm as _,
-    operators::{Operators as _, PasswordHash, Role, Scope},
+    operators::{PasswordHash, Role, Scope},
 };
 use botfarm_http::{
     Options,

@@ -24,4 +24,6 @@ mod searched;
 mod service;
 mod shutdown;
 mod staff;
+mod store;
 mod users;
+mod waits;

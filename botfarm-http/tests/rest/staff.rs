@@ -8,7 +8,7 @@ use axum::{
 };
 use botfarm_core::{
     BotFarm, Timestamp,
-    operators::{NewToken, Operator, Operators as _, PasswordHash, Role, Scope, Token},
+    operators::{NewToken, Operator, Operators, PasswordHash, Role, Scope, Token},
 };
 use botfarm_http::{
     Options,
@@ -28,15 +28,15 @@ static HASH: LazyLock<PasswordHash> =
 /// Those who may use a service, kept apart from its bots.
 #[derive(Debug, Clone)]
 pub(crate) struct Staff {
-    pub(crate) store: MemoryFarm,
+    pub(crate) store: Arc<dyn Operators>,
     pub(crate) required: Required,
 }
 
 impl Staff {
     /// An admin ann, a tester tom and a viewer vic.
     pub(crate) async fn new() -> Self {
-        let store = MemoryFarm::new();
-        let required = Required::new(Arc::new(store.clone()), SessionKey::random());
+        let store = crate::store::operators();
+        let required = Required::new(store.clone(), SessionKey::random());
         let staff = Self { store, required };
         for (login, role) in [("ann", Role::Admin), ("tom", Role::Tester), ("vic", Role::Viewer)] {
             staff.hire(login, role).await;
