@@ -6,8 +6,10 @@ COPY . .
 # What has been compiled is kept in the builder's caches, and left out of the image.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked --package botfarm-cli \
+    cargo build --release --locked --package botfarm-cli --features otel \
     && cp target/release/botfarm /botfarm
+# A volume that is mounted there for the first time gets its owner from here.
+RUN mkdir --mode=700 /data
 
 # The C library, certificates, and no shell. Debian's release is that of the build.
 FROM gcr.io/distroless/cc-debian12:nonroot
@@ -18,6 +20,8 @@ COPY --from=build --chmod=0555 /botfarm /usr/local/bin/botfarm
 # By number, so that Kubernetes sees that it is not root.
 USER 65532:65532
 WORKDIR /home/nonroot
+# Where the farm is kept unless BOTFARM_STORE says otherwise: mount a volume there, or it goes with the container.
+COPY --from=build --chown=65532:65532 /data /home/nonroot/botfarm-data
 # Open to others than the container: it starts with BOTFARM_AUTH alone.
 ENV BOTFARM_LISTEN=0.0.0.0:8000
 EXPOSE 8000

@@ -87,7 +87,7 @@ def wait_for(condition, process):
 def service(*arguments, farm="memory:", auth="none"):
     """A service on a free port. Gives its URL."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BOTFARM_")}
-    environment["BOTFARM_URL"] = farm
+    environment["BOTFARM_STORE"] = farm
     if farm != "memory:":
         key = subprocess.run([BOTFARM, "key", "new"], check=True, capture_output=True, text=True).stdout
         environment["BOTFARM_KEY"] = key.strip()
