@@ -227,7 +227,7 @@ mod tests {
         let (mut changes, now, first) = (Changes::default(), Instant::now(), change(1, 1));
         changes.begin(&first, now);
         let again = KeyedChange { attempt: Uuid::new_v4(), ..first };
-        assert_eq!(changes.begin(&again, now + LONGEST - Duration::from_secs(1)), Known::UnderWay);
+        assert_eq!(changes.begin(&again, now + LONGEST / 2), Known::UnderWay);
         assert_eq!(changes.begin(&again, now + LONGEST), Known::Unknown);
     }
 }
