@@ -359,6 +359,49 @@ async fn a_login_is_ended_by_who_has_logged_in_and_by_no_token() {
     }
 }
 
+/// Made from the routes, so that a new one is among them: each says what the least role is that it is for.
+#[tokio::test]
+async fn a_route_refuses_every_caller_below_the_role_that_it_names() {
+    let staff = Staff::new().await;
+    let callers = callers(&staff).await;
+    let (mut open, mut wrong) = (BTreeSet::new(), Vec::new());
+    for (path, method, operation) in Document::get().await.routes() {
+        let route = format!("{} {path}", method.to_ascii_uppercase());
+        let Some(role) = operation.get("x-role") else {
+            open.insert(route);
+            continue;
+        };
+        let role: Role = role.as_str().unwrap().parse().unwrap();
+        let path = path.replace("{id}", &Uuid::new_v4().to_string());
+        for caller in &callers {
+            let own = match caller.column {
+                Column::Nobody => None,
+                Column::Viewer => Some(Role::Viewer),
+                Column::Tester | Column::Confined => Some(Role::Tester),
+                Column::Admin => Some(Role::Admin),
+            };
+            // Whoever logs out is nobody for the routes that follow.
+            if path == "/api/v1/logout" && own.is_some() {
+                continue;
+            }
+            let ground = Ground::new(&staff).await;
+            let status = ground.status(caller, &method.to_ascii_uppercase(), &path, &Value::Null).await;
+            let is_right = match own {
+                None => status == 401,
+                Some(own) if own < role => status == 403,
+                // A token that is confined may be refused what is about the whole farm.
+                Some(_) => status != 401 && (status != 403 || caller.column == Column::Confined),
+            };
+            if !is_right {
+                wrong.push(format!("{route}, for {role}: {status} for {}", caller.what));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let known = ["GET /health", "GET /livez", "GET /readyz", "POST /api/v1/login"];
+    assert_eq!(open, known.map(str::to_owned).into(), "these alone are for everybody");
+}
+
 /// The document has every route: whatever it does not know is not there.
 #[tokio::test]
 async fn the_table_has_every_route() {
