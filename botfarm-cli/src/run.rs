@@ -3,6 +3,7 @@
 mod child;
 mod clock;
 mod copies;
+mod encodings;
 pub(crate) mod environment;
 mod family;
 mod keeper;
@@ -95,6 +96,10 @@ pub(crate) struct Run {
     mappings: Vec<Mapping>,
 
     /// Do not replace passwords in the command's output by ***, as is done on CI where the output is not a terminal
+    ///
+    /// Found are a password and a lease id as they are, and in JSON, source text, URLs, forms, HTML and base64. Not found
+    /// is what is encoded or split otherwise, and what the command writes to files. GitHub and Azure Pipelines are told
+    /// of them before the command starts, and mask them in the whole log.
     #[arg(long)]
     no_mask: bool,
 

@@ -1,9 +1,13 @@
 //! The command's output, copied with its secrets masked.
 
 use std::{
-    fs::File,
-    io::{self, IsTerminal, PipeReader},
-    os::fd::{AsFd, OwnedFd},
+    env,
+    fs::{self, File},
+    io::{self, IsTerminal, PipeReader, Write as _},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::FileTypeExt as _,
+    },
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,6 +21,7 @@ use tokio::{process, sync::oneshot};
 use super::{
     clock::{Moment, come},
     mask::{self, Mask},
+    says_yes,
     signals::Signals,
 };
 
@@ -35,7 +40,9 @@ impl Copies {
     pub(crate) fn masked(command: &mut process::Command, lease: &Lease) -> io::Result<Self> {
         let id = lease.id.as_uuid().to_string();
         let passwords = lease.bots.iter().map(|leased| leased.password.expose());
-        let mask = Mask::of(passwords.chain([id.as_str()]));
+        let secrets = || passwords.clone().chain([id.as_str()]);
+        tell_ci(secrets());
+        let mask = Mask::of(secrets());
         let mut copies = Self::default();
         if !io::stdout().is_terminal() {
             let (reader, writer) = io::pipe()?;
@@ -76,5 +83,38 @@ impl Copies {
             _ = signals.next() => {}
             () = come(limit) => {}
         }
+    }
+}
+
+/// Has the CI service mask these texts in all that the job logs, where it can be told to. Only when stderr is a pipe, as
+/// what reads the commands is: a file would keep the secrets.
+fn tell_ci<'a>(secrets: impl Iterator<Item = &'a str>) {
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| says_yes(&value));
+    let command = match () {
+        () if is_set("GITHUB_ACTIONS") => "::add-mask::",
+        () if is_set("TF_BUILD") => "##vso[task.setsecret]",
+        () => return,
+    };
+    let is_pipe = fs::metadata("/dev/fd/2").is_ok_and(|stderr| stderr.file_type().is_fifo());
+    if is_pipe {
+        let _ = io::stderr().write_all(commands(command, secrets).as_bytes());
+    }
+}
+
+/// A command for each text, line by line as logs are.
+fn commands<'a>(command: &str, secrets: impl Iterator<Item = &'a str>) -> String {
+    let lines = secrets.flat_map(str::lines).filter(|line| !line.trim().is_empty());
+    let commands = lines.map(|line| format!("{command}{}\n", line.replace('%', "%25").replace('\r', "%0D")));
+    commands.collect::<Vec<_>>().concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ci_service_is_told_each_line_of_a_secret() {
+        let told = commands("::add-mask::", ["hunter2", "100% \n\nsecond line"].into_iter());
+        assert_eq!(told, "::add-mask::hunter2\n::add-mask::100%25 \n::add-mask::second line\n");
     }
 }

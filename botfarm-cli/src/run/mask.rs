@@ -14,6 +14,8 @@ use rustix::{
     io::{Errno, ioctl_fionread},
 };
 
+use super::encodings;
+
 /// How long the beginning of what may become a secret is kept back while the command is silent.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -31,15 +33,10 @@ pub(crate) struct Mask {
 }
 
 impl Mask {
-    /// Masks these texts, and the form that they have inside a JSON string.
+    /// Masks these texts, and the forms of them that are known.
     pub(crate) fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut secrets = Vec::new();
-        for text in texts {
-            let quoted = serde_json::Value::from(text).to_string();
-            secrets.push(text.as_bytes().to_vec());
-            secrets.push(quoted.as_bytes()[1..quoted.len() - 1].to_vec());
-        }
-        secrets.retain(|secret| !secret.is_empty());
+        let forms = texts.into_iter().flat_map(encodings::of);
+        let mut secrets: Vec<_> = forms.map(String::into_bytes).collect();
         // The longest first: of two secrets that begin alike, the whole of the longer one is to go.
         secrets.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         secrets.dedup();
@@ -191,6 +188,18 @@ mod tests {
             masked(&["a\"b\\c"], r#"{"password":"a\"b\\c","raw":1} a"b\c"#, 3),
             r#"{"password":"***","raw":1} ***"#
         );
+    }
+
+    #[test]
+    fn a_secret_is_found_in_what_is_encoded_wherever_the_pieces_are_cut() {
+        let basic = "Authorization: Basic YWRhOmh1bnRlcjIgJiBtb3JlIQ== next";
+        let url = "https://shop.test/?password=hunter2%20%26%20more!&x=1";
+        for size in 1..=basic.len() {
+            let shown = masked(&["hunter2 & more!"], basic, size);
+            assert_eq!(shown, "Authorization: Basic YWRhOm***== next", "pieces of {size}");
+            let shown = masked(&["hunter2 & more!"], url, size);
+            assert_eq!(shown, "https://shop.test/?password=***&x=1", "pieces of {size}");
+        }
     }
 
     #[test]
