@@ -15,7 +15,7 @@ async fn lease_of_what_nobody_waits_for_takes_one_statement() {
     let ground = Ground::new().await;
     let other = ground.farm().await;
     let bots = ground.bots(&other, 3).await;
-    let elsewhere = NewBot { env: Env::PROD, project: ProjectId::new(), ..ground.new_bot("elsewhere") };
+    let elsewhere = NewBot { env: Env::PREPROD, project: ProjectId::new(), ..ground.new_bot("elsewhere") };
     let elsewhere = other.create(elsewhere).await.unwrap();
     let admin = NewBot { labels: labels("role", "admin"), ..ground.new_bot("admin") };
     let admin = other.create(admin).await.unwrap();
