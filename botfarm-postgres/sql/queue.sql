@@ -122,7 +122,7 @@ create or replace function botfarm_match(
 )
 returns table (lease uuid, told uuid[], ticket bigint) language plpgsql as $$
 declare
-    stop timestamptz := clock_timestamp() + interval '200 ms';
+    stop timestamptz;
     epoch epochs := botfarm_epoch(grace);
     heard_since timestamptz;
     at timestamptz;
@@ -173,6 +173,7 @@ begin
         perform pg_advisory_xact_lock(7238461, p) from unnest(here) p;
     end if;
     at := clock_timestamp();
+    stop := at + interval '200 ms';
     heard_since := botfarm_heard_since(epoch, at);
     -- One statement looks at all free bots of use, so that who came later gets none that was not there for who came before:
     -- of each selector as many as those who wait could take or avoid.
@@ -222,7 +223,8 @@ begin
         ) c on c.lease_id = x.lease_id
         order by x.ticket
     loop
-        if served >= most or clock_timestamp() > stop then
+        -- However long it took to come here, it gets further by one.
+        if ticket is not null and (served >= most or clock_timestamp() > stop) then
             lease := null;
             told := used;
             return next;

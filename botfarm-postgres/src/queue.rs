@@ -237,7 +237,7 @@ impl Farm {
                     if let Some(ticket) = row.ticket {
                         (after, kept) = (ticket, told);
                     } else {
-                        (after, kept, at_least) = (0, Vec::new(), at_least * 8);
+                        (after, kept, at_least) = (0, Vec::new(), at_least.saturating_mul(8));
                     }
                 }
             }

@@ -41,6 +41,34 @@ async fn pass_takes_other_bots_than_those_that_a_session_changes() {
     ground.assert_sound().await;
 }
 
+/// The time that it waited is not taken from what it has to look at those who wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pass_that_waited_long_for_another_serves_all_the_same() {
+    const PASS: &str = "select count(*)
+        from botfarm_match(array(select id from pools), 0, '{}', 64, interval '10 s', interval '15 s', 64)
+        where lease is null";
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    ground.bot(&farm).await;
+    let held = farm.acquire(ground.ask("holder")).await.unwrap();
+    let waiter = tokio::spawn({
+        let (farm, request) = (farm.clone(), ground.ask("waiter").wait(LONG));
+        async move { farm.acquire(request).await }
+    });
+    ground.until_waiting(1).await;
+    let session = Session::that(&ground, "select pg_advisory_xact_lock(7238461, id) from pools".to_owned()).await;
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    let mut connection = ground.connection().await;
+    let pass =
+        tokio::spawn(async move { sqlx::query_scalar::<_, i64>(PASS).fetch_one(&mut connection).await.unwrap() });
+    until("it waits for the other pass", async || is_blocked(&ground, "where lease is null").await).await;
+    let since = Instant::now();
+    until("longer than a pass may take", async || since.elapsed() > Duration::from_millis(300)).await;
+    session.ends(false).await;
+    assert_eq!(in_time("it is through", pass).await.unwrap(), 0, "nothing is left for another step");
+    in_time("it is served", waiter).await.unwrap().unwrap();
+}
+
 /// Another call under the id of the first in line asks, and has not committed, as a pass comes by.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pass_keeps_the_place_of_a_waiter_whose_row_is_locked() {
