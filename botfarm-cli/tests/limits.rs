@@ -41,7 +41,7 @@ impl Service {
         let mut child = Command::new(env!("CARGO_BIN_EXE_botfarm"))
             .args(serve.split(' '))
             .env_clear()
-            .envs([("BOTFARM_URL", "memory:"), ("BOTFARM_ADMIN_LOGIN", LOGIN), ("BOTFARM_ADMIN_PASSWORD", PASSWORD)])
+            .envs([("BOTFARM_STORE", "memory:"), ("BOTFARM_ADMIN_LOGIN", LOGIN), ("BOTFARM_ADMIN_PASSWORD", PASSWORD)])
             .env("RUST_LOG", "off")
             .current_dir(&folder)
             .stdout(Stdio::piped())
