@@ -1,6 +1,9 @@
 //! The end of a schedule: everything goes on and is given back, and then every bot is free and nobody waits.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use botfarm_core::{BotChanges, BotFarm, Condition, Ending, LeaseId};
 use botfarm_postgres::PostgresFarm;
@@ -28,6 +31,10 @@ impl Play<'_> {
         let request = self.request(&all, None).await;
         let call = self.acquire(step, self.farm(), request);
         while self.story.lock().calls[call].back.is_none() {
+            for lease in self.told_to_two_who_went() {
+                self.release(step, lease);
+            }
+            sleep(Duration::from_millis(10)).await;
             within(deadline, "not every bot is free in the end").await?;
         }
         self.give_everything_back(step, deadline).await?;
@@ -42,21 +49,34 @@ impl Play<'_> {
         self.stage.farms[self.tasks.len() % 2].clone()
     }
 
+    fn release(&mut self, step: usize, lease: LeaseId) {
+        let (farm, note) = (self.farm(), format!("call {}", self.tasks.len()).parse().unwrap());
+        let ending = Ending { note: Some(note), ..Ending::clean() };
+        self.call(step, Call::Release(lease), async move { farm.release(lease, ending).await.map(nothing) });
+    }
+
+    /// The leases for which two calls hung up. When the database had told both of it, it is seen, and ends with its TTL.
+    fn told_to_two_who_went(&self) -> Vec<LeaseId> {
+        let story = self.story.lock();
+        let went = |lease: LeaseId| {
+            let gone = story.calls.iter().filter(|told| told.hung_up && story.lease_of(told.call) == Some(lease));
+            gone.count() >= 2
+        };
+        let mut leases: Vec<_> = story.requests.iter().map(|it| it.asks.id).filter(|lease| went(*lease)).collect();
+        leases.dedup();
+        leases
+    }
+
     /// Releases whatever anybody holds, until all are answered.
     async fn give_everything_back(&mut self, step: usize, deadline: Instant) -> Result<(), Complaint> {
-        let mut given_back = Vec::new();
         loop {
             let answered = self.tasks.iter().all(JoinHandle::is_finished);
-            let held: Vec<_> = self.held().into_iter().filter(|lease| !given_back.contains(lease)).collect();
+            let held = self.held();
             if answered && held.is_empty() {
                 break;
             }
             for lease in held {
-                given_back.push(lease);
-                let (farm, note) = (self.farm(), format!("call {}", self.tasks.len()).parse().unwrap());
-                let ending = Ending { note: Some(note), ..Ending::clean() };
-                let end = async move { farm.release(lease, ending).await.map(nothing) };
-                self.call(step, Call::Release(lease), end);
+                self.release(step, lease);
             }
             self.mend().await;
             within(deadline, "somebody is never answered, though everything has been given back").await?;
@@ -70,19 +90,25 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// What somebody may hold: what was told and not released for certain, and what nobody knows anything about.
+    /// What somebody may hold: what was told, or what nobody knows anything about, and no release was sent for since. One
+    /// that was sent before may have been in vain: what was undone may be granted anew.
     fn held(&self) -> Vec<LeaseId> {
         let story = self.story.lock();
-        let mut held = Vec::new();
-        for told in &story.calls {
-            let (Some(lease), Some((_, answer))) = (story.lease_of(told.call), &told.back) else { continue };
+        let told = story.calls.iter().filter_map(|told| {
+            let (lease, (back, answer)) = (story.lease_of(told.call)?, told.back.as_ref()?);
             match (told.call, answer) {
-                (_, Answer::Lease { .. }) | (Call::Acquire(_), Answer::Refused("unavailable", _)) => held.push(lease),
-                (Call::Release(_), Answer::Done) => held.retain(|other| *other != lease),
-                _ => {}
+                (_, Answer::Lease { .. }) | (Call::Acquire(_), Answer::Refused("unavailable", _)) => {
+                    Some((lease, *back))
+                }
+                _ => None,
             }
-        }
-        held
+        });
+        let released = |lease: LeaseId, since: Instant| {
+            story.calls.iter().any(|told| told.call == Call::Release(lease) && told.sent > since)
+        };
+        let held: BTreeSet<_> =
+            told.filter(|(lease, since)| !released(*lease, *since)).map(|(lease, _)| lease).collect();
+        held.into_iter().collect()
     }
 
     /// Gives the bots the roles and the condition that they had; whether they have.
