@@ -6,16 +6,16 @@ from generated import AuthenticatedClient, Client
 from generated.api.leases import acquire_lease, get_lease, release_lease, renew_lease
 from generated.api.login import login
 from generated.api.users import create_user, get_user, list_user_history
-from generated.models import Credentials, EndReason, Env, ExhaustedProblem, LeaseRequest, NewUser, Renewal, Selector
+from generated.models import Credentials, EndReason, ExhaustedProblem, LeaseRequest, NewUser, Renewal, Selector
 
 url, name, password = sys.argv[1:]
 token = login.sync(client=Client(base_url=url), body=Credentials(login=name, password=password))
 client = AuthenticatedClient(base_url=url, token=token.access_token)
 
-new = NewUser(login="ada", password="s3cret", project_id="0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11", env=Env.STAGE)
+new = NewUser(login="ada", password="s3cret", project_id="0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11", env="stage")
 user = create_user.sync(client=client, body=new)
 
-wanted = LeaseRequest(users=[Selector(env=Env.STAGE)], ttl_seconds=60)
+wanted = LeaseRequest(users=[Selector(env="stage")], ttl_seconds=60)
 lease = acquire_lease.sync(client=client, body=wanted, idempotency_key="build 1")
 again = acquire_lease.sync(client=client, body=wanted, idempotency_key="build 1")
 assert (lease.holder, lease.users[0].id, lease.users[0].password) == (name, user.id, "s3cret")
