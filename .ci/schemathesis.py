@@ -14,6 +14,11 @@ BEYOND_SCHEMAS = re.compile(
     "|must have 1 to 255 characters"
     "|must differ from every other"
     "|must be in the future"
+    # A format is a time or a text, and not one of the two.
+    '|must be a time in RFC 3339, or "never"'
+    # What this service was told, and passwords that are guessed first.
+    "|unless the setting .* has others"
+    "|must not be the login|is one of those that are tried first"
     "|names the same account as|is taken|twice"
 )
 

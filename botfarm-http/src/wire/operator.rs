@@ -63,6 +63,10 @@ pub struct NewOperator {
     /// The name it logs in with.
     pub login: Login,
     /// The password it logs in with.
+    #[cfg_attr(
+        feature = "server",
+        schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
+    )]
     pub password: Password,
     /// What it may do.
     pub role: Role,
