@@ -1,12 +1,12 @@
 //! Names of a team's own: of projects, envs and domains.
 
-use std::{borrow::Borrow, fmt, ops::Deref, str::FromStr};
+use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 use smol_str::SmolStr;
 use uuid::Uuid;
 
-use crate::text::BadText;
+use crate::text::{BadText, text_traits};
 
 /// The longest name, in characters.
 pub(crate) const LONGEST: usize = 64;
@@ -35,20 +35,10 @@ macro_rules! name_newtype {
         #[serde(try_from = "String")]
         pub struct $name(SmolStr);
 
+        text_traits!($name);
+
         impl $name {
             $($(#[$const_meta])* pub const $const: Self = Self(SmolStr::new_static($word));)*
-
-            /// The name.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
         }
 
         impl TryFrom<&str> for $name {
@@ -59,45 +49,9 @@ macro_rules! name_newtype {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = BadText;
-
-            fn try_from(text: String) -> Result<Self, BadText> {
-                Self::try_from(text.as_str())
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = BadText;
-
-            fn from_str(text: &str) -> Result<Self, BadText> {
-                Self::try_from(text)
-            }
-        }
-
-        impl Deref for $name {
-            type Target = str;
-
-            fn deref(&self) -> &str {
-                &self.0
-            }
-        }
-
         impl AsRef<str> for $name {
             fn as_ref(&self) -> &str {
                 &self.0
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
             }
         }
 

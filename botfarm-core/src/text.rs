@@ -1,8 +1,8 @@
 //! Texts that have been checked: they cannot be built with a fault in them.
 
-use std::{borrow::Borrow, fmt, ops::Deref};
+use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Deserialize;
 use smol_str::SmolStr;
 
 /// Why a text was refused, in words for whoever typed it. Never repeats the text.
@@ -32,19 +32,9 @@ pub(crate) fn is_control(c: char) -> bool {
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-macro_rules! text_newtype {
-    ($(#[$meta:meta])* $name:ident, $check:expr) => {
-        $(#[$meta])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
-        #[serde(try_from = "String")]
-        pub struct $name(SmolStr);
-
-        impl Serialize for $name {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(&self.0)
-            }
-        }
-
+/// What all checked texts have in common; each says itself what it takes, and how it is shown to those who debug.
+macro_rules! text_traits {
+    ($name:ident) => {
         impl $name {
             /// The text.
             #[must_use]
@@ -52,6 +42,61 @@ macro_rules! text_newtype {
                 &self.0
             }
         }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = $crate::text::BadText;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                Self::try_from(text.as_str())
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = $crate::text::BadText;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Self::try_from(text)
+            }
+        }
+
+        impl std::ops::Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+pub(crate) use text_traits;
+
+macro_rules! text_newtype {
+    ($(#[$meta:meta])* $name:ident, $check:expr) => {
+        $(#[$meta])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+        #[serde(try_from = "String")]
+        pub struct $name(SmolStr);
+
+        text_traits!($name);
 
         impl TryFrom<&str> for $name {
             type Error = BadText;
@@ -63,45 +108,9 @@ macro_rules! text_newtype {
             }
         }
 
-        impl TryFrom<String> for $name {
-            type Error = BadText;
-
-            fn try_from(text: String) -> Result<Self, BadText> {
-                Self::try_from(text.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = BadText;
-
-            fn from_str(text: &str) -> Result<Self, BadText> {
-                Self::try_from(text)
-            }
-        }
-
         impl From<$name> for String {
             fn from(text: $name) -> Self {
                 text.as_str().to_owned()
-            }
-        }
-
-        impl Deref for $name {
-            type Target = str;
-
-            fn deref(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(&self.0)
             }
         }
 
