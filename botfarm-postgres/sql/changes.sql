@@ -15,12 +15,18 @@ begin
     on conflict do nothing;
     if found then
         known := 'new';
+        -- The oldest of the same caller make room. Two calls that find the same ones do not wait for each other.
         delete from changes c
-        using (
-            select o.key from changes o where o.caller = its_caller order by o.begun_at desc offset most limit 10
-        ) old
         where c.caller = its_caller
-            and c.key = old.key;
+            and c.key in (
+                select o.key
+                from changes o
+                where o.caller = its_caller
+                    and o.key = any(array(
+                        select x.key from changes x where x.caller = its_caller order by x.begun_at desc offset most limit 10
+                    ))
+                for update skip locked
+            );
         return;
     end if;
     select * into change from changes c where c.caller = its_caller and c.key = its_key;

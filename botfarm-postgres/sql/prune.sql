@@ -48,8 +48,8 @@ begin
     return removed;
 end $$;
 
--- Removes what became of changes when nobody asks any more, the places that nobody comes back for, selectors that nobody waits with, processes that have gone, and pools
--- and label sets without bots; so many of each at most. Returns how many.
+-- Removes what became of changes long ago, the places that nobody comes back for, selectors that nobody waits with,
+-- processes that have gone, and pools and label sets without bots; so many of each at most. Returns how many.
 create or replace function botfarm_prune_queue(most integer, silent interval, known_for interval)
 returns integer language plpgsql as $$
 declare
