@@ -80,8 +80,8 @@ pub enum Error {
     KeyReused,
     /// The change may have been made, or not: whoever was at it was cut off.
     #[error(
-        "nobody knows whether this change was made, since the service was cut off from its store meanwhile; look, and ask \
-         again under a new idempotency key if it was not"
+        "it is not known whether this change was made: the service lost its store, or stopped, while it was at it; look, \
+         and if it was not made, ask again under a new idempotency key"
     )]
     OutcomeUnknown,
     /// Who asks has not proved who they are.

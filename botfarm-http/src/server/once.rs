@@ -27,9 +27,10 @@ use super::{App, auth::admitted, input, refusal::Refusal};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// For how long, and how often, to look whether another attempt has ended that is at it.
+/// For how long to look whether another attempt has ended that is at it, and the shortest and longest pause between looks.
 const PATIENCE: Duration = Duration::from_secs(30);
-const LOOK: Duration = Duration::from_millis(50);
+const SHORTEST: Duration = Duration::from_millis(20);
+const LONGEST: Duration = Duration::from_secs(1);
 
 /// What makes a route do a change once.
 #[derive(Debug, Clone)]
@@ -127,12 +128,15 @@ async fn run(kept: &dyn Idempotency, change: &KeyedChange, request: Request, nex
 /// What is known of a change, once nobody else is at it.
 async fn known(kept: &dyn Idempotency, change: &KeyedChange) -> Result<Known> {
     let until = tokio::time::Instant::now() + PATIENCE;
+    let mut pause = SHORTEST;
     loop {
         let known = kept.begin(change).await?;
         if known != Known::UnderWay || tokio::time::Instant::now() >= until {
             return Ok(known);
         }
-        tokio::time::sleep(LOOK).await;
+        // Many who repeat themselves shall not keep the store busy.
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST);
     }
 }
 

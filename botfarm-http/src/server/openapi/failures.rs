@@ -77,7 +77,7 @@ failures! {
     no_match: Code::NoMatch { selector: 0 }, "no user could ever match env=prod";
     key_reused: Code::KeyReused,
         "this idempotency key was used for another request; use a new key for a new request";
-    outcome_unknown: Code::OutcomeUnknown, "nobody knows whether this change was made";
+    outcome_unknown: Code::OutcomeUnknown, "it is not known whether this change was made";
     too_many_requests: Code::TooManyRequests { retry_after_seconds: Duration::from_secs(30).into() },
         "there were too many failed logins for this login or from this address; try again in 30 s";
     unavailable: Code::Unavailable { retry_after_seconds: Duration::from_secs(1).into() },
