@@ -141,8 +141,9 @@ fn pgbench(url: &str, project: &ProjectId, clients: usize) -> Result<f64> {
     let directory = tempfile::tempdir()?;
     let script = directory.path().join("pair.sql");
     let text = format!(
-        "\\set r random(1, 281474976710655)\n\\set was_free_since 0\n{claim} \\aset\n\
-         \\if :was_free_since is not null\n{end};\n\\else\n{standing};\n\\endif\n"
+        // (A variable of pgbench can't be null.)
+        "\\set r random(1, 281474976710655)\nselect c.*, coalesce(c.was_free_since, -1) as free_since from ({claim}) c \\aset\n\
+         \\if :free_since >= 0\n{end};\n\\else\n{standing};\n\\endif\n"
     );
     fs::write(&script, text)?;
     let output = Command::new("pgbench")

@@ -33,6 +33,8 @@ create table bots (
     sealed bytea not null,
     labels text[] not null,
     created_at timestamptz not null default now(),
+    -- The call that changed it last: it is told so, should it ask again.
+    changed_by uuid,
     constraint bots_login unique (login_key, env)
 );
 create index bots_list on bots (pool_id, id);
@@ -145,7 +147,9 @@ create table selectors (
     labels text[] not null,
     condition text not null,
     bot_id uuid,
-    login_key text
+    login_key text,
+    -- Envs of which it takes no bot: those whose bots are leased to those alone who name the env or the bot.
+    not_envs text[] not null default '{}'
 );
 create index selectors_pool on selectors (project, env, domain);
 

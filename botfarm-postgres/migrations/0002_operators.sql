@@ -15,8 +15,8 @@ create table tokens (
     name text not null,
     role text not null check (role in ('viewer', 'tester', 'admin')),
     -- To what it is confined; null: to nothing.
-    project_id uuid,
-    env text check (env in ('prod', 'preprod', 'stage')),
+    project_id text,
+    env text,
     digest bytea not null check (octet_length(digest) = 32),
     created_at timestamptz not null default now(),
     expires_at timestamptz,

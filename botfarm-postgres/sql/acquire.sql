@@ -304,9 +304,9 @@ begin
     if how <> 'stop' and botfarm_lacking(asked, but_not) is not null then
         -- Others who listen for it find out by themselves.
         delete from listeners l where l.lease_id = lease and l.call = its_call;
-        delete from waiters w
-        where w.lease_id = lease
-            and not exists (select from listeners l where l.lease_id = lease);
+        if not exists (select from listeners l where l.lease_id = lease) then
+            pools := botfarm_stop_waiting(lease, null);
+        end if;
         verdict := 'lacking';
     elsif how = 'park' or how = 'try' and (gated or waiter.lease_id is not null) then
         perform botfarm_stand(
@@ -334,12 +334,7 @@ begin
         -- Whoever waited for real keeps the place for a while.
         delete from listeners l where l.lease_id = lease and l.call = its_call;
         if waiter.lease_id is not null and not exists (select from listeners l where l.lease_id = lease) then
-            if waiter.parked then
-                delete from wants k where k.lease_id = lease;
-                update waiters w set kept_until = at + keeps where w.lease_id = lease;
-            else
-                delete from waiters w where w.lease_id = lease;
-            end if;
+            pools := botfarm_stop_waiting(lease, case when waiter.parked then at + keeps end);
         end if;
     end if;
 end $$;

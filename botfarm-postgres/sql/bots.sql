@@ -22,9 +22,11 @@ begin
     return next;
 end $$;
 
--- Found says whether there is such a bot, holder who holds it, where that stands in the way: then nothing was changed.
+-- Found says whether there is such a bot, holder who holds it, where that stands in the way: then nothing was changed. A
+-- call that asks again, since its answer was lost, changes nothing more.
 create or replace function botfarm_update(
     bot uuid,
+    its_call uuid,
     needs_a_free_bot boolean,
     to_project text,
     to_domain text,
@@ -43,13 +45,18 @@ begin
         return next;
         return;
     end if;
+    pools := array[slot.pool_id];
+    if exists (select from bots b where b.id = bot and b.changed_by = its_call) then
+        pools := botfarm_awaited_pools(pools);
+        return next;
+        return;
+    end if;
     if needs_a_free_bot and slot.lease_id is not null and slot.expires_at > clock_timestamp() then
         holder := slot.terms->>'holder';
         held_until := slot.expires_at;
         return next;
         return;
     end if;
-    pools := array[slot.pool_id];
     if to_project is not null or to_domain is not null then
         select * into pool from pools p where p.id = slot.pool_id;
         slot.pool_id := botfarm_pool(coalesce(to_project, pool.project), pool.env, coalesce(to_domain, pool.domain));
@@ -67,7 +74,8 @@ begin
     update bots b
     set pool_id = slot.pool_id,
         labels = coalesce(to_labels, b.labels),
-        sealed = coalesce(to_sealed, b.sealed)
+        sealed = coalesce(to_sealed, b.sealed),
+        changed_by = its_call
     where b.id = bot;
     update pools p
     set put_back_at = clock_timestamp()

@@ -249,17 +249,7 @@ begin
         return '{}';
     end if;
     if stood then
-        -- What was kept for it is for others now.
-        pools := pools || array(
-            select distinct p
-            from wants k
-            join selectors s on s.id = k.selector_id
-            cross join lateral unnest(botfarm_pools(s, botfarm_named(s))) p
-            where k.lease_id = lease
-            limit 32
-        );
-        delete from wants k where k.lease_id = lease;
-        update waiters w set kept_until = at + keeps where w.lease_id = lease;
+        return botfarm_awaited_pools(pools) || botfarm_stop_waiting(lease, at + keeps);
     end if;
     return botfarm_awaited_pools(pools);
 end $$;

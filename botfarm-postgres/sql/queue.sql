@@ -39,6 +39,30 @@ begin
     );
 end $$;
 
+-- Nobody waits for a lease any more; its place is kept until then, or null: not at all. What was kept for a request for
+-- many is for others now: returns the pools of it for which somebody waits.
+create or replace function botfarm_stop_waiting(lease uuid, keep_until timestamptz)
+returns integer[] language plpgsql as $$
+declare
+    pools integer[] := array(
+        select distinct p
+        from wants k
+        join selectors s on s.id = k.selector_id
+        cross join lateral unnest(botfarm_pools(s, botfarm_named(s))) p
+        where k.lease_id = lease
+            and k.size > 1
+        limit 32
+    );
+begin
+    delete from wants k where k.lease_id = lease;
+    if keep_until is null then
+        delete from waiters w where w.lease_id = lease;
+    else
+        update waiters w set kept_until = keep_until where w.lease_id = lease;
+    end if;
+    return botfarm_awaited_pools(pools);
+end $$;
+
 -- Whether somebody else waits who could have this bot: nobody passes it.
 create or replace function botfarm_wanted(slot bot_slots, but_not uuid, at timestamptz, heard_since timestamptz)
 returns boolean language plpgsql stable as $$
@@ -137,6 +161,10 @@ declare
     used uuid[] := kept;
     w waiters;
     n integer;
+    -- The requests that some bots could satisfy, if all were free, and those that none could.
+    request text;
+    could text[] := '{}';
+    never text[] := '{}';
     edge_want integer[];
     edge_bot uuid[];
     chosen uuid[];
@@ -265,9 +293,32 @@ begin
                     return next;
                     return;
                 end if;
-                if w.parked then
-                    used := used || array_remove(chosen, null);
+                chosen := array_remove(chosen, null);
+                exit when not w.parked or chosen = '{}';
+                -- Nothing is kept for who can never have all: its process is told, so that it asks, and hears it. Equal
+                -- requests are judged once.
+                request := array(select k.selector_id from wants k where k.lease_id = w.lease_id order by k.ord)::text
+                    || w.avoid::text;
+                if request <> all(could || never) then
+                    if botfarm_lacking(
+                        array(
+                            select x from wants k join selectors x on x.id = k.selector_id
+                            where k.lease_id = w.lease_id
+                        ),
+                        w.avoid
+                    ) is null then
+                        could := could || request;
+                    else
+                        never := never || request;
+                    end if;
                 end if;
+                if request = any(could) then
+                    used := used || chosen;
+                    exit;
+                end if;
+                lease := w.lease_id;
+                told := array(select distinct l.process from listeners l where l.lease_id = lease);
+                return next;
                 exit;
             end if;
             -- Whoever joins or leaves at this moment asks for another pass.

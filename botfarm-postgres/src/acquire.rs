@@ -87,16 +87,17 @@ impl Farm {
                 }
                 asked => asked?,
             };
+            if how == How::Try && matches!(verdict, Verdict::Waiting) {
+                for pool in pools {
+                    self.pass(pool).await?;
+                }
+                how = How::Stop;
+                continue;
+            }
+            self.serve(pools);
             match verdict {
                 Verdict::Granted(lease) => return Ok(*lease),
-                Verdict::Waiting if how == How::Try => {
-                    for pool in pools {
-                        self.pass(pool).await?;
-                    }
-                    how = How::Stop;
-                    continue;
-                }
-                Verdict::Waiting => self.serve(pools),
+                Verdict::Waiting => {}
                 Verdict::Passed if patience.pause().await => continue,
                 Verdict::Refused | Verdict::Passed => return Err(self.shortage(request, &asked).await?.into()),
                 Verdict::Lacking => return Err(self.lacking(request, &asked).await?.into()),

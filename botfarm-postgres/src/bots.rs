@@ -190,11 +190,13 @@ impl Farm {
     pub(crate) async fn update(&self, id: BotId, changes: &BotChanges) -> Result<Bot> {
         let labels = changes.labels.as_ref().map(label_texts);
         let sealed = changes.password.as_ref().map(|password| self.keyring.seal(password, id));
+        let call = Uuid::new_v4();
         let updated = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"select is_found as "is_found!", holder, held_until, pools
-                from botfarm_update($1, $2, $3, $4, $5, $6, $7)"#,
+                from botfarm_update($1, $2, $3, $4, $5, $6, $7, $8)"#,
                 id.as_uuid(),
+                call,
                 changes.need_a_free_bot(),
                 changes.project.as_deref(),
                 changes.domain.as_deref(),
@@ -213,15 +215,19 @@ impl Farm {
     }
 
     pub(crate) async fn delete(&self, id: BotId) -> Result<()> {
-        let deleted = repeat!(self.database, |connection| {
-            Ok(sqlx::query!(
+        let mut asked = false;
+        let (deleted, again) = repeat!(self.database, |connection| {
+            let again = std::mem::replace(&mut asked, true);
+            let deleted = sqlx::query!(
                 r#"select is_found as "is_found!", holder, held_until from botfarm_delete($1)"#,
                 id.as_uuid(),
             )
             .fetch_one(&mut *connection)
-            .await?)
+            .await?;
+            Ok((deleted, again))
         })?;
-        checked(id, deleted.is_found, deleted.holder.as_deref(), deleted.held_until)?;
+        // What is not there when asked again, since the answer was lost, was deleted.
+        checked(id, deleted.is_found || again, deleted.holder.as_deref(), deleted.held_until)?;
         // Who waited for it alone waits in vain now.
         self.queue.look_soon();
         Ok(())

@@ -107,6 +107,7 @@ pub async fn find(fixture: &impl Fixture, policy: &LeasePolicy, pace: Pace, seed
             Ok(()) => proved += 1,
             Err(Stop::Overrun) => overrun += 1,
             Err(Stop::Found(complaint)) => {
+                let first = complaint.clone();
                 let mut smallest = (complaint, tree.current());
                 let mut left = if pace == Pace::Exact { usize::MAX } else { SMALLER };
                 let mut smaller = tree.simplify();
@@ -122,7 +123,7 @@ pub async fn find(fixture: &impl Fixture, policy: &LeasePolicy, pace: Pace, seed
                 }
                 let (complaint, ops) = smallest;
                 let ops: Vec<_> = ops.iter().map(|op| format!("  {op:?}")).collect();
-                return Some(format!("{complaint}, at the end of\n{}", ops.join("\n")));
+                return Some(format!("{complaint}, at the end of\n{}\nAt first: {first}", ops.join("\n")));
             }
         }
         assert!(overrun <= cases.max(10), "{overrun} cases took too long to prove anything, {proved} did not");
