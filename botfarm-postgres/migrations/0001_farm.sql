@@ -50,6 +50,8 @@ create table bot_slots (
     condition text not null default 'ready' check (condition in ('ready', 'dirty', 'broken')),
     -- Not to be had before: the end of the rest that follows the lease's end while held, the end of the rest while not.
     free_at timestamptz not null default clock_timestamp(),
+    -- What that was before it was handed out: a lease that is undone puts it back to where it stood.
+    was_free_at timestamptz,
     fence bigint not null default 0,
     -- The key of the last lease, for whoever prefers the bots that it had.
     sticky text,

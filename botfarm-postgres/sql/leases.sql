@@ -72,6 +72,7 @@ begin
                 sticky = sticky_key,
                 leased_at = at,
                 expires_at = at + lives,
+                was_free_at = s.free_at,
                 free_at = at + lives + rests,
                 fence = botfarm_next_fence(s.fence, bump)
             where s.bot_id = slot.bot_id
@@ -173,7 +174,7 @@ begin
             lease_id = null,
             phase = null,
             taker = null,
-            free_at = coalesce(rests_until, s.leased_at),
+            free_at = coalesce(rests_until, s.was_free_at),
             condition = coalesce(left_as, s.condition)
         where s.lease_id = lease
         returning s.*

@@ -1,6 +1,6 @@
 //! Answers that are lost, and requests that come twice.
 
-use botfarm_core::{BotFarm, BotFilter, EndReason, Ending, LeaseRequest, PageRequest, Selector};
+use botfarm_core::{BotChanges, BotFarm, BotFilter, Condition, EndReason, Ending, LeaseRequest, PageRequest, Selector};
 use botfarm_postgres::testing::{Point, Proxy};
 
 use crate::ground::{Ground, LONG, hand_outs, holder, in_time, loss, refusal, statement, until_blocked};
@@ -23,6 +23,35 @@ async fn acquire_whose_answer_is_lost_has_one_bot() {
         farm.release(lease.id, Ending::clean()).await.unwrap();
     }
     ground.assert_sound().await;
+}
+
+/// Its bot may have another holder by then, or be gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn change_and_deletion_whose_answer_is_lost_are_told_as_done() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    let bot = ground.bot(&other).await;
+    let condition = |condition| BotChanges { condition: Some(condition), ..BotChanges::default() };
+    other.update(bot.id, condition(Condition::Broken)).await.unwrap();
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+
+    let stop = proxy.stop_at(Point::Reply, statement::UPDATE);
+    let repaired = tokio::spawn({
+        let (farm, changes) = (farm.clone(), condition(Condition::Ready));
+        async move { farm.update(bot.id, changes).await }
+    });
+    in_time("it is repaired", stop.reached()).await;
+    let lease = other.acquire(ground.ask("next")).await.unwrap();
+    stop.cut();
+    let seen = in_time("it is told so", repaired).await.unwrap().unwrap();
+    assert_eq!((seen.condition, seen.holding.map(|holding| holding.holder)), (Condition::Ready, Some(lease.holder)));
+    other.release(lease.id, Ending::clean()).await.unwrap();
+
+    let stop = proxy.cut_at(Point::Reply, "botfarm_delete(");
+    in_time("it is told so", farm.delete(bot.id)).await.unwrap();
+    in_time("the answer was lost", stop.reached()).await;
+    assert_eq!(refusal(farm.delete(bot.id).await), "no-such-user");
 }
 
 /// Whichever answer is lost on the way from the queue to the lease.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use botfarm_core::{BotFarm, BotRelease, Ending, Error, LeaseRequest, Revocation, Selector};
-use tokio::task::JoinSet;
+use botfarm_core::{
+    BotChanges, BotFarm, BotRelease, Ending, Error, Labels, LeaseRequest, NewBot, Revocation, Selector,
+};
+use botfarm_postgres::testing::{Point, Proxy};
+use tokio::{task::JoinSet, time::timeout};
 
-use crate::ground::{Ground, LONG, chance, holder, in_time, rounds};
+use crate::ground::{Ground, LONG, chance, holder, in_time, labels, refusal, rounds, statement};
 
 async fn deadlocks(ground: &Ground) -> i64 {
     ground.run("select pg_stat_clear_snapshot()").await;
@@ -47,6 +50,66 @@ async fn sets_of_three_out_of_four_are_granted_whole_to_one_after_the_other() {
     assert_eq!(hand_outs, i64::try_from(8 * rounds(6) * 3).unwrap());
     assert_eq!(deadlocks(&ground).await, 0);
     ground.assert_sound().await;
+}
+
+/// Whoever has to be told that nothing can ever satisfy it keeps no bot from others until it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_kept_for_a_set_whose_last_fitting_bot_has_gone() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    let admin = farm.create(NewBot { labels: labels("role", "admin"), ..ground.new_bot("admin") }).await.unwrap();
+    let admins = ground.any().labels(labels("role", "admin"));
+    let held = farm.acquire(LeaseRequest::new(holder("holds the admin"), admins.clone())).await.unwrap();
+    let oldest = ground.bot(&farm).await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let far_away = ground.farm_at(&proxy.url()).await;
+    let set = tokio::spawn({
+        let request = LeaseRequest::many(holder("wants a set"), [ground.any(), admins]).wait(LONG);
+        async move { far_away.acquire(request).await }
+    });
+    ground.until_waiting(1).await;
+    // Its process can't look after it.
+    let stops = [proxy.stop_at(Point::Request, statement::LOOK), proxy.stop_at(Point::Request, statement::ACQUIRE)];
+    let next = tokio::spawn({
+        let (farm, request) = (farm.clone(), ground.ask("wants any").wait(LONG));
+        async move { farm.acquire(request).await }
+    });
+    ground.until_waiting(2).await;
+    farm.update(admin.id, BotChanges { labels: Some(Labels::default()), ..BotChanges::default() }).await.unwrap();
+    let next = in_time("it is served what the set can't use", next).await.unwrap().unwrap();
+    assert_eq!(next.bot().bot.id, oldest.id);
+    drop(stops);
+    assert_eq!(refusal(in_time("the set is told", set).await.unwrap()), "no-match");
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    ground.assert_sound().await;
+}
+
+/// A set that waits no longer frees what was kept for it, and those behind it are served at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn set_that_has_waited_long_enough_leaves_what_was_kept_for_it_to_others() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    let bots = ground.bots(&farm, 2).await;
+    let held = farm.acquire(LeaseRequest::new(holder("holds one"), Selector::bot(bots[0].id))).await.unwrap();
+    let set = tokio::spawn({
+        let request = LeaseRequest::many(holder("wants a set"), [ground.any(), ground.any()]);
+        let (farm, request) = (farm.clone(), request.wait(Duration::from_secs(1)));
+        async move { farm.acquire(request).await }
+    });
+    ground.until_waiting(1).await;
+    // Nothing but what the set leaves behind has the queue served.
+    ground.run("create or replace function botfarm_look(process uuid, waits boolean, after_silence boolean, alive interval, grace interval)
+        returns table (leases uuid[], calls uuid[], waiting boolean[], pools integer[]) language sql as
+        $$ select '{}'::uuid[], '{}'::uuid[], '{}'::boolean[], '{}'::integer[] $$").await;
+    let next = tokio::spawn({
+        let (farm, request) = (farm.clone(), ground.ask("wants any").wait(LONG));
+        async move { farm.acquire(request).await }
+    });
+    assert_eq!(refusal(in_time("it has waited long enough", set).await.unwrap()), "exhausted");
+    // Long before it asks again by itself.
+    let next = timeout(Duration::from_secs(15), next).await.expect("the next is served").unwrap().unwrap();
+    assert_eq!(next.bot().bot.id, bots[1].id);
+    farm.release(held.id, Ending::clean()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,19 @@ async fn what_somebody_has_seen_by_its_id_is_not_undone() {
     ground.assert_sound().await;
 }
 
+/// It was not used, so it is not passed over for those that were free after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bot_of_what_was_undone_is_the_least_recently_used_as_before() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    let bots = ground.bots(&other, 2).await;
+    hang_up(&ground, LeaseId::new(), async || {}).await;
+    let fence: i64 = ground.value("select max(fence) from bot_slots").await;
+    assert!(fence > 0, "it was handed out");
+    let next = in_time("the bot is free", other.acquire(ground.ask("next").wait(LONG))).await.unwrap();
+    assert_eq!(next.bot().bot.id, bots[0].id);
+}
+
 /// The id of what was undone is told what happened, may be asked for again, and then stands for the new lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn id_of_what_was_undone_is_told_so_and_may_be_granted_anew() {
