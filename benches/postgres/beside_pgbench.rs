@@ -131,6 +131,7 @@ fn pgbench(url: &str, project: &ProjectId, clients: usize) -> Result<f64> {
             "interval '15 s'",
             // So that each grant says since when its bot was free.
             "0::bigint",
+            "'{}'::text[]",
         ],
     )?;
     let end = statement(

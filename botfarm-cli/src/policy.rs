@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use botfarm_core::{Env, EnvPolicy, LeasePolicy};
+use botfarm_core::{AfterExpiry, Env, EnvPolicy, LeasePolicy};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, Visitor, value::MapAccessDeserializer},
@@ -40,13 +40,24 @@ struct EnvTable {
     #[serde(default, deserialize_with = "setting")]
     cooling: Option<Duration>,
     named_only: Option<bool>,
+    #[serde(default)]
+    after_expiry: Left,
+}
+
+/// How a bot is left whose lease expired.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Left {
+    #[default]
+    Keep,
+    Dirty,
 }
 
 impl TryFrom<EnvTable> for EnvPolicy {
     type Error = &'static str;
 
     fn try_from(table: EnvTable) -> Result<Self, Self::Error> {
-        let EnvTable { default_ttl, min_ttl, max_ttl, reuse_delay, cooling, named_only } = table;
+        let EnvTable { default_ttl, min_ttl, max_ttl, reuse_delay, cooling, named_only, after_expiry } = table;
         let LeasePolicy { min_ttl: least, max_ttl: greatest, .. } = LeasePolicy::default();
         let (least, greatest) = (min_ttl.unwrap_or(least), max_ttl.unwrap_or(greatest));
         if least > greatest {
@@ -55,7 +66,11 @@ impl TryFrom<EnvTable> for EnvPolicy {
         if default_ttl.is_some_and(|ttl| ttl < least || ttl > greatest) {
             return Err("default_ttl must be from min_ttl to max_ttl");
         }
-        Ok(Self { default_ttl, min_ttl, max_ttl, reuse_delay, cooling, named_only })
+        let after_expiry = match after_expiry {
+            Left::Keep => AfterExpiry::Keep,
+            Left::Dirty => AfterExpiry::Dirty,
+        };
+        Ok(Self { default_ttl, min_ttl, max_ttl, reuse_delay, cooling, named_only, after_expiry })
     }
 }
 
@@ -108,10 +123,13 @@ mod tests {
     fn an_env_is_named_or_has_a_table() {
         assert_eq!(read("env = 'QA'").unwrap().name, Some("qa".parse().unwrap()));
         let policy =
-            read("[env.stage]\nmax_ttl = '1h'\ncooling = '1m'\n[env.prod]\nnamed_only = false").unwrap().policy();
+            read("[env.stage]\nmax_ttl = '1h'\ncooling = '1m'\nafter_expiry = 'dirty'\n[env.prod]\nnamed_only = false")
+                .unwrap()
+                .policy();
         let stage = EnvPolicy {
             max_ttl: Some(Duration::from_hours(1)),
             cooling: Some(Duration::from_mins(1)),
+            after_expiry: AfterExpiry::Dirty,
             ..EnvPolicy::default()
         };
         let prod = EnvPolicy { named_only: Some(false), ..EnvPolicy::default() };

@@ -73,7 +73,7 @@ pub use meant::meant_by;
 pub use name::{Domain, Env, ProjectId};
 pub use nearest::nearest;
 pub use page::{BotFilter, Cursor, Page, PageRequest};
-pub use policy::{EnvPolicy, LeasePolicy};
+pub use policy::{AfterExpiry, EnvPolicy, LeasePolicy};
 pub use secret::Secret;
 pub use selector::Selector;
 pub use stats::{PoolStats, Stats};

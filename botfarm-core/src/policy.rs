@@ -62,6 +62,18 @@ pub struct EnvPolicy {
     /// Whether its bots are leased to those alone who name the env, the id or the login: an empty selector takes none
     /// of them. `None`: so it is in `prod`, and nowhere else.
     pub named_only: Option<bool>,
+    /// How a bot is left whose lease expired: nobody knows what its holder did to it.
+    pub after_expiry: AfterExpiry,
+}
+
+/// How a bot is left whose lease expired.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum AfterExpiry {
+    /// In the condition that it had.
+    #[default]
+    Keep,
+    /// A bot that was ready is dirty, so that somebody looks at it before others get it.
+    Dirty,
 }
 
 impl Default for LeasePolicy {
@@ -113,11 +125,18 @@ impl LeasePolicy {
         selector.env.is_some() || selector.names_a_bot() || !self.named_only(env)
     }
 
-    /// Whether envs differ in more than whether they must be named: then the TTL and the rest of a lease depend on its
+    /// Whether envs differ in their limits and rests: then the TTL and the rest of a lease depend on its
     /// bots.
     #[must_use]
     pub fn varies(&self) -> bool {
-        self.envs.values().any(|policy| EnvPolicy { named_only: None, ..policy.clone() } != EnvPolicy::default())
+        let matters =
+            |policy: &EnvPolicy| EnvPolicy { named_only: None, after_expiry: AfterExpiry::Keep, ..policy.clone() };
+        self.envs.values().any(|policy| matters(policy) != EnvPolicy::default())
+    }
+
+    /// The envs of which a bot that was ready is dirty when its lease has expired.
+    pub fn dirty_after_expiry(&self) -> impl Iterator<Item = &Env> {
+        self.envs.iter().filter(|(_, policy)| policy.after_expiry == AfterExpiry::Dirty).map(|(env, _)| env)
     }
 
     /// The TTL that a lease of these envs gets whose renewal asks for `ttl`.

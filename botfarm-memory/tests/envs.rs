@@ -9,3 +9,9 @@ use botfarm_memory::MemoryFarm;
 async fn each_env_has_a_policy_of_its_own() {
     envs::each_env_has_a_policy_of_its_own(Arc::new(MemoryFarm::with_policy(envs::policy()))).await;
 }
+
+#[tokio::test]
+async fn expired_lease_leaves_its_bots_in_the_condition_that_the_env_says() {
+    let farm = Arc::new(MemoryFarm::with_policy(envs::policy()));
+    envs::expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(farm).await;
+}

@@ -60,6 +60,8 @@ create table bot_slots (
     -- Which selector of the lease it is for, from 0, and what it is called there.
     ord smallint not null default 0,
     alias text,
+    -- The condition in which it was handed out. While its lease is in force, condition is what an expiry leaves.
+    leased_as text,
     phase text check (phase in ('offered', 'granted', 'seen')),
     -- While it is granted: the only call that was told of it. Whoever is told besides makes it seen.
     taker uuid,

@@ -186,6 +186,7 @@ create or replace function botfarm_acquire(
     alive interval,
     grace interval,
     free_since bigint,
+    dirty_envs text[],
     out verdict text,
     out given json,
     out was_free_since bigint,
@@ -223,7 +224,7 @@ begin
                 verdict := 'reused';
                 return;
             end if;
-            given := botfarm_receive(lease, its_call, null, false, cooling);
+            given := botfarm_receive(lease, its_call, null, false, cooling, dirty_envs);
             if given is not null then
                 delete from listeners l where l.lease_id = lease and l.call = its_call;
                 update waiters w
@@ -294,7 +295,7 @@ begin
         if cardinality(chosen) = n and not gated then
             was_free_since := extract(epoch from chosen[1].free_at) * 1000000;
             given := botfarm_hand_out(
-                lease, chosen, aliases, carried, its_ttl, print, sticky_key, 'granted', its_call, its_ttl, cooling, epoch.bump
+                lease, chosen, aliases, carried, its_ttl, print, sticky_key, 'granted', its_call, its_ttl, cooling, epoch.bump, dirty_envs
             );
             verdict := 'granted';
             return;

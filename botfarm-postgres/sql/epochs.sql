@@ -43,3 +43,22 @@ create or replace function botfarm_state(slot bot_slots) returns text language s
         else 'free'
     end
 $$;
+
+-- The condition of a bot: while it is leased, the one that it was handed out in.
+create or replace function botfarm_condition(slot bot_slots) returns text language sql stable as $$
+    select case
+        when slot.lease_id is not null and slot.expires_at > now() then slot.leased_as
+        else slot.condition
+    end
+$$;
+
+-- In which condition a bot of a pool is left that was ready, if its lease expires.
+create or replace function botfarm_after_expiry(slot bot_slots, dirty_envs text[]) returns text language sql stable as $$
+    select case
+        when slot.condition = 'ready'
+            and dirty_envs <> '{}'
+            and exists (select from pools p where p.id = slot.pool_id and p.env = any(dirty_envs))
+        then 'dirty'
+        else slot.condition
+    end
+$$;

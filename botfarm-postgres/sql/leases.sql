@@ -17,7 +17,7 @@ create or replace function botfarm_given(s bot_slots, b bots, p pools) returns j
         'env', p.env,
         'domain', p.domain,
         'labels', b.labels,
-        'condition', s.condition,
+        'condition', s.leased_as,
         'created_at', b.created_at,
         'alias', s.alias,
         'fence', s.fence,
@@ -43,7 +43,8 @@ create or replace function botfarm_hand_out(
     as_taker uuid,
     lives interval,
     rests interval,
-    bump bigint
+    bump bigint,
+    dirty_envs text[]
 )
 returns json language plpgsql as $$
 declare
@@ -63,6 +64,8 @@ begin
                 lease_id = lease,
                 ord = cardinality(given),
                 alias = aliases[cardinality(given) + 1],
+                leased_as = s.condition,
+                condition = botfarm_after_expiry(s, dirty_envs),
                 phase = as_phase,
                 taker = as_taker,
                 size = cardinality(chosen),
@@ -111,7 +114,9 @@ end $$;
 
 -- Receives a lease that lives, and with renews makes it live on: an offer begins to live from now on. Null when it does
 -- not live. Call: who acquires; null: who looks it up or renews it.
-create or replace function botfarm_receive(lease uuid, call uuid, new_ttl interval, renews boolean, cooling interval)
+create or replace function botfarm_receive(
+    lease uuid, call uuid, new_ttl interval, renews boolean, cooling interval, dirty_envs text[]
+)
 returns json language plpgsql as $$
 declare
     at timestamptz;
@@ -137,6 +142,7 @@ begin
             phase = as_phase,
             taker = case when as_phase = 'granted' then call end,
             ttl = coalesce(new_ttl, s.ttl),
+            condition = case when s.phase = 'offered' then botfarm_after_expiry(s, dirty_envs) else s.condition end,
             leased_at = case when s.phase = 'offered' then at else s.leased_at end,
             expires_at = case when renews or s.phase = 'offered' then at + coalesce(new_ttl, s.ttl) else s.expires_at end,
             free_at = case
@@ -175,7 +181,7 @@ begin
             phase = null,
             taker = null,
             free_at = coalesce(rests_until, s.was_free_at),
-            condition = coalesce(left_as, s.condition)
+            condition = coalesce(left_as, s.leased_as)
         where s.lease_id = lease
         returning s.*
     ),
@@ -237,6 +243,7 @@ begin
                 set version = s.version + 1,
                     phase = 'offered',
                     taker = null,
+                    condition = s.leased_as,
                     expires_at = at + offer,
                     free_at = at + offer
                 where s.lease_id = lease;

@@ -357,7 +357,7 @@ begin
                 lease,
                 slots,
                 array(select k.alias from wants k where k.lease_id = w.lease_id order by k.ord),
-                w.terms, w.ttl, w.fingerprint, w.sticky, 'offered', null, offer, '0', epoch.bump
+                w.terms, w.ttl, w.fingerprint, w.sticky, 'offered', null, offer, '0', epoch.bump, '{}'
             );
             delete from wants k where k.lease_id = w.lease_id;
             served := served + 1;

@@ -74,7 +74,7 @@ begin
             order by o.leased_at
             limit 1
         ),
-        first as (select f.bot_id, f.free_at, f.condition from standing f limit 1)
+        first as (select f.bot_id, f.free_at, botfarm_condition(x) as condition from standing f join bot_slots x on x.bot_id = f.bot_id limit 1)
         select
             count(*),
             count(*) filter (where b.is_leased),

@@ -136,7 +136,7 @@ impl Farm {
             Ok(sqlx::query!(
                 r#"select verdict as "verdict!", given, was_free_since, pools
                 from botfarm_acquire(
-                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
+                    $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
                 )"#,
                 request.id.as_uuid(),
                 call,
@@ -154,6 +154,7 @@ impl Farm {
                 interval(ALIVE),
                 interval(self.takeover_grace),
                 hint,
+                &self.dirty_envs(),
             )
             .fetch_one(&mut *connection)
             .await?)

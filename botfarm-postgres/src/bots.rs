@@ -27,7 +27,7 @@ macro_rules! bot_rows {
                     p.env,
                     p.domain,
                     b.labels,
-                    s.condition,
+                    botfarm_condition(s) as "condition!",
                     b.created_at,
                     case botfarm_state(s) when 'cooling' then s.free_at end as cooling_until,
                     case botfarm_state(s) when 'leased' then s.terms end as terms,
@@ -108,7 +108,7 @@ impl Farm {
                                 and p.env = coalesce($4, p.env)
                                 and p.domain = coalesce($5, p.domain)
                                 and b.labels @> $6
-                                and s.condition = coalesce($7, s.condition)
+                                and ($7::text is null or botfarm_condition(s) = $7)
                                 and ($8::text is null or $8 = botfarm_state(s))
                             order by b.id
                             limit $9
@@ -133,7 +133,7 @@ impl Farm {
                             join bot_slots s on s.bot_id = b.id
                             where b.id > $1
                                 and b.labels @> $2
-                                and s.condition = coalesce($3, s.condition)
+                                and ($3::text is null or botfarm_condition(s) = $3)
                                 and ($4::text is null or $4 = botfarm_state(s))
                             order by b.id
                             limit $5
@@ -158,7 +158,7 @@ impl Farm {
                                 where b.pool_id = p.id
                                     and b.id > $1
                                     and b.labels @> $5
-                                    and s.condition = coalesce($6, s.condition)
+                                    and ($6::text is null or botfarm_condition(s) = $6)
                                     and ($7::text is null or $7 = botfarm_state(s))
                                 order by b.id
                                 limit $8

@@ -120,16 +120,21 @@ impl Farm {
         envs.iter().map(|env| rows::text(env)).collect()
     }
 
+    pub(crate) fn dirty_envs(&self) -> Vec<String> {
+        self.policy.dirty_after_expiry().map(ToString::to_string).collect()
+    }
+
     async fn receive(&self, id: LeaseId, ttl: Option<Duration>, renews: bool) -> Result<Lease> {
         let envs = self.envs(id).await?;
         let ttl = ttl.map(|ttl| self.policy.ttl_in(&envs, ttl)).transpose()?.map(interval);
         let given = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
-                "select botfarm_receive($1, null, $2, $3, $4)",
+                "select botfarm_receive($1, null, $2, $3, $4, $5)",
                 id.as_uuid(),
                 ttl.clone() as _,
                 renews,
                 interval(self.policy.cooling_in(&envs)),
+                &self.dirty_envs(),
             )
             .fetch_one(&mut *connection)
             .await?)
@@ -298,7 +303,7 @@ impl Farm {
                         p.env,
                         p.domain,
                         b.labels,
-                        s.condition,
+                        botfarm_condition(s) as "condition!",
                         b.created_at,
                         s.terms as "terms!",
                         s.leased_at as "leased_at!",

@@ -52,7 +52,9 @@ async fn each_env_has_a_policy_of_its_own() {
     let database = Database::new().await;
     let keyring = Keyring::new(MasterKey::generate(), []);
     let farm = PostgresFarm::connect(options(&database).policy(envs::policy()), keyring).await.unwrap();
-    envs::each_env_has_a_policy_of_its_own(Arc::new(farm)).await;
+    let farm = Arc::new(farm);
+    envs::each_env_has_a_policy_of_its_own(farm.clone()).await;
+    envs::expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(farm).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

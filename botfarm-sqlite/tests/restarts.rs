@@ -288,3 +288,17 @@ async fn what_cannot_be_written_is_not_answered_and_not_lost() {
     assert_eq!(farm.acquire(ask()).await.unwrap().bot().fence, Fence(2));
     assert_eq!(farm.list_all(&BotFilter::default()).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn each_env_has_a_policy_of_its_own() {
+    use botfarm_core::conformance::envs;
+
+    let folder = tempfile::tempdir().unwrap();
+    let farm = SqliteFarm::open(options(folder.path()).policy(envs::policy()), None).unwrap();
+    let farm = std::sync::Arc::new(farm);
+    envs::each_env_has_a_policy_of_its_own(farm.clone()).await;
+    envs::expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(farm.clone()).await;
+    let before = farm.list_all(&BotFilter::default()).await.unwrap();
+    drop(farm);
+    assert_eq!(open(folder.path()).list_all(&BotFilter::default()).await.unwrap(), before);
+}

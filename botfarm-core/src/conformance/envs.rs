@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{answers::faults, trial::Trial, waiter::until};
-use crate::{Bot, BotFarm, BotRelease, Ending, Env, EnvPolicy, LeasePolicy, NewBot, Revocation, Timestamp};
+use crate::{
+    AfterExpiry, Bot, BotChanges, BotFarm, BotRelease, BotState, Condition, Ending, Env, EnvPolicy, LeasePolicy,
+    NewBot, Revocation, Timestamp,
+};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -11,8 +14,12 @@ fn qa() -> Env {
     super::trial::text("qa")
 }
 
-/// The policy of a farm for [`each_env_has_a_policy_of_its_own`]: in qa, a minute at most, an hour of rest after a
-/// release, and two after an expiry or a revocation.
+fn checked() -> Env {
+    super::trial::text("checked")
+}
+
+/// The policy of a farm for these claims: in qa, a minute at most, an hour of rest after a release, and two after an
+/// expiry or a revocation; in checked, an expired lease leaves its bots dirty.
 #[must_use]
 pub fn policy() -> LeasePolicy {
     let brief = EnvPolicy {
@@ -21,7 +28,51 @@ pub fn policy() -> LeasePolicy {
         cooling: Some(2 * HOUR),
         ..EnvPolicy::default()
     };
-    LeasePolicy { envs: [(qa(), brief)].into(), default_ttl: HOUR, ..super::policy() }
+    let looked_at = EnvPolicy { after_expiry: AfterExpiry::Dirty, ..EnvPolicy::default() };
+    LeasePolicy { envs: [(qa(), brief), (checked(), looked_at)].into(), default_ttl: HOUR, ..super::policy() }
+}
+
+pub async fn expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(farm: Arc<dyn BotFarm>) {
+    let trial = Trial::on(&vec![farm.clone()]);
+    let bot = trial.keep(NewBot { env: checked(), ..trial.new_bot() }).await;
+    let other = trial.bot().await;
+    let is_ready = async |bot| trial.look(bot).await.condition == Condition::Ready;
+    let of_checked = || trial.named(&bot).env(checked());
+
+    let lease = trial.take(of_checked()).await;
+    assert_eq!(lease.bot().bot.condition, Condition::Ready);
+    assert!(is_ready(&bot).await, "while it is leased it is what it was");
+    trial.release(&lease).await;
+    assert!(is_ready(&bot).await, "a release says how it is left");
+    let lease = trial.take(of_checked()).await;
+    let revocation = Revocation { reason: super::trial::text("needed"), by: trial.holder() };
+    farm.revoke(bot.id, revocation).await.expect("it is held");
+    assert!(is_ready(&bot).await, "and so does who revokes it: as it was");
+    assert!(trial.lookup(&lease).await.is_err());
+
+    // Granted at once, and after a wait.
+    for waits in [false, true] {
+        until("it is free", async || trial.look(&bot).await.state() == BotState::Free).await;
+        let lease = if waits {
+            let before = trial.take(of_checked()).await;
+            let waiter = trial.park(trial.ask(of_checked()).wait(HOUR)).await;
+            trial.release(&before).await;
+            waiter.lease("it is next").await
+        } else {
+            trial.take(of_checked()).await
+        };
+        assert!(is_ready(&bot).await);
+        trial.renew(&lease, Some(policy().min_ttl)).await.expect("it is in force");
+        until("a lease that nobody renews ends", async || trial.lookup(&lease).await.is_err()).await;
+        assert_eq!(trial.look(&bot).await.condition, Condition::Dirty, "nobody knows what was done to it");
+        let ready = BotChanges { condition: Some(Condition::Ready), ..BotChanges::default() };
+        farm.update(bot.id, ready).await.expect("nobody has it");
+    }
+
+    let lease = trial.take(trial.named(&other)).await;
+    trial.renew(&lease, Some(policy().min_ttl)).await.expect("it is in force");
+    until("a lease that nobody renews ends", async || trial.lookup(&lease).await.is_err()).await;
+    assert!(is_ready(&other).await, "elsewhere it is kept as it was");
 }
 
 /// For how long a bot rests, in whole hours, after what happened at `at` or a moment later.

@@ -95,6 +95,15 @@ impl Engine {
         Ok(())
     }
 
+    /// The condition in which an expired lease leaves a bot; `None`: as it was.
+    fn after_expiry(&self, slot: Slot, reason: EndReason) -> Option<Condition> {
+        let bot = &self.bots[slot].bot;
+        let is_dirty = reason == EndReason::Expired
+            && bot.condition == Condition::Ready
+            && self.policy.dirty_after_expiry().any(|env| *env == bot.env);
+        is_dirty.then_some(Condition::Dirty)
+    }
+
     /// The envs of the bots of a lease.
     fn envs<'a>(&'a self, held: &'a Held) -> impl Iterator<Item = &'a Env> {
         held.bots.iter().map(|(slot, _)| &self.bots[*slot].bot.env)
@@ -140,6 +149,7 @@ impl Engine {
             };
             self.note(|_| Change::Ended(past.kept()));
             let last = self.past.remember(past);
+            let condition = condition.or_else(|| self.after_expiry(slot, reason));
             self.change(slot, |entry| {
                 entry.last = Some(last);
                 entry.bot.condition = condition.unwrap_or(entry.bot.condition);
