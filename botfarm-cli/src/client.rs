@@ -49,6 +49,22 @@ pub(crate) async fn connect_once(config: &Config) -> Result<Arc<dyn BotFarm>, Fa
     open(config, Duration::ZERO).await
 }
 
+/// Refuses a service that a file in the working directory names, for commands that send it passwords: whoever wrote the
+/// file would get them.
+///
+/// # Errors
+/// When it is so.
+pub(crate) fn refuse_found(config: &Config) -> Result<(), Failure> {
+    let url = url(config)?;
+    if config.farm_is_found() && url.starts_with("http") {
+        return Err(Failure::usage(
+            "botfarm.toml in this folder names a farm, which would be sent passwords; if it is yours, name it with \
+             --farm or BOTFARM_URL, or the file with --config",
+        ));
+    }
+    Ok(())
+}
+
 async fn open(config: &Config, retry_for: Duration) -> Result<Arc<dyn BotFarm>, Failure> {
     let url = url(config)?;
     if !url.starts_with("http") {

@@ -124,6 +124,7 @@ impl New {
 impl Import {
     /// Imports the file.
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
+        client::refuse_found(&config)?;
         let shown = self.file.display().to_string();
         let text = if self.file == Path::new("-") { stdin() } else { fs::read(&self.file) };
         let text = text.map_err(|error| Failure::usage(format!("{shown}: {error}")))?;

@@ -39,6 +39,7 @@ impl Staff {
             let store = Store::open(url, &Reach::default(), LeasePolicy::default()).await?;
             return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));
         }
+        client::refuse_found(config)?;
         Ok(Self::Service(client::service(config)?.build()?))
     }
 

@@ -77,6 +77,28 @@ async fn a_file_that_stands_in_the_folder_gets_no_password_of_a_database() {
 }
 
 #[tokio::test]
+async fn a_file_that_stands_in_the_folder_gets_no_password_of_an_account_or_operator() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("bots.csv"), "login,password,project_id,env\nann,hunter2,shop,stage\n").unwrap();
+    fs::write(folder.path().join("botfarm.toml"), "farm = \"http://127.0.0.1:1\"\n").unwrap();
+    for arguments in [
+        &["import", "bots.csv"][..],
+        &["import", "--dry-run", "bots.csv"],
+        &["operator", "add", "ann", "--role", "admin"],
+    ] {
+        let mut command = bare(&folder);
+        command.env("BOTFARM_OPERATOR_PASSWORD", "correct horse battery").args(arguments);
+        let (code, _, stderr) = finish(command).await;
+        assert_eq!(code, 2, "{arguments:?}: {stderr}");
+        assert!(stderr.contains("names a farm, which would be sent passwords"), "{arguments:?}: {stderr}");
+        let mut command = bare(&folder);
+        command.env("BOTFARM_OPERATOR_PASSWORD", "correct horse battery").args(["--config", "botfarm.toml"]).args(arguments);
+        let (_, _, stderr) = finish(command).await;
+        assert!(stderr.contains("127.0.0.1:1"), "a file that was named is trusted: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_stands_in_the_folder_opens_no_service_to_others() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("botfarm.toml"), "store = \"memory:\"\nlisten = \"0.0.0.0:0\"\nauth = \"none\"\n")

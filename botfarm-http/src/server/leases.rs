@@ -14,7 +14,7 @@ use super::{
     App, BASE, Options,
     auth::{Caller, Tester, Viewer},
     drain::Drain,
-    input::{Id, Json as JsonBody, OptionalJson, Query},
+    input::{Id, Json as JsonBody, OptionalJson, Query, QueryOrJson},
     list,
     prefer::Prefer,
     private::Private,
@@ -174,10 +174,10 @@ pub(super) async fn renew(
 pub(super) async fn release(
     Tester(app, _): Tester,
     Id(id): Id<LeaseId>,
-    Query(mut query): Query,
+    QueryOrJson(mut fields): QueryOrJson,
 ) -> Result<StatusCode, Refusal> {
-    let ending = Ending { outcome: query.optional("outcome").unwrap_or_default(), note: query.optional("note") };
-    app.farm.release(id, query.finish(ending)?).await?;
+    let ending = Ending { outcome: fields.optional("outcome").unwrap_or_default(), note: fields.optional("note") };
+    app.farm.release(id, fields.finish(ending)?).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

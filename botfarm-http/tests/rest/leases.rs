@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     body::Body,
-    http::{Request, header},
+    http::{Method, Request, header},
 };
 use botfarm_core::{BotFarm, LeaseId};
 use botfarm_http::Options;
@@ -91,6 +91,24 @@ async fn a_release_succeeds_again_and_says_nothing() {
     assert_eq!(rest.farm.get(id).await.unwrap().condition.as_str(), "dirty");
     let rows = rest.get(&format!("/api/v1/users/{id}/history")).await.json();
     assert_eq!((&rows[0]["outcome"], &rows[0]["end_note"]), (&json!("dirty"), &json!("left a cart")));
+}
+
+#[tokio::test]
+async fn how_a_lease_ended_may_be_said_in_the_body_too() {
+    let rest = Rest::empty();
+    let id = rest.farm.create(bot("ada")).await.unwrap().id;
+    let lease = rest.post("/api/v1/leases", json!({"users": [{}]})).await.json();
+    let path = format!("/api/v1/leases/{}", lease["id"].as_str().unwrap());
+    let delete = |path: String, body: Value| {
+        let rest = &rest;
+        async move { rest.with_body(Method::DELETE, &path, "application/json", body.to_string()).await }
+    };
+    let misspelt = delete(path.clone(), json!({"outcom": "dirty"})).await;
+    assert_eq!(misspelt.failure(), (422, "invalid".to_owned()));
+    let twice = delete(format!("{path}?outcome=clean"), json!({"outcome": "dirty"})).await;
+    assert_eq!(twice.failure(), (422, "invalid".to_owned()));
+    assert_eq!(delete(path, json!({"outcome": "dirty"})).await.status.as_u16(), 204);
+    assert_eq!(rest.farm.get(id).await.unwrap().condition.as_str(), "dirty");
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ pub(in crate::server) fn renew() -> Operation {
 
 pub(in crate::server) fn release() -> Operation {
     new("release_lease", "Give a lease back")
-        .about("Also when it was given back before.")
+        .about("Also when it was given back before. `outcome` and `note` may be in a JSON body instead.")
         .role(Role::Tester)
         .id::<LeaseId>()
         .query::<Outcome>("outcome", "In what state its users are left. `clean` unless given.")
