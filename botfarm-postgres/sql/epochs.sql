@@ -47,7 +47,7 @@ $$;
 -- The condition of a bot: while it is leased, the one that it was handed out in.
 create or replace function botfarm_condition(slot bot_slots) returns text language sql stable as $$
     select case
-        when slot.lease_id is not null and slot.expires_at > now() then slot.leased_as
+        when slot.lease_id is not null and slot.expires_at > now() then coalesce(slot.leased_as, slot.condition)
         else slot.condition
     end
 $$;

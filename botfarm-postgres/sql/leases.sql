@@ -17,7 +17,7 @@ create or replace function botfarm_given(s bot_slots, b bots, p pools) returns j
         'env', p.env,
         'domain', p.domain,
         'labels', b.labels,
-        'condition', s.leased_as,
+        'condition', coalesce(s.leased_as, s.condition),
         'created_at', b.created_at,
         'alias', s.alias,
         'fence', s.fence,
@@ -181,7 +181,7 @@ begin
             phase = null,
             taker = null,
             free_at = coalesce(rests_until, s.was_free_at),
-            condition = coalesce(left_as, s.leased_as)
+            condition = coalesce(left_as, s.leased_as, s.condition)
         where s.lease_id = lease
         returning s.*
     ),
@@ -243,7 +243,7 @@ begin
                 set version = s.version + 1,
                     phase = 'offered',
                     taker = null,
-                    condition = s.leased_as,
+                    condition = coalesce(s.leased_as, s.condition),
                     expires_at = at + offer,
                     free_at = at + offer
                 where s.lease_id = lease;

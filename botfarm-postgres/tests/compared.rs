@@ -51,16 +51,19 @@ async fn farms_far_away(policy: LeasePolicy) -> Farms {
     let mut faults = JoinSet::new();
     for proxy in proxies {
         faults.spawn(async move {
+            // Never twice in a row: a statement that is cut off three times is given up.
+            let mut may_cut = true;
             loop {
-                lose(&proxy).await;
+                may_cut = !lose(&proxy, may_cut).await;
             }
         });
     }
     Farms(farms, faults, database)
 }
 
-/// Holds the next statement of some kind at some point of its way for a moment. Then it goes on, or its connection is cut.
-async fn lose(proxy: &Proxy) {
+/// Holds the next statement of some kind at some point of its way for a moment. Then it goes on, or its connection is cut:
+/// tells which.
+async fn lose(proxy: &Proxy, may_cut: bool) -> bool {
     // What may be repeated. (A creation may not: whoever asks is told that it may have been carried out.)
     const STATEMENTS: [&str; 7] = [
         "botfarm_acquire(",
@@ -73,12 +76,15 @@ async fn lose(proxy: &Proxy) {
     ];
     let point = [Point::Request, Point::Commit, Point::Reply][chance(3)];
     let stop = proxy.stop_at_nth(point, STATEMENTS[chance(STATEMENTS.len())], chance(3));
-    if timeout(Duration::from_millis(100), stop.reached()).await.is_ok() {
-        sleep(Duration::from_millis(chance(20) as u64)).await;
-        if chance(2) == 0 {
-            stop.cut();
-        }
+    if timeout(Duration::from_millis(100), stop.reached()).await.is_err() {
+        return false;
     }
+    sleep(Duration::from_millis(chance(20) as u64)).await;
+    let cuts = may_cut && chance(3) > 0;
+    if cuts {
+        stop.cut();
+    }
+    cuts
 }
 
 /// Numbers that differ from run to run.

@@ -92,7 +92,10 @@ async fn a_file_that_stands_in_the_folder_gets_no_password_of_an_account_or_oper
         assert_eq!(code, 2, "{arguments:?}: {stderr}");
         assert!(stderr.contains("names a farm, which would be sent passwords"), "{arguments:?}: {stderr}");
         let mut command = bare(&folder);
-        command.env("BOTFARM_OPERATOR_PASSWORD", "correct horse battery").args(["--config", "botfarm.toml"]).args(arguments);
+        command
+            .env("BOTFARM_OPERATOR_PASSWORD", "correct horse battery")
+            .args(["--config", "botfarm.toml"])
+            .args(arguments);
         let (_, _, stderr) = finish(command).await;
         assert!(stderr.contains("127.0.0.1:1"), "a file that was named is trusted: {stderr}");
     }

@@ -12,6 +12,7 @@
 //! | bots | an import | `import_looks_again_…`; `imports`, `parts` |
 //! | pool, set of labels | `botfarm_pool`, `botfarm_label_set`, `botfarm_prune_queue` | `pool_and_labels_…` |
 //! | waiter, selector, passed over when locked | `botfarm_prune_queue` | `place_that_is_taken_again_…` |
+//! | whatever is cleared away, passed over when locked | `botfarm_prune_queue` | `pruning_passes_by_…` |
 //! | admins; ended sessions | `operators` | `of_two_admins_…`, `sweep_of_sessions_…` |
 
 mod bots;
@@ -52,6 +53,7 @@ fn claims(bot: BotId) -> String {
     format!(
         "update bot_slots
         set version = version + 1, fence = fence + 1, lease_id = gen_random_uuid(), phase = 'seen', size = 1, ttl = '1 m',
+            leased_as = condition,
             terms = '{{\"holder\": \"session\"}}', leased_at = now(), expires_at = now() + interval '1 minute',
             free_at = now() + interval '1 minute'
         where bot_id = '{bot}'"

@@ -130,6 +130,40 @@ async fn of_two_admins_who_remove_each_other_one_stays() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pruning_passes_by_what_a_session_has_locked() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    for (table, dead) in [
+        (
+            "changes",
+            "(caller, key, request, attempt, begun_at)
+            select n::text::bytea, '', '', gen_random_uuid(), now() - interval '2 days'",
+        ),
+        (
+            "waiters",
+            "(lease_id, parked, until, kept_until, avoid, terms, ttl)
+            select gen_random_uuid(), true, now(), now() - interval '1 minute', '{}', '{}', '1 minute'",
+        ),
+        (
+            "selectors",
+            "(key, project, env, domain, labels, condition)
+            select n::text::bytea, 'gone-' || n, '*', '*', '{}', 'ready'",
+        ),
+        ("pools", "(project, env, domain) select 'gone-' || n, 'stage', 'canary'"),
+        ("label_sets", "(key, labels) select n::text::bytea, array['role:' || n]"),
+    ] {
+        ground.run(&format!("insert into {table} {dead} from generate_series(1, 2) n")).await;
+        let left = async || ground.value::<i64>(&format!("select count(*) from {table}")).await;
+        let session = Session::that(&ground, format!("select from {table} limit 1 for update")).await;
+        in_time("it waits for nobody", farm.prune()).await.unwrap();
+        assert_eq!(left().await, 1, "{table}: the other one has gone");
+        session.ends(false).await;
+        farm.prune().await.unwrap();
+        assert_eq!(left().await, 0, "{table}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sweep_of_sessions_waits_for_nobody() {
     let ground = Ground::new().await;
     let farm = ground.farm().await;
