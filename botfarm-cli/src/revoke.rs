@@ -37,7 +37,7 @@ impl Revoke {
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let farm = client::connect(&config).await?;
         let bot = user::find(&*farm, &self.user).await?;
-        farm.revoke(bot.id, Revocation { reason: self.reason, by: Job::found().holder }).await?;
+        farm.revoke(bot.id, Revocation::new(self.reason, Job::found().holder)).await?;
         let message = match &bot.holding {
             Some(holding) => format!("revoked {}, which {} held", named(&bot), holding.holder),
             None => format!("nobody held {}", named(&bot)),

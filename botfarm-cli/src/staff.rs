@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use botfarm::{HttpFarm, operators::Operators};
 use botfarm_core::{
-    LeasePolicy, Login, Secret,
+    BotFarm, BotFarmExt as _, Error, LeasePolicy, Login, Note, Revocation, Secret,
     operators::{OperatorId, Role, Scope, TokenId},
 };
 use botfarm_http::{
@@ -18,12 +18,13 @@ use crate::{
     client,
     config::Config,
     failure::Failure,
+    holder::Job,
     store::{self, Reach, Store, is_store},
 };
 
 /// Those who may use a service of a farm.
 pub(crate) enum Staff {
-    Store(Arc<dyn Operators>),
+    Store(Arc<dyn Operators>, Arc<dyn BotFarm>),
     Service(HttpFarm),
 }
 
@@ -37,7 +38,8 @@ impl Staff {
         if is_store(url) {
             store::refuse_found(config)?;
             let store = Store::open(url, &Reach::default(), LeasePolicy::default()).await?;
-            return store.operators.map(Self::Store).ok_or_else(|| Failure::new("this farm keeps no operators"));
+            let operators = store.operators.ok_or_else(|| Failure::new("this farm keeps no operators"))?;
+            return Ok(Self::Store(operators, store.farm));
         }
         client::refuse_found(config)?;
         Ok(Self::Service(client::service(config)?.build()?))
@@ -45,14 +47,14 @@ impl Staff {
 
     pub(crate) async fn operators(&self) -> Result<Vec<Operator>, Failure> {
         Ok(match self {
-            Self::Store(store) => store.operators().await?.into_iter().map(Operator::from).collect(),
+            Self::Store(store, _) => store.operators().await?.into_iter().map(Operator::from).collect(),
             Self::Service(service) => service.operators().await?,
         })
     }
 
     pub(crate) async fn add_operator(&self, login: Login, password: Secret, role: Role) -> Result<Operator, Failure> {
         Ok(match self {
-            Self::Store(store) => {
+            Self::Store(store, _) => {
                 let hash = hash_password(&login, &password)?;
                 store.add_operator(login, hash, role).await?.into()
             }
@@ -64,7 +66,7 @@ impl Staff {
 
     pub(crate) async fn remove_operator(&self, id: OperatorId) -> Result<(), Failure> {
         match self {
-            Self::Store(store) => drop(store.remove_operator(id).await?),
+            Self::Store(store, _) => drop(store.remove_operator(id).await?),
             Self::Service(service) => service.remove_operator(id).await?,
         }
         Ok(())
@@ -72,14 +74,14 @@ impl Staff {
 
     pub(crate) async fn tokens(&self) -> Result<Vec<Token>, Failure> {
         Ok(match self {
-            Self::Store(store) => store.tokens().await?.into_iter().map(Token::from).collect(),
+            Self::Store(store, _) => store.tokens().await?.into_iter().map(Token::from).collect(),
             Self::Service(service) => service.tokens().await?,
         })
     }
 
     pub(crate) async fn add_token(&self, token: NewToken) -> Result<IssuedToken, Failure> {
         let store = match self {
-            Self::Store(store) => store,
+            Self::Store(store, _) => store,
             Self::Service(service) => return Ok(service.add_token(&token).await?),
         };
         let NewToken { name, role, project_id, env, expires_at } = token;
@@ -96,9 +98,20 @@ impl Staff {
 
     pub(crate) async fn remove_token(&self, id: TokenId) -> Result<(), Failure> {
         match self {
-            Self::Store(store) => drop(store.remove_token(id).await?),
+            Self::Store(store, _) => drop(store.remove_token(id).await?),
             Self::Service(service) => service.remove_token(id).await?,
         }
         Ok(())
+    }
+
+    /// Removes a token, and ends the leases that it has acquired. Gives how many those were.
+    pub(crate) async fn remove_token_and_leases(&self, id: TokenId) -> Result<u64, Failure> {
+        let (store, farm) = match self {
+            Self::Store(store, farm) => (store, farm),
+            Self::Service(service) => return Ok(service.remove_token_and_leases(id).await?),
+        };
+        store.remove_token(id).await?;
+        let reason = Note::try_from("the API token that leased it was revoked").map_err(Error::backend)?;
+        Ok(farm.revoke_all_of(&id.owner(), Revocation::new(reason, Job::found().holder)).await?)
     }
 }

@@ -34,6 +34,8 @@ enum Command {
     /// Lists the tokens, without their secrets
     List(List),
     /// Revokes a token: it is refused from then on
+    ///
+    /// Who waits with it is sent away. What it has leased stays leased until it expires, unless --end-leases is given.
     Revoke(Revoke),
 }
 
@@ -74,6 +76,10 @@ struct Revoke {
     /// Its name
     #[arg(value_name = "NAME")]
     name: Holder,
+
+    /// Also end the leases that it has acquired: their holders lose the accounts
+    #[arg(long)]
+    end_leases: bool,
 
     #[command(flatten)]
     output: Output,
@@ -138,8 +144,13 @@ impl Revoke {
         let found = staff.tokens().await?.into_iter().find(|token| token.name == self.name).ok_or_else(|| {
             Failure::new(format!("there is no token {}; `botfarm token list` lists those that there are", self.name))
         })?;
-        staff.remove_token(found.id).await?;
-        let message = format!("revoked {}", found.name);
+        let message = if self.end_leases {
+            let ended = staff.remove_token_and_leases(found.id).await?;
+            format!("revoked {}, and ended {ended} of its leases", found.name)
+        } else {
+            staff.remove_token(found.id).await?;
+            format!("revoked {}", found.name)
+        };
         self.output.say(&Message { message: message.clone() }, &message)
     }
 }

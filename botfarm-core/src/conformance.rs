@@ -297,5 +297,6 @@ claims! { $
         grant_that_nobody_received_is_undone,
         lease_id_stands_for_one_fingerprint,
         revocation_tells_who_did_it,
+        what_an_owner_has_leased_is_taken_away_from_it_alone,
     }
 }

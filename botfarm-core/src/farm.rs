@@ -6,12 +6,13 @@ use async_trait::async_trait;
 
 use crate::{
     bot::{Bot, BotChanges, ImportReport, NewBot},
-    error::Result,
+    error::{Error, Result},
     guard::{self, LeaseGuard},
     id::{BotId, LeaseId},
     lease::{ActiveLease, BotRelease, Ending, Lease, LeaseRecord, LeaseRequest, Revocation},
     page::{BotFilter, Page, PageRequest},
     stats::Stats,
+    text::Owner,
 };
 
 /// A place that keeps bots and leases them: one test, one account.
@@ -148,7 +149,8 @@ pub trait BotFarm: Debug + Send + Sync + 'static {
     /// `NotHolder` when an owner is named whose lease it is not; `Busy` when a holder is named, and it is another's.
     async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()>;
 
-    /// Takes the bot away from whoever holds it: the whole lease ends, and its bots rest. Succeeds when nobody does.
+    /// Takes the bot away from whoever holds it: the whole lease ends, and its bots rest. Succeeds when nobody does, or
+    /// only somebody whom the revocation does not mean.
     ///
     /// # Errors
     /// `NoSuchBot`.
@@ -228,6 +230,34 @@ pub trait BotFarmExt: BotFarm + Clone {
             bots.extend(items);
             if next.is_none() {
                 return Ok(bots);
+            }
+            page = page.after(next);
+        }
+    }
+
+    /// Takes away all that was leased by an owner. Gives how many leases those were; one that ends by itself meanwhile may
+    /// be among them. Others' leases stay, whoever has a bot by then.
+    ///
+    /// What the owner leases meanwhile may escape: first see to it that it leases nothing. To do it again ends what is
+    /// left. A client of a service sees no owners, and ends nothing.
+    ///
+    /// # Errors
+    /// Those of [`BotFarm::leases`] and [`BotFarm::revoke`]. Some leases may have ended by then.
+    async fn revoke_all_of(&self, owner: &Owner, revocation: Revocation) -> Result<u64> {
+        let (mut page, mut ended) = (PageRequest::first(PageRequest::MAX), 0);
+        loop {
+            let Page { items, next } = self.leases(&page).await?;
+            let theirs = items.into_iter().filter(|lease| lease.owner.as_ref() == Some(owner));
+            for (_, bot) in theirs.filter_map(|lease| lease.bots.into_iter().next()) {
+                let revocation = Revocation { owner: Some(owner.clone()), ..revocation.clone() };
+                match self.revoke(bot.id, revocation).await {
+                    // It has been given back, and is no more.
+                    Ok(()) | Err(Error::NoSuchBot { .. }) => ended += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+            if next.is_none() {
+                return Ok(ended);
             }
             page = page.after(next);
         }

@@ -257,6 +257,16 @@ pub struct Revocation {
     pub reason: Note,
     /// Who did it.
     pub by: Holder,
+    /// Only a lease that was granted to this authenticated caller; another's stays. Not sent over the wire.
+    pub owner: Option<Owner>,
+}
+
+impl Revocation {
+    /// Whosever lease it is.
+    #[must_use]
+    pub fn new(reason: Note, by: Holder) -> Self {
+        Self { reason, by, owner: None }
+    }
 }
 
 /// A lease in force, as everybody may see it: without its id and without passwords.
@@ -264,6 +274,8 @@ pub struct Revocation {
 pub struct ActiveLease {
     /// Who holds it.
     pub holder: Holder,
+    /// The authenticated caller whom it was granted to, where a service says so. Not sent over the wire.
+    pub owner: Option<Owner>,
     /// The holder's remark.
     pub note: Option<Note>,
     /// Where to look.

@@ -13,7 +13,7 @@ use crate::{
     bot::{Bot, Timestamp, word_enum},
     error::Result,
     name::{Env, ProjectId},
-    text::{Holder, Login},
+    text::{Holder, Login, Owner},
 };
 
 word_enum! {
@@ -29,6 +29,20 @@ word_enum! {
 }
 
 macro_rules! id {
+    ($(#[$meta:meta])* $name:ident, $word:literal) => {
+        id! { $(#[$meta])* $name }
+
+        impl $name {
+            /// The owner of the leases that it acquires: what stays the same when a name changes hands.
+            ///
+            /// # Panics
+            /// Never: a word and a UUID are short, and without control characters.
+            #[must_use]
+            pub fn owner(self) -> Owner {
+                Owner::try_from(format!("{} {self}", $word)).expect("a word and a UUID are an owner")
+            }
+        }
+    };
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,12 +59,12 @@ macro_rules! id {
 
 id! {
     /// Which operator.
-    OperatorId
+    OperatorId, "operator"
 }
 
 id! {
     /// Which API token. Not a secret.
-    TokenId
+    TokenId, "token"
 }
 
 id! {

@@ -195,7 +195,7 @@ impl Farm {
                 drop(self.engine.release(self.lease(index), Ending { outcome, note: Some("done".parse().unwrap()) }));
             }
             Op::Revoke(index) => {
-                let revocation = Revocation { reason: "over".parse().unwrap(), by: "admin".parse().unwrap() };
+                let revocation = Revocation::new("over".parse().unwrap(), "admin".parse().unwrap());
                 drop(self.engine.revoke(self.bot(index), revocation));
             }
             Op::Renew(index, ttl) => drop(self.engine.renew(self.lease(index), Some(Duration::from_secs(ttl)))),

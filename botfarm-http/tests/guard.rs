@@ -204,7 +204,7 @@ fn revoked_lease_is_told_with_who_and_why() {
     let farm = service.farm();
     let revoke = async || {
         let bot = service.farm.list_all(&BotFilter::default()).await.unwrap()[0].id;
-        let revocation = Revocation { reason: "needed for a demo".parse().unwrap(), by: "anna".parse().unwrap() };
+        let revocation = Revocation::new("needed for a demo".parse().unwrap(), "anna".parse().unwrap());
         service.farm.revoke(bot, revocation).await.unwrap();
     };
     runtime().block_on(async {

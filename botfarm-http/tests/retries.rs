@@ -187,7 +187,7 @@ async fn a_change_keeps_its_key_and_every_change_has_its_own() {
     }
     let (id, lease) = (BotId::new(), LeaseId::new());
     let bot = || NewBot::new("ada".parse().unwrap(), "x".try_into().unwrap(), ProjectId::new(), Env::STAGE);
-    let revocation = || Revocation { reason: "why".parse().unwrap(), by: "me".parse().unwrap() };
+    let revocation = || Revocation::new("why".parse().unwrap(), "me".parse().unwrap());
     let mut seen = Vec::new();
     for keys in [
         keys(async |farm| farm.create(bot()).await).await,

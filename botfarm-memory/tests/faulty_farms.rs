@@ -311,7 +311,8 @@ impl BotFarm for FaultyFarm {
         if self.fault == Fault::RevokesSilently {
             return self.farm.release_bot(bot, BotRelease::default()).await;
         }
-        self.farm.revoke(bot, revocation).await
+        let owner = revocation.owner.filter(|_| self.fault != Fault::IgnoresOwners);
+        self.farm.revoke(bot, Revocation { owner, ..revocation }).await
     }
 
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
@@ -409,6 +410,8 @@ catches! {
         NeverRests => revoked_bot_rests_before_the_next_holder, "a bot rests after a revocation";
     catches_a_farm_that_repeats_a_bot_on_the_next_page:
         RepeatsABotOnTheNextPage => pages_hold_every_bot_once_oldest_first, "a page is full, unless the list ends";
+    catches_a_farm_that_revokes_whosever_lease_it_is:
+        IgnoresOwners => what_an_owner_has_leased_is_taken_away_from_it_alone, "means another owner ends no lease";
     catches_a_farm_that_revokes_silently:
         RevokesSilently => revoked_holder_is_told_why, "told that the lease was revoked";
     catches_a_farm_that_serves_anybody_first:

@@ -77,7 +77,7 @@ impl ShakyFarm {
 
     async fn revoke_all(&self) {
         for bot in self.farm.list_all(&BotFilter::default()).await.unwrap() {
-            let revocation = Revocation { reason: "needed for a demo".parse().unwrap(), by: "anna".parse().unwrap() };
+            let revocation = Revocation::new("needed for a demo".parse().unwrap(), "anna".parse().unwrap());
             self.farm.revoke(bot.id, revocation).await.unwrap();
         }
     }

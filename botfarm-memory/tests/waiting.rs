@@ -92,7 +92,7 @@ async fn waiter_is_served_by_what_becomes_due_before_anything_that_was() {
     let waiter = start(&farm, ask().wait(HOUR));
     waiting(&farm, 1).await;
     sleep(Duration::from_secs(5)).await;
-    let revocation = Revocation { reason: "over".parse().unwrap(), by: "admin".parse().unwrap() };
+    let revocation = Revocation::new("over".parse().unwrap(), "admin".parse().unwrap());
     farm.revoke(lease.bot().bot.id, revocation).await.unwrap();
     waiter.await.unwrap().unwrap();
     assert_eq!(begin.elapsed(), Duration::from_secs(5) + cooling());

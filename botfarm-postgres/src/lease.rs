@@ -210,7 +210,10 @@ impl Farm {
     }
 
     pub(crate) async fn revoke(&self, bot: BotId, revocation: &Revocation) -> Result<()> {
-        let Some((id, ..)) = self.holding(bot).await? else { return Ok(()) };
+        let Some((id, owner, _)) = self.holding(bot).await? else { return Ok(()) };
+        if revocation.owner.as_ref().is_some_and(|wanted| owner.as_deref() != Some(wanted.as_str())) {
+            return Ok(());
+        }
         let end = End {
             reason: EndReason::Revoked,
             outcome: None,
@@ -324,6 +327,7 @@ impl Farm {
         let mut leases: Vec<(Uuid, ActiveLease)> = Vec::new();
         for row in rows {
             let alias = row.alias.as_deref().map(rows::text).transpose()?;
+            let owner = row.terms["owner"].as_str().map(rows::text).transpose()?;
             let bot = BotRow {
                 id: row.id,
                 login: row.login,
@@ -345,6 +349,7 @@ impl Farm {
                 (_, Some(holding)) => {
                     let lease = ActiveLease {
                         holder: holding.holder.clone(),
+                        owner,
                         note: holding.note.clone(),
                         url: holding.url.clone(),
                         acquired_at: holding.since,

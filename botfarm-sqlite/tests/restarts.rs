@@ -46,7 +46,7 @@ async fn conditions_fences_and_the_order_of_the_free_outlive_a_restart() {
     farm.release(leases[2].id, Ending::clean()).await.unwrap();
     farm.release(leases[0].id, Ending::clean().note("done".parse().unwrap())).await.unwrap();
     farm.release(leases[1].id, Ending::dirty()).await.unwrap();
-    let revocation = Revocation { reason: "over".parse().unwrap(), by: "ann".parse().unwrap() };
+    let revocation = Revocation::new("over".parse().unwrap(), "ann".parse().unwrap());
     farm.revoke(leases[3].bot().bot.id, revocation).await.unwrap();
     let before = farm.list_all(&BotFilter::default()).await.unwrap();
     drop(farm);

@@ -384,6 +384,8 @@ async fn tokens_are_made_listed_and_revoked() {
     let (code, said) = ground.refused(&["token", "revoke", "ci"]).await;
     assert!(code == 1 && said.contains("there is no token ci"), "{said}");
     assert_eq!(ground.refused(&["token", "create", "x", "--expires", "999999999y"]).await.0, 2);
+    let revoked = ground.output(&["token", "revoke", "nightly", "--end-leases"]).await;
+    assert_eq!(revoked, "revoked nightly, and ended 0 of its leases\n");
 }
 
 #[tokio::test]

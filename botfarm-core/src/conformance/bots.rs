@@ -67,7 +67,7 @@ pub async fn one_of_many_creations_of_a_login_succeeds(trial: Trial) {
 
 pub async fn unknown_bot_is_named_in_the_refusal(trial: Trial) {
     let (farm, unknown) = (trial.farm(), BotId::new());
-    let revocation = Revocation { reason: text("no reason"), by: trial.holder() };
+    let revocation = Revocation::new(text("no reason"), trial.holder());
     let answers = [
         farm.get(unknown).await.map(drop),
         farm.update(unknown, BotChanges::default()).await.map(drop),

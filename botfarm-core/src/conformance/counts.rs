@@ -99,7 +99,7 @@ pub async fn leases_in_force_are_listed(trial: Trial) {
     let released = leases.remove(3);
     trial.release(&released).await;
     let revoked = leases.remove(4);
-    let revocation = Revocation { reason: text("needed"), by: trial.holder() };
+    let revocation = Revocation::new(text("needed"), trial.holder());
     trial.farm().revoke(revoked.bot().bot.id, revocation).await.expect("a held bot can be taken away");
     leases[2] = trial.renew(&leases[2], None).await.expect("it is in force");
 
@@ -110,6 +110,7 @@ pub async fn leases_in_force_are_listed(trial: Trial) {
         .iter()
         .map(|lease| ActiveLease {
             holder: lease.holder.clone(),
+            owner: None,
             note: lease.note.clone(),
             url: lease.url.clone(),
             acquired_at: lease.acquired_at,

@@ -45,7 +45,7 @@ pub async fn expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(fa
     trial.release(&lease).await;
     assert!(is_ready(&bot).await, "a release says how it is left");
     let lease = trial.take(of_checked()).await;
-    let revocation = Revocation { reason: super::trial::text("needed"), by: trial.holder() };
+    let revocation = Revocation::new(super::trial::text("needed"), trial.holder());
     farm.revoke(bot.id, revocation).await.expect("it is held");
     assert!(is_ready(&bot).await, "and so does who revokes it: as it was");
     assert!(trial.lookup(&lease).await.is_err());
@@ -109,7 +109,7 @@ pub async fn each_env_has_a_policy_of_its_own(farm: Arc<dyn BotFarm>) {
     assert_eq!(rest(&trial, &of_qa[1], lease.acquired_at).await, 1, "and after one by its id");
 
     let lease = trial.take(trial.named(&of_qa[2])).await;
-    let revocation = Revocation { reason: super::trial::text("stuck"), by: trial.holder() };
+    let revocation = Revocation::new(super::trial::text("stuck"), trial.holder());
     farm.revoke(of_qa[2].id, revocation).await.expect("it is held");
     assert_eq!(rest(&trial, &of_qa[2], lease.acquired_at).await, 2, "and longer after a revocation");
 

@@ -120,7 +120,7 @@ pub async fn dropped_revocation_is_done_or_not(trial: Trial) {
     at_every_await(async |polls| {
         let bots = trial.bots::<2>().await;
         let lease = trial.acquire(trial.ask_many(bots.iter().map(|bot| trial.named(bot)))).await.expect("free");
-        let revocation = Revocation { reason: text("given up"), by: trial.holder() };
+        let revocation = Revocation::new(text("given up"), trial.holder());
         let answer = dropped_after(polls, trial.farm().revoke(bots[1].id, revocation)).await;
         match trial.farm().release(lease.id, Ending::clean()).await {
             Ok(()) => {}

@@ -14,7 +14,7 @@ pub async fn history_tells_every_hand_out_newest_first(trial: Trial) {
     trial.end(&clean, Ending::clean().note(text("all well"))).await;
     let expired = trial.acquire(trial.ask(trial.any()).ttl(policy().min_ttl)).await.expect("it is free");
     let revoked = trial.take_in_time(trial.any()).await;
-    let revocation = Revocation { reason: text("needed"), by: trial.holder() };
+    let revocation = Revocation::new(text("needed"), trial.holder());
     trial.farm().revoke(bot.id, revocation).await.expect("a held bot can be taken away");
     let dirty = trial.take_in_time(trial.any()).await;
     trial.end(&dirty, Ending::dirty()).await;

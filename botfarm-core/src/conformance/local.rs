@@ -5,7 +5,7 @@ use super::{
     trial::{Trial, text},
     waiter::{LONG, PATIENCE, in_time, until},
 };
-use crate::{BotRelease, Condition, EndReason, Ending, Error, Fingerprint, Owner, Revocation};
+use crate::{BotFarmExt as _, BotRelease, Condition, EndReason, Ending, Error, Fingerprint, Owner, Revocation};
 
 pub async fn bot_is_released_by_the_owner_of_its_lease_alone(trial: Trial) {
     let [bot, unowned] = trial.bots().await;
@@ -59,11 +59,45 @@ pub async fn lease_id_stands_for_one_fingerprint(trial: Trial) {
     trial.prove_sound(&bots).await;
 }
 
+pub async fn what_an_owner_has_leased_is_taken_away_from_it_alone(trial: Trial) {
+    let bots = trial.bots::<5>().await;
+    let [gone, other]: [Owner; 2] = [0, 1].map(|_| text(&format!("owner {}", uuid::Uuid::new_v4())));
+    let take = async |owner: Option<&Owner>, bots: &[&crate::Bot]| {
+        let selectors = bots.iter().map(|bot| trial.named(bot));
+        let request = crate::LeaseRequest { owner: owner.cloned(), ..trial.ask_many(selectors) };
+        trial.acquire(request).await.expect("they are free")
+    };
+    let pair = take(Some(&gone), &[&bots[3], &bots[0]]).await;
+    let one = take(Some(&gone), &[&bots[1]]).await;
+    let others = [take(Some(&other), &[&bots[2]]).await, take(None, &[&bots[4]]).await];
+    let revocation = || Revocation::new(text("its token was revoked"), text("the admin"));
+
+    let meant = Revocation { owner: Some(gone.clone()), ..revocation() };
+    trial.farm().revoke(bots[2].id, meant).await.expect("a bot of another owner's is left to it");
+    trial.lookup(&others[0]).await.expect("a revocation that means another owner ends no lease");
+
+    let ended = trial.farm().revoke_all_of(&gone, revocation()).await.expect("leases can be taken away");
+    assert_eq!(ended, 2, "it is told how many leases those were");
+    for lease in [&pair, &one] {
+        let told = lost(trial.renew(lease, None).await, "what the owner has leased is taken away");
+        assert_eq!((told.reason, told.note.as_deref()), (EndReason::Revoked, Some("its token was revoked")));
+    }
+    for lease in &others {
+        trial.renew(lease, None).await.expect("others' leases stay in force");
+    }
+    let again = trial.farm().revoke_all_of(&gone, revocation()).await.expect("leases can be taken away");
+    assert_eq!(again, 0, "a lease ends once");
+    for lease in &others {
+        trial.release(lease).await;
+    }
+    trial.prove_sound(&bots).await;
+}
+
 pub async fn revocation_tells_who_did_it(trial: Trial) {
     let bot = trial.bot().await;
     let lease = trial.take(trial.any()).await;
     let by = trial.holder();
-    let revocation = Revocation { reason: text("needed"), by: by.clone() };
+    let revocation = Revocation::new(text("needed"), by.clone());
     trial.farm().revoke(bot.id, revocation).await.expect("a held bot can be taken away");
     let told = lost(trial.renew(&lease, None).await, "a revoked lease is lost");
     assert_eq!((told.reason, told.by.as_ref()), (EndReason::Revoked, Some(&by)), "the holder is told by whom");

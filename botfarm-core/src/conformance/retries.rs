@@ -50,7 +50,7 @@ pub async fn ended_lease_id_is_refused(trial: Trial) {
     let lease = trial.acquire(released.clone()).await.expect("it is free");
     trial.release(&lease).await;
     trial.acquire(revoked.clone()).await.expect("it is free");
-    let revocation = Revocation { reason: super::trial::text("needed"), by: trial.holder() };
+    let revocation = Revocation::new(super::trial::text("needed"), trial.holder());
     trial.farm().revoke(bot.id, revocation).await.expect("a held bot can be taken away");
     let expired = expired.ttl(policy().min_ttl);
     until("a bot that has rested is free", async || trial.acquire(expired.clone()).await.is_ok()).await;

@@ -9,7 +9,7 @@ use super::{
 use crate::{Bot, BotState, EndReason, Ending, Revocation};
 
 async fn revoke(trial: &Trial, bot: &Bot, reason: &str) {
-    let revocation = Revocation { reason: text(reason), by: trial.holder() };
+    let revocation = Revocation::new(text(reason), trial.holder());
     trial.farm().revoke(bot.id, revocation).await.expect("a bot of the farm can be taken away");
 }
 

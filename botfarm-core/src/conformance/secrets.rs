@@ -94,7 +94,7 @@ pub async fn errors_keep_secrets(trial: Trial) {
     shown.add_error(farm.renew(held.id, Some(policy().max_ttl * 2)).await);
     let unknown = LeaseId::new();
     shown.add_error(farm.lookup(unknown).await);
-    let revocation = Revocation { reason: text("needed"), by: trial.holder() };
+    let revocation = Revocation::new(text("needed"), trial.holder());
     farm.revoke(bot.id, revocation).await.expect("a held bot can be taken away");
     let lost = farm.renew(held.id, None).await;
     assert!(matches!(lost, Err(Error::LeaseLost(_))), "a revoked lease is lost: {lost:?}");

@@ -86,9 +86,11 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`BotFarm::revoke`](botfarm_core::BotFarm::revoke).
-    pub fn revoke(&mut self, bot: BotId, Revocation { reason, by }: Revocation) -> Result<()> {
+    pub fn revoke(&mut self, bot: BotId, Revocation { reason, by, owner }: Revocation) -> Result<()> {
         let slot = self.slot(bot)?;
-        if let Some(id) = self.bots[slot].lease() {
+        let is_meant =
+            |id: &LeaseId| owner.is_none() || self.leases.get(*id).is_some_and(|held| held.request.owner == owner);
+        if let Some(id) = self.bots[slot].lease().filter(is_meant) {
             let remark = Some(EndRemark { by: Some(by), note: Some(reason) });
             self.end(id, self.now, EndReason::Revoked, None, remark)?;
         }

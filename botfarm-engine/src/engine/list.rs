@@ -95,7 +95,8 @@ impl Engine {
         let Holding { holder, note, url, since, expires_at } = held.holding();
         let bots = held.bots.iter().zip(&held.request.selectors);
         let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
-        Some(ActiveLease { holder, note, url, acquired_at: since, expires_at, bots })
+        let owner = held.request.owner.clone();
+        Some(ActiveLease { holder, owner, note, url, acquired_at: since, expires_at, bots })
     }
 
     /// The hand-outs of a bot, newest first, from before one of them on: one more than a page has, if there are so many.

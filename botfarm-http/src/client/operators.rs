@@ -7,7 +7,7 @@ use botfarm_core::{
 use http::Method;
 
 use super::{HttpFarm, retry::Repeat, send::Call};
-use crate::wire::{IssuedToken, NewOperator, NewToken, Operator, Token};
+use crate::wire::{EndedLeases, IssuedToken, NewOperator, NewToken, Operator, Token};
 
 /// Operators and tokens of the service. It takes an unconfined admin.
 ///
@@ -69,5 +69,16 @@ impl HttpFarm {
             .send(Call::new(Method::DELETE, format!("/api/v1/tokens/{id}")).repeat(Repeat::Unseen))
             .await
             .map(drop)
+    }
+
+    /// Revokes a token, and ends the leases that it has acquired. Gives how many those were. Asked again after a failure,
+    /// it ends what is left.
+    ///
+    /// # Errors
+    /// `Backend` when there is no such token, and no lease of it.
+    pub async fn remove_token_and_leases(&self, id: TokenId) -> Result<u64> {
+        let path = format!("/api/v1/tokens/{id}?end_leases=true");
+        let answer = self.service.send(Call::new(Method::DELETE, path).repeat(Repeat::Unseen)).await?;
+        answer.json().map(|EndedLeases { ended }| ended)
     }
 }

@@ -96,6 +96,20 @@ impl FromRequest<App> for QueryOrJson {
     }
 }
 
+/// Whether a flag is set, in the body or in the query.
+pub(super) fn flag(fields: &mut Fields, name: &'static str) -> bool {
+    match fields.take(name) {
+        None | Some(Value::Bool(false)) => false,
+        Some(Value::Bool(true)) => true,
+        Some(Value::String(text)) if text == "true" => true,
+        Some(Value::String(text)) if text == "false" => false,
+        Some(_) => {
+            fields.fault(name, "must be true or false");
+            false
+        }
+    }
+}
+
 /// The media type of the body, without its parameters, in lower case.
 pub(super) fn media_type(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;

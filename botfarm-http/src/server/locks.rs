@@ -11,7 +11,7 @@ use super::{
     App,
     auth::{Admin, Caller, Tester},
     drain::Drain,
-    input::{Id, Json as JsonBody, OptionalJson, QueryOrJson},
+    input::{self, Id, Json as JsonBody, OptionalJson, QueryOrJson},
     leases,
     prefer::Prefer,
     private::Private,
@@ -58,27 +58,13 @@ pub(super) async fn release(
 ) -> Result<Json<Unlocked>, Refusal> {
     let ending = Ending { outcome: fields.optional("outcome").unwrap_or_default(), note: fields.optional("note") };
     let (lease, holder) = (fields.optional("lease_id"), fields.optional("holder"));
-    let may_release_all = flag(&mut fields, "force") && !caller.is_known() || caller.is_admin();
+    let may_release_all = input::flag(&mut fields, "force") && !caller.is_known() || caller.is_admin();
     // Who names nobody means a lease of their own: by now the user may be somebody else's.
     let own = (lease.is_none() && !may_release_all).then(|| caller.name());
     let release = BotRelease { ending, lease, holder: holder.or(own), owner: caller.releases() };
     app.farm.release_bot(id, fields.finish(release)?).await?;
     let message = format!("User {id} is released.");
     Ok(Json(Unlocked { message, id, user_id: id, locktime: None }))
-}
-
-/// Whether a flag is set, in the body or in the query.
-fn flag(fields: &mut Fields, name: &'static str) -> bool {
-    match fields.take(name) {
-        None | Some(Value::Bool(false)) => false,
-        Some(Value::Bool(true)) => true,
-        Some(Value::String(text)) if text == "true" => true,
-        Some(Value::String(text)) if text == "false" => false,
-        Some(_) => {
-            fields.fault(name, "must be true or false");
-            false
-        }
-    }
 }
 
 pub(super) async fn revoke(
@@ -89,7 +75,7 @@ pub(super) async fn revoke(
     let mut fields = Fields::of(body, "");
     // The history is to be trusted: whoever is known does not choose a name.
     let by = fields.optional("by").filter(|_| !caller.is_known()).unwrap_or_else(|| caller.name());
-    let revocation = fields.required("reason").map(|reason| Revocation { reason, by });
+    let revocation = fields.required("reason").map(|reason| Revocation::new(reason, by));
     // There is a reason when there was no fault.
     let revocation = fields.finish(revocation)?.ok_or_else(|| Refusal::malformed("the body must be an object"))?;
     app.farm.revoke(id, revocation).await?;

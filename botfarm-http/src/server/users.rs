@@ -17,7 +17,7 @@ use super::{
     BASE,
     auth::{Admin, Viewer},
     feed,
-    input::{Id, Json as JsonBody, Query, media_type},
+    input::{Id, Json as JsonBody, Query, flag, media_type},
     list,
     refusal::Refusal,
     shares::ImportTurn,
@@ -40,15 +40,7 @@ pub(super) async fn import(
     Query(mut query): Query,
     request: Request,
 ) -> Result<Json<ImportReport>, Refusal> {
-    let dry_run = query.optional::<String>("dry_run");
-    let dry_run = match dry_run.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => {
-            query.fault("dry_run", "must be true or false");
-            false
-        }
-    };
+    let dry_run = flag(&mut query, "dry_run");
     query.finish(())?;
     let (parts, body) = request.into_parts();
     let format = media_type(&parts.headers).and_then(|kind| Format::from_media_type(&kind)).ok_or_else(|| {

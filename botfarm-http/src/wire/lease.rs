@@ -177,7 +177,7 @@ pub struct ActiveUser {
 
 impl From<botfarm_core::ActiveLease> for ActiveLease {
     fn from(lease: botfarm_core::ActiveLease) -> Self {
-        let botfarm_core::ActiveLease { holder, note, url, acquired_at, expires_at, bots } = lease;
+        let botfarm_core::ActiveLease { holder, owner: _, note, url, acquired_at, expires_at, bots } = lease;
         let users = bots.into_iter().map(|(role, bot)| ActiveUser { user: User::from(bot), role }).collect();
         Self { holder, note, url, acquired_at: Time(acquired_at), expires_at: Time(expires_at), users }
     }
@@ -187,7 +187,7 @@ impl From<ActiveLease> for botfarm_core::ActiveLease {
     fn from(lease: ActiveLease) -> Self {
         let ActiveLease { holder, note, url, acquired_at, expires_at, users } = lease;
         let bots = users.into_iter().map(|active| (active.role, Bot::from(active.user))).collect();
-        Self { holder, note, url, acquired_at: acquired_at.0, expires_at: expires_at.0, bots }
+        Self { holder, owner: None, note, url, acquired_at: acquired_at.0, expires_at: expires_at.0, bots }
     }
 }
 
@@ -424,7 +424,7 @@ pub struct RevokeRequest {
 
 impl From<Revocation> for RevokeRequest {
     fn from(revocation: Revocation) -> Self {
-        let Revocation { reason, by } = revocation;
+        let Revocation { reason, by, owner: _ } = revocation;
         Self { reason, by: Some(by) }
     }
 }

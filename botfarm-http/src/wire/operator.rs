@@ -156,3 +156,11 @@ pub struct IssuedToken {
     #[cfg_attr(feature = "server", schema(value_type = String, format = Password))]
     pub secret: Password,
 }
+
+/// What became of the leases of a token that was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+pub struct EndedLeases {
+    /// How many of them were in force, and are no more.
+    pub ended: u64,
+}

@@ -1,14 +1,17 @@
 //! `/operators` and `/tokens`.
 
+use std::sync::Arc;
+
 use axum::http::{Method, header};
 use botfarm_core::{
-    Env, Timestamp,
+    BotFarm as _, Env, PageRequest, Timestamp,
     operators::{Role, Scope},
 };
+use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
 
 use crate::{
-    service::{project, time},
+    service::{bot, project, time},
     staff::{Staff, call, log_in},
 };
 
@@ -94,6 +97,57 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
     assert_eq!(call(&rest, secret, Method::GET, "/users", Value::Null).await.status, 401);
     let gone = call(&rest, &ann, Method::DELETE, &path, Value::Null).await;
     assert_eq!(gone.failure(), (404, "no-such-token".to_owned()));
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_takes_its_leases_along_when_it_is_told_to() {
+    let staff = Staff::new().await;
+    let farm = Arc::new(MemoryFarm::with_bots(["ada", "bob", "cy", "dee"].map(bot)).unwrap());
+    let rest = staff.serve(farm.clone());
+    let ann = staff.log_in("ann").await;
+    let (gone, secret) = staff.token("ci", Role::Tester, Scope::default(), None).await;
+    let (_, other) = staff.token("nightly", Role::Tester, Scope::default(), None).await;
+    let lease = async |credential: &str, logins: &[&str]| {
+        let users: Vec<_> = logins.iter().map(|login| json!({"login": login})).collect();
+        let answer = call(&rest, credential, Method::POST, "/leases", json!({"users": users})).await;
+        answer.json()["id"].as_str().unwrap().to_owned()
+    };
+    let theirs = [lease(&secret, &["ada", "bob"]).await, lease(&secret, &["cy"]).await];
+    let others = lease(&other, &["dee"]).await;
+
+    let path = format!("/tokens/{}", gone.id);
+    let wrong = call(&rest, &ann, Method::DELETE, &format!("{path}?end_leases=yes"), Value::Null).await;
+    assert_eq!(wrong.json()["errors"][0]["pointer"], "/end_leases");
+    assert_eq!(call(&rest, &secret, Method::GET, "/users", Value::Null).await.status, 200, "nothing was done");
+
+    let path = format!("{path}?end_leases=true");
+    let answer = call(&rest, &ann, Method::DELETE, &path, Value::Null).await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({"ended": 2})));
+    for id in theirs {
+        let lost = call(&rest, &ann, Method::GET, &format!("/leases/{id}"), Value::Null).await;
+        assert_eq!(lost.failure(), (410, "lease-lost".to_owned()));
+        let told = lost.json();
+        assert_eq!((&told["reason"], &told["by"]), (&json!("revoked"), &json!("ann")), "{told}");
+    }
+    assert_eq!(call(&rest, &ann, Method::GET, &format!("/leases/{others}"), Value::Null).await.status, 200);
+    let again = call(&rest, &ann, Method::DELETE, &path, Value::Null).await;
+    assert_eq!(again.failure(), (404, "no-such-token".to_owned()));
+}
+
+#[tokio::test]
+async fn the_leases_of_a_token_that_has_gone_can_still_be_ended() {
+    let staff = Staff::new().await;
+    let farm = Arc::new(MemoryFarm::with_bots([bot("ada")]).unwrap());
+    let rest = staff.serve(farm.clone());
+    let ann = staff.log_in("ann").await;
+    let (gone, secret) = staff.token("ci", Role::Tester, Scope::default(), None).await;
+    assert_eq!(call(&rest, &secret, Method::POST, "/leases", json!({"users": [{}]})).await.status, 201);
+    let path = format!("/tokens/{}", gone.id);
+    assert_eq!(call(&rest, &ann, Method::DELETE, &path, Value::Null).await.status, 204);
+    assert_eq!(farm.leases(&PageRequest::first(9)).await.unwrap().items.len(), 1, "it stays leased");
+    let answer = call(&rest, &ann, Method::DELETE, &format!("{path}?end_leases=true"), Value::Null).await;
+    assert_eq!((answer.status.as_u16(), answer.json()), (200, json!({"ended": 1})));
+    assert_eq!(farm.leases(&PageRequest::first(9)).await.unwrap().items, []);
 }
 
 #[tokio::test]

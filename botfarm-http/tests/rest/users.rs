@@ -62,7 +62,7 @@ async fn a_user_that_rests_says_until_when() {
     let rest = Rest::empty();
     let kept = rest.farm.create(bot("ada")).await.unwrap();
     rest.farm.acquire(LeaseRequest::new("me".parse().unwrap(), Selector::any())).await.unwrap();
-    let revocation = Revocation { reason: "stuck".parse().unwrap(), by: "admin".parse().unwrap() };
+    let revocation = Revocation::new("stuck".parse().unwrap(), "admin".parse().unwrap());
     rest.farm.revoke(kept.id, revocation).await.unwrap();
     let until = rest.farm.get(kept.id).await.unwrap().cooling_until.unwrap();
     let user = rest.get(&format!("/api/v1/users/{}", kept.id)).await.json();

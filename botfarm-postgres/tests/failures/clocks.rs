@@ -37,7 +37,7 @@ async fn clients_send_no_time() {
     farm.leases(&PageRequest::default()).await.unwrap();
     farm.release(lease.id, Ending::clean()).await.unwrap();
     farm.release_bot(set.bots[0].bot.id, BotRelease::default()).await.unwrap();
-    let revocation = Revocation { reason: "a test".parse().unwrap(), by: holder("admin") };
+    let revocation = Revocation::new("a test".parse().unwrap(), holder("admin"));
     farm.revoke(bots[2].id, revocation).await.unwrap();
     farm.history(bots[2].id, &PageRequest::default()).await.unwrap();
     farm.stats().await.unwrap();

@@ -21,7 +21,7 @@ async fn end_of_a_lease_whose_answer_is_lost_does_not_end_that_of_the_next_holde
             let farm = farm.clone();
             async move {
                 if revokes {
-                    let revocation = Revocation { reason: "a test".parse().unwrap(), by: holder("admin") };
+                    let revocation = Revocation::new("a test".parse().unwrap(), holder("admin"));
                     farm.revoke(bot, revocation).await
                 } else {
                     farm.release_bot(bot, BotRelease::default()).await

@@ -166,7 +166,7 @@ async fn renewals_of_sets_against_releases_and_revocations_do_not_deadlock() {
                 let end = tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_micros(chance(4_000))).await;
                     if round == 2 {
-                        let revocation = Revocation { reason: "a test".parse().unwrap(), by: holder("admin") };
+                        let revocation = Revocation::new("a test".parse().unwrap(), holder("admin"));
                         other.revoke(bot, revocation).await
                     } else {
                         other.release_bot(bot, BotRelease::default()).await

@@ -186,7 +186,7 @@ impl<'a> Play<'a> {
             }
             Op::Revoke { bot: index } => {
                 let (bot, by) = (bot(*index), "admin".parse().unwrap());
-                let revocation = Revocation { reason: note.clone(), by };
+                let revocation = Revocation::new(note.clone(), by);
                 Some(self.call(
                     number,
                     Call::Revoke(bot),

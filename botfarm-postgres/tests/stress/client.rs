@@ -135,7 +135,7 @@ impl Client {
                 let bot = self.any_bot();
                 let call = uuid::Uuid::new_v4();
                 self.writer.write(&[Record::Revoking { call, bot: bot.as_uuid(), at: now() }]);
-                let revocation = Revocation { reason: "stress".parse().unwrap(), by: "admin".parse().unwrap() };
+                let revocation = Revocation::new("stress".parse().unwrap(), "admin".parse().unwrap());
                 if self.farm().revoke(bot, revocation).await.is_ok() {
                     self.writer.write(&[Record::Revoked { call, at: now() }]);
                 }

@@ -181,7 +181,7 @@ impl Game {
             Op::Revoke { bot } => {
                 let Some(bot) = pick(&self.state.bots, bot) else { return Ok(()) };
                 let (id, is) = (bot.bot.id, bot.is);
-                let revocation = Revocation { reason: text("needed"), by: text("the admin") };
+                let revocation = Revocation::new(text("needed"), text("the admin"));
                 expect(self.trial.farm().revoke(id, revocation).await, "revoke")?;
                 if let Is::Held(lease) = is {
                     self.state.end(lease, self.window(), EndReason::Revoked, None);

@@ -45,7 +45,7 @@ impl Caller {
 
     /// An operator who has logged in.
     pub(super) fn operator(operator: &Operator, session: Session) -> Self {
-        let principal = Some(owner(&format!("operator {}", operator.id)));
+        let principal = Some(operator.id.owner());
         let credential = Some(Credential::Session(session.id, operator.id));
         let (name, session) = (named(&operator.login), Some(session));
         Self { name, role: operator.role, scope: Scope::default(), principal, session, credential }
@@ -53,7 +53,7 @@ impl Caller {
 
     /// A program with an API token.
     pub(super) fn token(token: Token, digest: TokenDigest) -> Self {
-        let principal = Some(owner(&format!("token {}", token.id)));
+        let principal = Some(token.id.owner());
         let credential = Some(Credential::Token(digest));
         Self { name: token.name, role: token.role, scope: token.scope, principal, session: None, credential }
     }
@@ -127,11 +127,6 @@ impl Caller {
         let detail = format!("this needs the role {role}; yours is {}", self.role);
         Err(Refusal::new(Code::Forbidden, detail))
     }
-}
-
-/// A principal is a word and a UUID: short, and without control characters.
-fn owner(principal: &str) -> Owner {
-    Owner::try_from(principal).expect("a word and a UUID are an owner")
 }
 
 /// A login may be longer than a name.

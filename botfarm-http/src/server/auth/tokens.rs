@@ -1,8 +1,12 @@
 //! `/tokens`: the credentials of programs.
 
-use axum::{Json, http::StatusCode, response::IntoResponse};
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use botfarm_core::{
-    Holder,
+    BotFarmExt as _, Error, Holder, Note, Revocation,
     input::Fields,
     operators::{self, Role, Scope, TokenId},
 };
@@ -10,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     super::{
-        input::{Id, Json as JsonBody},
+        input::{self, Id, Json as JsonBody, Query},
         private::Private,
         refusal::Refusal,
     },
@@ -18,7 +22,7 @@ use super::{
     caller::Admin,
     gate::now,
 };
-use crate::wire::{Code, IssuedToken, NewToken, Password, Token};
+use crate::wire::{Code, EndedLeases, IssuedToken, NewToken, Password, Token};
 
 pub(in crate::server) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Token>>, Refusal> {
     let guard = app.shared.gate.unconfined(&caller)?;
@@ -49,12 +53,30 @@ pub(in crate::server) async fn add(
     Ok((StatusCode::CREATED, Private(issued)))
 }
 
-pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid>) -> Result<StatusCode, Refusal> {
+pub(in crate::server) async fn remove(
+    Admin(app, caller): Admin,
+    Id(id): Id<Uuid>,
+    Query(mut query): Query,
+) -> Result<Response, Refusal> {
     let guard = app.shared.gate.unconfined(&caller)?;
-    if !guard.required.operators.remove_token(TokenId(id)).await? {
+    let ends_leases = input::flag(&mut query, "end_leases");
+    query.finish(())?;
+    let id = TokenId(id);
+    // First the token: what leases no more gets nothing that escapes.
+    let was_there = guard.required.operators.remove_token(id).await?;
+    if was_there {
+        guard.standings.revoked();
+        tracing::info!(by = %caller.name(), token = %id, "revoked an API token");
+    }
+    let mut ended = 0;
+    if ends_leases {
+        let reason = Note::try_from("the API token that leased it was revoked").map_err(Error::backend)?;
+        ended = app.farm.revoke_all_of(&id.owner(), Revocation::new(reason, caller.name())).await?;
+        tracing::info!(by = %caller.name(), token = %id, ended, "ended the leases of an API token");
+    }
+    // Whoever asks again, since the first try has ended half of the leases or its answer was lost, is served, too.
+    if !was_there && ended == 0 {
         return Err(Refusal::new(Code::NoSuchToken, format!("there is no API token {id}")));
     }
-    guard.standings.revoked();
-    tracing::info!(by = %caller.name(), token = %id, "revoked an API token");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(if ends_leases { Json(EndedLeases { ended }).into_response() } else { StatusCode::NO_CONTENT.into_response() })
 }

@@ -12,7 +12,7 @@ use super::{
     examples, failures,
     operation::{Operation, reference, text},
 };
-use crate::wire::{AccessToken, Credentials, IssuedToken, NewOperator, NewToken, Operator, Token};
+use crate::wire::{AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewToken, Operator, Token};
 
 pub(in crate::server) fn login() -> Operation {
     let form = ObjectBuilder::new()
@@ -89,7 +89,14 @@ pub(in crate::server) fn add_token() -> Operation {
 }
 
 pub(in crate::server) fn remove_token() -> Operation {
-    removing::<TokenId>("tokens", "delete_token", "Revoke an API token").fails(&[failures::no_such_token])
+    removing::<TokenId>("tokens", "delete_token", "Revoke an API token")
+        .about(
+            "It is refused at once, and whoever waits with it is sent away. With `end_leases=true` what it has leased is \
+             taken away, too; asked again after a failure, that ends what is left.",
+        )
+        .query_of("end_leases", "Also end the leases that it has acquired.", text().enum_values(Some(["true", "false"])))
+        .gives::<EndedLeases>(StatusCode::OK, "Done, with `end_leases=true`.", json!({"ended": 2}))
+        .fails(&[failures::no_such_token])
 }
 
 fn listing<T: ToSchema>(tag: &str, id: &str, summary: &str, example: Value) -> Operation {

@@ -30,7 +30,7 @@ async fn lease_is_ended_and_looked_up_as_a_whole_while_a_session_changes_a_bot()
                 "release of a bot" => other.release_bot(bot, BotRelease::default()).await.map(|()| None),
                 "lookup" => other.lookup(id).await.map(Some),
                 _ => {
-                    let revocation = Revocation { reason: "a test".parse().unwrap(), by: holder("admin") };
+                    let revocation = Revocation::new("a test".parse().unwrap(), holder("admin"));
                     other.revoke(bot, revocation).await.map(|()| None)
                 }
             }
