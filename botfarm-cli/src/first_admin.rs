@@ -118,7 +118,8 @@ async fn tell_of_another_password(operators: &dyn Operators, login: &Login, pass
     };
     if !is_password(&password, &kept)? {
         warn!(
-            "{PASSWORD} is not the password of {login}: it makes the first admin alone, and changes nobody's password"
+            "{PASSWORD} is not the password of {login}, and changes nobody's: it makes the first admin alone; `botfarm \
+             operator passwd {login}` gives it another"
         );
     }
     Ok(())

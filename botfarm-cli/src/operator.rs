@@ -14,7 +14,7 @@ use crate::{
     staff::Staff,
 };
 
-/// Adds, lists and removes those who log in to a service
+/// Adds, lists and removes those who log in to a service, and changes their passwords
 ///
 /// --farm postgres://… does it in the database, --farm http(s)://… through a service, with an admin's BOTFARM_TOKEN.
 #[derive(Debug, Args)]
@@ -32,8 +32,15 @@ enum Command {
     Add(Add),
     /// Lists the operators
     List(List),
-    /// Removes an operator, and ends its logins
-    Remove(Remove),
+    /// Gives an operator another password, and ends its sessions
+    ///
+    /// For who has forgotten it, or may have lost it. The new one comes from a file, stdin, BOTFARM_OPERATOR_PASSWORD or
+    /// BOTFARM_OPERATOR_PASSWORD_FILE; at a terminal it is asked for.
+    Passwd(Passwd),
+    /// Ends all sessions of an operator, who may log in again
+    EndSessions(Named),
+    /// Removes an operator, and ends its sessions
+    Remove(Named),
 }
 
 #[derive(Debug, Args)]
@@ -61,7 +68,21 @@ struct List {
 }
 
 #[derive(Debug, Args)]
-struct Remove {
+struct Passwd {
+    /// Its login
+    #[arg(value_name = "LOGIN")]
+    login: Login,
+
+    /// A file with the new password; - is stdin
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Args)]
+struct Named {
     /// Its login
     #[arg(value_name = "LOGIN")]
     login: Login,
@@ -76,7 +97,19 @@ impl Operator {
         match self.command {
             Command::Add(add) => add.run(&config).await?,
             Command::List(list) => list.run(&config).await?,
-            Command::Remove(remove) => remove.run(&config).await?,
+            Command::Passwd(passwd) => passwd.run(&config).await?,
+            Command::EndSessions(named) => {
+                let staff = Staff::open(&config).await?;
+                let found = find(&staff, &named.login).await?;
+                staff.end_sessions(found.id).await?;
+                said(named.output, &format!("ended all sessions of {}", found.login))?;
+            }
+            Command::Remove(named) => {
+                let staff = Staff::open(&config).await?;
+                let found = find(&staff, &named.login).await?;
+                staff.remove_operator(found.id).await?;
+                said(named.output, &format!("removed {}", found.login))?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -100,19 +133,25 @@ impl List {
     }
 }
 
-impl Remove {
+impl Passwd {
     async fn run(self, config: &Config) -> Result<(), Failure> {
         let staff = Staff::open(config).await?;
-        let folded = self.login.folded();
-        let operators = staff.operators().await?;
-        let found = operators.into_iter().find(|operator| operator.login.folded() == folded).ok_or_else(|| {
-            Failure::new(format!(
-                "there is no operator {}; `botfarm operator list` lists those that there are",
-                self.login
-            ))
-        })?;
-        staff.remove_operator(found.id).await?;
-        let message = format!("removed {}", found.login);
-        self.output.say(&Message { message: message.clone() }, &message)
+        // Before anybody types: a login that is none is said at once.
+        let found = find(&staff, &self.login).await?;
+        staff.set_password(&found, password::read(self.password_file.as_deref())?).await?;
+        said(self.output, &format!("{} has another password, and its sessions are over", found.login))
     }
+}
+
+/// The operator of this login.
+async fn find(staff: &Staff, login: &Login) -> Result<Shown, Failure> {
+    let folded = login.folded();
+    let operators = staff.operators().await?;
+    operators.into_iter().find(|operator| operator.login.folded() == folded).ok_or_else(|| {
+        Failure::new(format!("there is no operator {login}; `botfarm operator list` lists those that there are"))
+    })
+}
+
+fn said(output: Output, message: &str) -> Result<(), Failure> {
+    output.say(&Message { message: message.to_owned() }, message)
 }

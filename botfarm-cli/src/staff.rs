@@ -9,7 +9,7 @@ use botfarm_core::{
 };
 use botfarm_http::{
     auth::{ApiToken, hash_password},
-    wire::{IssuedToken, NewOperator, NewToken, Operator, Password, Token},
+    wire::{IssuedToken, NewOperator, NewPassword, NewToken, Operator, Password, Token},
 };
 
 use chrono::Utc;
@@ -62,6 +62,28 @@ impl Staff {
                 service.add_operator(&NewOperator { login, password: Password(password), role }).await?
             }
         })
+    }
+
+    /// Gives an operator another password, and ends all of its sessions.
+    pub(crate) async fn set_password(&self, operator: &Operator, password: Secret) -> Result<(), Failure> {
+        match self {
+            Self::Store(store, _) => {
+                let hash = hash_password(&operator.login, &password)?;
+                drop(store.set_password(operator.id, None, hash).await?);
+            }
+            Self::Service(service) => {
+                service.reset_password(operator.id, &NewPassword { password: Password(password) }).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn end_sessions(&self, id: OperatorId) -> Result<(), Failure> {
+        match self {
+            Self::Store(store, _) => drop(store.end_sessions(id).await?),
+            Self::Service(service) => service.end_sessions(id).await?,
+        }
+        Ok(())
     }
 
     pub(crate) async fn remove_operator(&self, id: OperatorId) -> Result<(), Failure> {

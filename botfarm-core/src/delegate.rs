@@ -51,7 +51,17 @@ macro_rules! delegate {
                 $crate::operators::Operator,
                 $crate::operators::PasswordHash,
             )>;
-            set_password(id: $crate::operators::OperatorId, password: $crate::operators::PasswordHash) -> bool;
+            set_password(
+                id: $crate::operators::OperatorId,
+                from: Option<$crate::operators::PasswordHash>,
+                to: $crate::operators::PasswordHash
+            ) -> Option<$crate::operators::Operator>;
+            refresh_password(
+                id: $crate::operators::OperatorId,
+                from: $crate::operators::PasswordHash,
+                to: $crate::operators::PasswordHash
+            ) -> bool;
+            end_sessions(id: $crate::operators::OperatorId) -> Option<$crate::operators::Operator>;
             remove_operator(id: $crate::operators::OperatorId) -> bool;
             add_token(token: $crate::operators::NewToken) -> $crate::operators::Token;
             tokens() -> Vec<$crate::operators::Token>;

@@ -117,6 +117,8 @@ pub struct Operator {
     pub role: Role,
     /// Since when it is one.
     pub created_at: Timestamp,
+    /// How often all of its sessions have been ended: a session that began in an earlier generation is over.
+    pub generation: i64,
 }
 
 /// To what a token is confined: what is given must match. It neither sees nor leases anything else.
@@ -202,8 +204,22 @@ pub trait Operators: fmt::Debug + Send + Sync + 'static {
     /// The operator of this login, case aside, with what is kept of its password.
     async fn operator(&self, login: &Login) -> Result<Option<(Operator, PasswordHash)>>;
 
-    /// Replaces an operator's password hash; false when there is no such operator.
-    async fn set_password(&self, id: OperatorId, password: PasswordHash) -> Result<bool>;
+    /// Gives an operator another password, and ends all of its sessions. With `from`, only if that is what is kept; to say
+    /// the same again succeeds. `None` when there is no such operator, or another hash is kept.
+    async fn set_password(
+        &self,
+        id: OperatorId,
+        from: Option<PasswordHash>,
+        to: PasswordHash,
+    ) -> Result<Option<Operator>>;
+
+    /// Replaces the hash of a password by another of the same password; its sessions go on. False when there is no such
+    /// operator, or another hash is kept by now.
+    async fn refresh_password(&self, id: OperatorId, from: PasswordHash, to: PasswordHash) -> Result<bool>;
+
+    /// Ends all sessions of an operator, on every replica, by counting its generation up; `None` when there is no such
+    /// operator.
+    async fn end_sessions(&self, id: OperatorId) -> Result<Option<Operator>>;
 
     /// Forgets an operator, and so ends its sessions; false when there is none.
     ///
@@ -226,7 +242,8 @@ pub trait Operators: fmt::Debug + Send + Sync + 'static {
     /// Forgets a token; false when there is none.
     async fn remove_token(&self, id: TokenId) -> Result<bool>;
 
-    /// The operator of a session, unless the session was ended or the operator removed.
+    /// The operator of a session, unless the session was ended or the operator removed. Whoever has signed the session
+    /// compares its generation with the operator's.
     async fn session(&self, session: SessionId, operator: OperatorId) -> Result<Option<Operator>>;
 
     /// Ends a session on every replica. It may be forgotten after `until`, when the session would have ended by itself.

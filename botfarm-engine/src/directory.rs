@@ -35,8 +35,8 @@ impl Directory {
         self.operators.get(&login.folded())
     }
 
-    pub(crate) fn operator_by_id(&self, id: OperatorId) -> Option<&Operator> {
-        self.operators().find(|operator| operator.id == id)
+    pub(crate) fn operator_by_id(&self, id: OperatorId) -> Option<&(Operator, PasswordHash)> {
+        self.operators.values().find(|(operator, _)| operator.id == id)
     }
 
     pub(crate) fn is_last_admin(&self, operator: &Operator) -> bool {

@@ -37,7 +37,7 @@ pub enum Change {
     LeaseOver(LeaseId),
     /// A hand-out has ended.
     Ended(KeptHandOut),
-    /// An operator is new, or has another password.
+    /// An operator is new, has another password, or another generation of sessions.
     Operator(Operator, PasswordHash),
     /// An operator is gone.
     OperatorRemoved(OperatorId),

@@ -7,6 +7,8 @@ create table operators (
     password_hash text not null,
     role text not null check (role in ('viewer', 'tester', 'admin')),
     created_at timestamptz not null default now(),
+    -- How often all of its sessions have been ended: those of an earlier generation are over.
+    generation bigint not null default 0,
     constraint operators_login unique (login_key)
 );
 

@@ -21,6 +21,7 @@ struct OperatorRow {
     login: String,
     role: String,
     created_at: Timestamp,
+    generation: i64,
 }
 
 impl OperatorRow {
@@ -30,6 +31,7 @@ impl OperatorRow {
             login: rows::text(&self.login)?,
             role: rows::text(&self.role)?,
             created_at: self.created_at,
+            generation: self.generation,
         })
     }
 }
@@ -69,7 +71,7 @@ impl Farm {
                 OperatorRow,
                 "insert into operators (id, login, login_key, password_hash, role)
                 values ($1, $2, $3, $4, $5)
-                returning id, login, role, created_at",
+                returning id, login, role, created_at, generation",
                 Uuid::now_v7(),
                 login.as_str(),
                 login.folded(),
@@ -91,7 +93,7 @@ impl Farm {
         let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 OperatorRow,
-                r#"select id, login, role, created_at
+                r#"select id, login, role, created_at, generation
                 from operators
                 order by login_key collate "C""#
             )
@@ -104,7 +106,7 @@ impl Farm {
     async fn operator(&self, login: &Login) -> Result<Option<(Operator, PasswordHash)>> {
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                "select id, login, role, created_at, password_hash
+                "select id, login, role, created_at, generation, password_hash
                 from operators
                 where login_key = $1",
                 login.folded(),
@@ -113,18 +115,78 @@ impl Farm {
             .await?)
         })?;
         let Some(row) = row else { return Ok(None) };
-        let operator = OperatorRow { id: row.id, login: row.login, role: row.role, created_at: row.created_at };
+        let operator = OperatorRow {
+            id: row.id,
+            login: row.login,
+            role: row.role,
+            created_at: row.created_at,
+            generation: row.generation,
+        };
         Ok(Some((operator.operator()?, PasswordHash::from_phc(row.password_hash))))
     }
 
-    async fn set_password(&self, id: OperatorId, password: &PasswordHash) -> Result<bool> {
+    async fn set_password(
+        &self,
+        id: OperatorId,
+        from: Option<&PasswordHash>,
+        to: &PasswordHash,
+    ) -> Result<Option<Operator>> {
+        let row = repeat!(self.database, |connection| {
+            Ok(sqlx::query_as!(
+                OperatorRow,
+                "update operators
+                set password_hash = $3,
+                    generation = generation + 1
+                where id = $1
+                    and (
+                        $2::text is null
+                        or password_hash = $2
+                        -- By this very call, whose first answer was lost: no two hashes are the same.
+                        or password_hash = $3
+                    )
+                returning id, login, role, created_at, generation",
+                id.0,
+                from.map(PasswordHash::expose),
+                to.expose(),
+            )
+            .fetch_optional(&mut *connection)
+            .await?)
+        })?;
+        row.map(OperatorRow::operator).transpose()
+    }
+
+    async fn refresh_password(&self, id: OperatorId, from: &PasswordHash, to: &PasswordHash) -> Result<bool> {
         let updated = repeat!(self.database, |connection| {
-            Ok(sqlx::query!("update operators set password_hash = $2 where id = $1", id.0, password.expose())
-                .execute(&mut *connection)
-                .await?
-                .rows_affected())
+            Ok(sqlx::query!(
+                "update operators
+                set password_hash = $3
+                where id = $1
+                    and password_hash in ($2, $3)",
+                id.0,
+                from.expose(),
+                to.expose(),
+            )
+            .execute(&mut *connection)
+            .await?
+            .rows_affected())
         })?;
         Ok(updated == 1)
+    }
+
+    async fn end_sessions(&self, id: OperatorId) -> Result<Option<Operator>> {
+        let row = repeat!(self.database, |connection| {
+            Ok(sqlx::query_as!(
+                OperatorRow,
+                "update operators
+                set generation = generation + 1
+                where id = $1
+                returning id, login, role, created_at, generation",
+                id.0,
+            )
+            .fetch_optional(&mut *connection)
+            .await?)
+        })?;
+        row.map(OperatorRow::operator).transpose()
     }
 
     async fn remove_operator(&self, id: OperatorId) -> Result<bool> {
@@ -250,7 +312,7 @@ impl Farm {
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 OperatorRow,
-                "select id, login, role, created_at
+                "select id, login, role, created_at, generation
                 from operators
                 where id = $2
                     and not exists (select from ended_sessions where id = $1)",
@@ -306,8 +368,21 @@ impl Operators for PostgresFarm {
         self.run(async move |farm| farm.operator(&login).await).await
     }
 
-    async fn set_password(&self, id: OperatorId, password: PasswordHash) -> FarmResult<bool> {
-        self.run(async move |farm| farm.set_password(id, &password).await).await
+    async fn set_password(
+        &self,
+        id: OperatorId,
+        from: Option<PasswordHash>,
+        to: PasswordHash,
+    ) -> FarmResult<Option<Operator>> {
+        self.run(async move |farm| farm.set_password(id, from.as_ref(), &to).await).await
+    }
+
+    async fn refresh_password(&self, id: OperatorId, from: PasswordHash, to: PasswordHash) -> FarmResult<bool> {
+        self.run(async move |farm| farm.refresh_password(id, &from, &to).await).await
+    }
+
+    async fn end_sessions(&self, id: OperatorId) -> FarmResult<Option<Operator>> {
+        self.run(async move |farm| farm.end_sessions(id).await).await
     }
 
     async fn remove_operator(&self, id: OperatorId) -> FarmResult<bool> {

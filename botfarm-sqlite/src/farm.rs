@@ -246,8 +246,21 @@ impl Operators for SqliteFarm {
         self.farm.operator(login).await
     }
 
-    async fn set_password(&self, id: OperatorId, password: PasswordHash) -> Result<bool> {
-        self.farm.set_password(id, password).await
+    async fn set_password(
+        &self,
+        id: OperatorId,
+        from: Option<PasswordHash>,
+        to: PasswordHash,
+    ) -> Result<Option<Operator>> {
+        self.farm.set_password(id, from, to).await
+    }
+
+    async fn refresh_password(&self, id: OperatorId, from: PasswordHash, to: PasswordHash) -> Result<bool> {
+        self.farm.refresh_password(id, from, to).await
+    }
+
+    async fn end_sessions(&self, id: OperatorId) -> Result<Option<Operator>> {
+        self.farm.end_sessions(id).await
     }
 
     async fn remove_operator(&self, id: OperatorId) -> Result<bool> {

@@ -179,12 +179,13 @@ fn hand_out(connection: &Connection, kept: &KeptHandOut) -> Result<(), Error> {
 fn operator(connection: &Connection, seal: &Seal, operator: &Operator, password: &PasswordHash) -> Result<(), Error> {
     run(
         connection,
-        "insert into operators (id, login, role, password, created_at, seal)
-         values (?1, ?2, ?3, ?4, ?5, ?6)
+        "insert into operators (id, login, role, password, created_at, generation, seal)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)
          on conflict (id) do update
          set login = excluded.login,
              role = excluded.role,
              password = excluded.password,
+             generation = excluded.generation,
              seal = excluded.seal",
         params![
             operator.id.0.as_bytes(),
@@ -192,6 +193,7 @@ fn operator(connection: &Connection, seal: &Seal, operator: &Operator, password:
             operator.role.as_str(),
             password.expose(),
             time(operator.created_at),
+            operator.generation,
             seal.operator_row(operator, password),
         ],
     )

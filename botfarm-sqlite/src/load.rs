@@ -135,6 +135,7 @@ fn operator(row: &Row<'_>, seal: &Seal) -> Result<(Operator, PasswordHash), Erro
         login: text(row, "login")?,
         role: parsed(row, "role")?,
         created_at: timestamp(row.get("created_at")?),
+        generation: row.get("generation")?,
     };
     let password = PasswordHash::from_phc(row.get::<_, String>("password")?);
     let written: Vec<u8> = row.get("seal")?;

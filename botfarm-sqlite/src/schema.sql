@@ -60,6 +60,7 @@ create table operators (
   role text not null,
   password text not null, -- Argon2id
   created_at integer not null,
+  generation integer not null, -- how often all of its sessions have been ended
   seal blob not null -- over the rest of the row
 ) strict, without rowid;
 

@@ -89,6 +89,7 @@ impl Seal {
                 operator.role.as_str().as_bytes(),
                 password.expose().as_bytes(),
                 &operator.created_at.timestamp_micros().to_le_bytes(),
+                &operator.generation.to_le_bytes(),
             ],
         )
     }

@@ -75,6 +75,8 @@ async fn operators_tokens_and_ended_sessions_outlive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let farm = open(folder.path());
     let ann = farm.add_operator("ann".parse().unwrap(), PasswordHash::from_phc("hash"), Role::Admin).await.unwrap();
+    let ann = farm.end_sessions(ann.id).await.unwrap().unwrap();
+    assert_eq!(ann.generation, 1);
     let session = SessionId(uuid::Uuid::new_v4());
     farm.end_session(session, chrono::Utc::now() + HOUR).await.unwrap();
     let new = |name: &str, byte| NewToken {

@@ -170,7 +170,7 @@ async fn a_password_of_the_environment_that_is_none_to_have_or_not_the_admins_is
     for (login, password, expected) in [
         ("ann", PASSWORD, ""),
         ("ann", PASSWORD, ""),
-        ("ann", "another one, as one goes", "BOTFARM_ADMIN_PASSWORD is not the password of ann"),
+        ("ann", "another one, as one goes", "`botfarm operator passwd ann` gives it another"),
         ("bob", PASSWORD, "BOTFARM_ADMIN_LOGIN names bob, who is no operator"),
     ] {
         let ground = with(login, password);
@@ -410,6 +410,15 @@ async fn an_admin_looks_after_all_of_it_through_the_service() {
     let tom = crate::admission::session(&service, "tom").await;
     let (code, _, said) = finish(with_token(&service, &tom, &["token", "list"])).await;
     assert!(code == 1 && said.contains("needs the role admin"), "{said}");
+    assert_eq!(run(&["operator", "end-sessions", "Tom"]).await.1, "ended all sessions of tom\n");
+    let (code, ..) = finish(with_token(&service, &tom, &["users"])).await;
+    assert_eq!(code, 1);
+    let tom = crate::admission::session(&service, "tom").await;
+    assert_eq!(run(&["operator", "passwd", "tom"]).await.1, "tom has another password, and its sessions are over\n");
+    let (code, ..) = finish(with_token(&service, &tom, &["users"])).await;
+    assert_eq!(code, 1);
+    let (code, _, said) = run(&["operator", "passwd", "tim"]).await;
+    assert!(code == 1 && said.contains("there is no operator tim"), "{said}");
     assert_eq!(run(&["operator", "remove", "tom"]).await.1, "removed tom\n");
     assert_eq!(run(&["token", "revoke", "ci"]).await.1, "revoked ci\n");
     let (code, ..) = finish(with_token(&service, secret.trim(), &["users"])).await;

@@ -78,15 +78,18 @@ macro_rules! claims {
 claims! { $
     ended_session_is_over_on_every_handle,
     ended_session_stays_ended,
+    ended_sessions_are_those_of_all_earlier_generations,
     expired_token_is_refused_and_still_listed,
     hashes_are_not_shown,
     last_admin_stays,
-    new_password_hash_takes_the_place_of_the_old,
+    new_password_takes_the_place_of_the_old_and_ends_all_sessions,
     one_of_many_admins_who_remove_each_other_stays,
     one_of_many_who_take_a_name_gets_it,
+    one_of_many_who_change_a_password_does,
     operator_is_kept_as_given,
     operators_are_listed_by_login,
     operators_have_logins_of_their_own_case_aside,
+    refreshed_password_hash_ends_no_session,
     removed_operator_is_gone_with_its_sessions,
     removed_token_is_refused,
     token_is_found_by_its_digest,
@@ -231,19 +234,86 @@ pub async fn one_of_many_who_take_a_name_gets_it(ground: Ground) {
     assert_eq!((ground.operators().await.len(), ground.tokens().await.len()), (1, 1), "the others left nothing behind");
 }
 
-pub async fn new_password_hash_takes_the_place_of_the_old(ground: Ground) {
+/// What is kept of `operator` and its password.
+async fn kept(ground: &Ground, operator: &Operator) -> Option<(Operator, PasswordHash)> {
+    ground.store().operator(&operator.login).await.expect("an operator can be looked for")
+}
+
+pub async fn new_password_takes_the_place_of_the_old_and_ends_all_sessions(ground: Ground) {
     let [ada, bob] = [ground.add("ada", Role::Tester).await, ground.add("bob", Role::Tester).await];
-    let set = ground.store().set_password(ada.id, hash("new")).await;
-    assert!(set.expect("a password can be replaced"), "the operator is there");
-    for (operator, expected) in [(&ada, hash("new")), (&bob, hash("bob"))] {
-        let kept = ground.store().operator(&operator.login).await.expect("an operator can be looked for");
-        assert_eq!(kept, Some((operator.clone(), expected)), "one operator's password is replaced, and nothing else");
+    let session = new_session();
+    let set = async |from: Option<&str>, to: &str| {
+        let set = ground.store().set_password(ada.id, from.map(hash), hash(to)).await;
+        set.expect("a password can be replaced")
+    };
+    let mut now = ada.clone();
+    for (from, to) in [(None, "reset"), (Some("reset"), "changed"), (Some("changed"), "changed")] {
+        let changed = set(from, to).await.expect("the operator is there");
+        assert_eq!(changed.generation, now.generation + 1, "another password begins another generation of sessions");
+        now = changed;
+        assert_eq!(Operator { generation: 0, ..now.clone() }, ada, "a new password changes nothing else");
+        assert_eq!(kept(&ground, &ada).await, Some((now.clone(), hash(to))), "the new password is kept");
+        for store in &ground.handles {
+            let seen = store.session(session, ada.id).await.expect("a session can be looked for");
+            assert_eq!(seen, Some(now.clone()), "every handle tells the generation in which sessions go on");
+        }
     }
+    assert_eq!(set(Some("reset"), "stolen").await, None, "a password is changed from what is kept alone");
+    assert_eq!(kept(&ground, &ada).await, Some((now, hash("changed"))), "a refused call has changed nothing");
+    assert_eq!(
+        kept(&ground, &bob).await,
+        Some((bob.clone(), hash("bob"))),
+        "one operator's password is replaced alone"
+    );
     assert!(ground.store().remove_operator(bob.id).await.expect("a tester can be removed"), "the operator was there");
-    let set = ground.store().set_password(bob.id, hash("new")).await;
-    assert!(!set.expect("a password can be replaced"), "an operator who has gone has no password");
-    let kept = ground.store().operator(&bob.login).await.expect("an operator can be looked for");
-    assert_eq!(kept, None, "a new password does not bring an operator back");
+    let set = ground.store().set_password(bob.id, None, hash("new")).await.expect("a password can be replaced");
+    assert_eq!(set, None, "an operator who has gone has no password");
+    assert_eq!(kept(&ground, &bob).await, None, "a new password does not bring an operator back");
+}
+
+pub async fn one_of_many_who_change_a_password_does(ground: Ground) {
+    let ada = ground.add("ada", Role::Tester).await;
+    let mut tries = JoinSet::new();
+    for turn in 0..8 {
+        let store = ground.store().clone();
+        tries.spawn(async move { store.set_password(ada.id, Some(hash("ada")), hash(&turn.to_string())).await });
+    }
+    let tries = tries.join_all().await.into_iter();
+    let done = tries.filter_map(|changed| changed.expect("a password can be replaced")).count();
+    assert_eq!(done, 1, "of many who change a password from what it was, one does");
+}
+
+pub async fn refreshed_password_hash_ends_no_session(ground: Ground) {
+    let ada = ground.add("ada", Role::Tester).await;
+    let refresh = async |from: &str, to: &str| {
+        let refreshed = ground.store().refresh_password(ada.id, hash(from), hash(to)).await;
+        refreshed.expect("a hash can be replaced")
+    };
+    assert!(refresh("ada", "ada, better").await, "it is what is kept");
+    assert_eq!(kept(&ground, &ada).await, Some((ada.clone(), hash("ada, better"))), "sessions go on");
+    assert!(!refresh("ada", "ada, late").await, "another hash is kept by now");
+    let changed = ground.store().set_password(ada.id, None, hash("new")).await.expect("a password can be replaced");
+    assert!(!refresh("ada, better", "ada, best").await, "a new password is not replaced by the old one");
+    assert_eq!(kept(&ground, &ada).await, changed.map(|ada| (ada, hash("new"))), "a refused call has changed nothing");
+}
+
+pub async fn ended_sessions_are_those_of_all_earlier_generations(ground: Ground) {
+    let [ada, bob] = [ground.add("ada", Role::Tester).await, ground.add("bob", Role::Tester).await];
+    let session = new_session();
+    for generation in 1..3 {
+        let ended = ground.store().end_sessions(ada.id).await.expect("sessions can be ended");
+        let now = Operator { generation, ..ada.clone() };
+        assert_eq!(ended, Some(now.clone()), "all sessions of earlier generations are over");
+        for store in &ground.handles {
+            let seen = store.session(session, ada.id).await.expect("a session can be looked for");
+            assert_eq!(seen, Some(now.clone()), "every handle tells the generation in which sessions go on");
+        }
+        assert_eq!(kept(&ground, &ada).await, Some((now, hash("ada"))), "the password stays");
+    }
+    assert_eq!(ground.session(session, &bob).await, Some(bob.clone()), "others' sessions go on");
+    assert!(ground.store().remove_operator(bob.id).await.expect("a tester can be removed"), "the operator was there");
+    let ended = ground.store().end_sessions(bob.id).await.expect("sessions can be ended");
+    assert_eq!(ended, None, "an operator who has gone has no sessions");
 }
 
 pub async fn removed_operator_is_gone_with_its_sessions(ground: Ground) {

@@ -32,7 +32,7 @@ impl Engine {
         if self.directory.operator(&login).is_some() {
             return Err(Error::invalid("/login", "is taken by another operator"));
         }
-        let operator = Operator { id, login, role, created_at: self.now.timestamp() };
+        let operator = Operator { id, login, role, created_at: self.now.timestamp(), generation: 0 };
         self.put_operator(operator.clone(), password);
         Ok(operator)
     }
@@ -54,10 +54,31 @@ impl Engine {
         self.directory.operator(login).cloned()
     }
 
-    /// Replaces an operator's password hash; false when there is no such operator.
-    pub fn set_password(&mut self, id: OperatorId, password: PasswordHash) -> bool {
-        let operator = self.directory.operator_by_id(id).cloned();
-        operator.map(|operator| self.put_operator(operator, password)).is_some()
+    /// Gives an operator another password, and ends all of its sessions; with `from`, only if that is what is kept.
+    pub fn set_password(&mut self, id: OperatorId, from: Option<&PasswordHash>, to: PasswordHash) -> Option<Operator> {
+        let (operator, kept) = self.directory.operator_by_id(id).cloned()?;
+        if from.is_some_and(|from| *from != kept && to != kept) {
+            return None;
+        }
+        Some(self.next_generation(operator, to))
+    }
+
+    /// Replaces the hash of a password by another of the same password; false when that is not what is kept.
+    pub fn refresh_password(&mut self, id: OperatorId, from: &PasswordHash, to: PasswordHash) -> bool {
+        let kept = self.directory.operator_by_id(id).filter(|(_, kept)| kept == from).cloned();
+        kept.map(|(operator, _)| self.put_operator(operator, to)).is_some()
+    }
+
+    /// Ends all sessions of an operator; `None` when there is none.
+    pub fn end_sessions(&mut self, id: OperatorId) -> Option<Operator> {
+        let (operator, kept) = self.directory.operator_by_id(id).cloned()?;
+        Some(self.next_generation(operator, kept))
+    }
+
+    fn next_generation(&mut self, operator: Operator, password: PasswordHash) -> Operator {
+        let operator = Operator { generation: operator.generation.saturating_add(1), ..operator };
+        self.put_operator(operator.clone(), password);
+        operator
     }
 
     /// Forgets an operator; false when there is none.
@@ -65,7 +86,7 @@ impl Engine {
     /// # Errors
     /// Those of [`Operators::remove_operator`](botfarm_core::operators::Operators::remove_operator).
     pub fn remove_operator(&mut self, id: OperatorId) -> Result<bool> {
-        let Some(operator) = self.directory.operator_by_id(id).cloned() else { return Ok(false) };
+        let Some((operator, _)) = self.directory.operator_by_id(id).cloned() else { return Ok(false) };
         if self.directory.is_last_admin(&operator) {
             return Err(Error::Forbidden { detail: "the last admin stays; add another admin first".to_owned() });
         }
@@ -125,7 +146,8 @@ impl Engine {
     /// The operator of a session, unless the session was ended or the operator removed.
     #[must_use]
     pub fn session(&self, session: SessionId, operator: OperatorId) -> Option<Operator> {
-        self.directory.operator_by_id(operator).filter(|_| !self.directory.has_ended(session)).cloned()
+        let kept = self.directory.operator_by_id(operator).filter(|_| !self.directory.has_ended(session));
+        kept.map(|(operator, _)| operator.clone())
     }
 
     /// Ends a session. It may be forgotten some time after `until`, when it would have ended by itself.

@@ -26,8 +26,23 @@ impl<J: Journal> EngineFarm<J> {
     }
 
     /// As [`Operators::set_password`](botfarm_core::operators::Operators::set_password).
-    pub async fn set_password(&self, id: OperatorId, password: PasswordHash) -> Result<bool> {
-        self.answer(|engine| Ok(engine.set_password(id, password))).await
+    pub async fn set_password(
+        &self,
+        id: OperatorId,
+        from: Option<PasswordHash>,
+        to: PasswordHash,
+    ) -> Result<Option<Operator>> {
+        self.answer(|engine| Ok(engine.set_password(id, from.as_ref(), to))).await
+    }
+
+    /// As [`Operators::refresh_password`](botfarm_core::operators::Operators::refresh_password).
+    pub async fn refresh_password(&self, id: OperatorId, from: PasswordHash, to: PasswordHash) -> Result<bool> {
+        self.answer(|engine| Ok(engine.refresh_password(id, &from, to))).await
+    }
+
+    /// As [`Operators::end_sessions`](botfarm_core::operators::Operators::end_sessions).
+    pub async fn end_sessions(&self, id: OperatorId) -> Result<Option<Operator>> {
+        self.answer(|engine| Ok(engine.end_sessions(id))).await
     }
 
     /// As [`Operators::remove_operator`](botfarm_core::operators::Operators::remove_operator).

@@ -7,7 +7,7 @@ use botfarm_core::{
 use http::Method;
 
 use super::{HttpFarm, retry::Repeat, send::Call};
-use crate::wire::{EndedLeases, IssuedToken, NewOperator, NewToken, Operator, Token};
+use crate::wire::{EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator, Token};
 
 /// Operators and tokens of the service. It takes an unconfined admin.
 ///
@@ -42,6 +42,24 @@ impl HttpFarm {
             .send(Call::new(Method::DELETE, format!("/api/v1/operators/{id}")).repeat(Repeat::Unseen))
             .await
             .map(drop)
+    }
+
+    /// Gives an operator another password, and ends all of its sessions.
+    ///
+    /// # Errors
+    /// `Invalid` for a password that is none to have; `Backend` when there is no such operator.
+    pub async fn reset_password(&self, id: OperatorId, password: &NewPassword) -> Result<()> {
+        let call = Call::new(Method::PUT, format!("/api/v1/operators/{id}/password")).json(password)?;
+        self.service.send(call.repeat(Repeat::Freely)).await.map(drop)
+    }
+
+    /// Ends all sessions of an operator.
+    ///
+    /// # Errors
+    /// `Backend` when there is no such operator.
+    pub async fn end_sessions(&self, id: OperatorId) -> Result<()> {
+        let call = Call::new(Method::POST, format!("/api/v1/operators/{id}/sessions/end"));
+        self.service.send(call.repeat(Repeat::Freely)).await.map(drop)
     }
 
     /// All tokens, by name.

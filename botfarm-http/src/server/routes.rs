@@ -46,6 +46,10 @@ impl Routes {
         self.add(Method::POST, at(path), on(MethodFilter::POST, handler), operation)
     }
 
+    fn put<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
+        self.add(Method::PUT, at(path), on(MethodFilter::PUT, handler), operation)
+    }
+
     fn delete<H: Handler<T, App>, T: 'static>(self, path: &str, handler: H, operation: Description) -> Self {
         self.add(Method::DELETE, at(path), on(MethodFilter::DELETE, handler), operation)
     }
@@ -96,6 +100,10 @@ pub(super) fn routes(app: &App) -> (Router<App>, Vec<(Method, String, Descriptio
         .get("/operators", auth::list_operators, docs::staff::list_operators)
         .post("/operators", auth::add_operator, docs::staff::add_operator)
         .delete("/operators/{id}", auth::remove_operator, docs::staff::remove_operator)
+        .put("/operators/{id}/password", auth::reset_password, docs::staff::reset_password)
+        .post("/operators/{id}/sessions/end", auth::end_sessions, docs::staff::end_sessions)
+        .post("/operators/me/password", auth::change_password, docs::staff::change_password)
+        .post("/operators/me/sessions/end", auth::end_own_sessions, docs::staff::end_own_sessions)
         .get("/tokens", auth::list_tokens, docs::staff::list_tokens)
         .post("/tokens", auth::add_token, docs::staff::add_token)
         .delete("/tokens/{id}", auth::remove_token, docs::staff::remove_token)

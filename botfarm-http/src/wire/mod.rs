@@ -13,7 +13,10 @@ pub use lease::{
     ActiveLease, ActiveUser, HistoryRow, Lease, LeaseRequest, LeaseTerms, LeaseUser, LockRequest, Locked, Renewal,
     RevokeRequest, Selector, Unlocked, UserRelease,
 };
-pub use operator::{AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewToken, Operator, Token};
+pub use operator::{
+    AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator, PasswordChange,
+    Token,
+};
 pub use problem::{Code, Oldest, Problem};
 pub use user::{Health, HealthStatus, Message, NewUser, Pool, Stats, User, UserChanges, UserLease};
 pub use value::{Expiry, Password, Seconds, Time};

@@ -50,7 +50,7 @@ pub struct Operator {
 
 impl From<operators::Operator> for Operator {
     fn from(operator: operators::Operator) -> Self {
-        let operators::Operator { id, login, role, created_at } = operator;
+        let operators::Operator { id, login, role, created_at, generation: _ } = operator;
         Self { id, login, role, created_at: Time(created_at) }
     }
 }
@@ -70,6 +70,35 @@ pub struct NewOperator {
     pub password: Password,
     /// What it may do.
     pub role: Role,
+}
+
+/// Another password for an operator: the body of `PUT /operators/{id}/password`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewPassword {
+    /// The password it logs in with from now on.
+    #[cfg_attr(
+        feature = "server",
+        schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
+    )]
+    pub password: Password,
+}
+
+/// Another password for oneself: the body of `POST /operators/me/password`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PasswordChange {
+    /// The password so far.
+    #[cfg_attr(feature = "server", schema(value_type = String, format = Password))]
+    pub old: Password,
+    /// The password from now on.
+    #[cfg_attr(
+        feature = "server",
+        schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
+    )]
+    pub new: Password,
 }
 
 /// The credential of a program, without its secret.

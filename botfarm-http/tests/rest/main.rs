@@ -17,6 +17,7 @@ mod metrics;
 mod names;
 mod open;
 mod operators;
+mod passwords;
 mod repeats;
 mod scopes;
 #[path = "../searched/mod.rs"]

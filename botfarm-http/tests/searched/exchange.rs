@@ -69,7 +69,7 @@ impl Drop for Exchange {
             heard.secret(what, secret);
         }
         // What holds the id of a lease, or a session, where it belongs.
-        let may_hold = is_lease(&self.request) || self.request.uri.path().ends_with("/login");
+        let may_hold = is_lease(&self.request) || begins_a_session(self.request.uri.path());
         let own = |name: &header::HeaderName| may_hold && (name == header::LOCATION || name == header::SET_COOKIE);
         let headers = response.headers.iter().filter(|(name, _)| !own(name));
         let values: Vec<u8> = headers.flat_map(|(_, value)| [value.as_bytes(), b"\n"].concat()).collect();
@@ -105,7 +105,9 @@ fn secrets_asked(request: &request::Parts, body: &[u8]) -> Secrets {
         }
         _ => {
             for value in serde_json::Deserializer::from_slice(body).into_iter::<Value>().map_while(Result::ok) {
-                take("password", &mut value.clone(), &mut secrets);
+                for name in ["password", "old", "new"] {
+                    take(name, &mut value.clone(), &mut secrets);
+                }
             }
         }
     }
@@ -127,7 +129,7 @@ fn secrets_answered(request: &request::Parts, response: &response::Parts, body: 
             secrets.push(("lease's id", id));
         }
         take("password", &mut value, &mut secrets);
-    } else if path == "/api/v1/login" {
+    } else if begins_a_session(path) {
         take("access_token", &mut value, &mut secrets);
     } else if path == "/api/v1/tokens" && request.method == Method::POST {
         take("token", &mut value, &mut secrets);
@@ -140,6 +142,11 @@ fn secrets_answered(request: &request::Parts, response: &response::Parts, body: 
         return (secrets, body.to_vec());
     }
     (secrets, value.to_string().into_bytes())
+}
+
+/// Whether the answer to what is asked for there is a session to go on with.
+fn begins_a_session(path: &str) -> bool {
+    matches!(path, "/api/v1/login" | "/api/v1/operators/me/password")
 }
 
 /// Whether what is asked for is a lease, with its passwords.

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use botfarm_core::{
-    BotFarm, Holder, Owner,
+    BotFarm, Holder, Login, Owner,
     operators::{Operator, Role, Scope, Token, TokenDigest},
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Caller {
     scope: Scope,
     /// What stays the same when a name changes hands; `None` when nobody is asked.
     principal: Option<Owner>,
-    session: Option<Session>,
+    session: Option<(Session, Login)>,
     credential: Option<Credential>,
 }
 
@@ -46,8 +46,8 @@ impl Caller {
     /// An operator who has logged in.
     pub(super) fn operator(operator: &Operator, session: Session) -> Self {
         let principal = Some(operator.id.owner());
-        let credential = Some(Credential::Session(session.id, operator.id));
-        let (name, session) = (named(&operator.login), Some(session));
+        let credential = Some(Credential::Session(session));
+        let (name, session) = (named(&operator.login), Some((session, operator.login.clone())));
         Self { name, role: operator.role, scope: Scope::default(), principal, session, credential }
     }
 
@@ -111,8 +111,13 @@ impl Caller {
         &self.scope
     }
 
-    pub(super) fn session(&self) -> Option<Session> {
-        self.session
+    /// The session of an operator who has logged in, and the login.
+    ///
+    /// # Errors
+    /// When it is a program with an API token, which the detail tells what to do.
+    pub(super) fn session(&self, detail: &str) -> Result<(Session, &Login), Refusal> {
+        let session = self.session.as_ref().map(|(session, login)| (*session, login));
+        session.ok_or_else(|| Refusal::new(Code::Forbidden, detail))
     }
 
     /// What it has proved who it is with.

@@ -5,8 +5,8 @@ use botfarm_core::Timestamp;
 use chrono::Utc;
 
 use super::{
-    Auth, Required, address::Client, api_token, caller::Caller, cookie, password::Hasher, session::Session,
-    standing::Standings, throttle::Throttle,
+    Auth, Required, address::Client, api_token, caller::Caller, cookie, password::Hasher, standing::Standings,
+    throttle::Throttle,
 };
 use crate::{server::refusal::Refusal, wire::Code};
 
@@ -115,8 +115,7 @@ impl Guard {
     async fn identify_session(&self, token: &str) -> Result<Caller, Refusal> {
         let over = || refused("the login is over, or was none: log in again");
         let session = self.required.key.verify(token, now()).ok_or_else(over)?;
-        let Session { id, operator, .. } = session;
-        match self.required.operators.session(id, operator).await? {
+        match session.stands(&*self.required.operators).await? {
             Some(operator) => Ok(Caller::operator(&operator, session)),
             None => Err(over()),
         }

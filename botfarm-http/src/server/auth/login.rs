@@ -44,14 +44,26 @@ pub(in crate::server) async fn login(State(app): State<App>, request: Request) -
     let (login, password) = credentials(&parts, &body)?;
     let device = DeviceId::of(&guard.required, &parts.headers, &login, now());
     let operator = guard.log_in(client, device, &login, password).await?;
+    tracing::info!(operator = %operator.id, "logged in");
+    begun(guard, &operator, device)
+}
+
+/// What a session is begun with.
+pub(super) fn begun(
+    guard: &Guard,
+    operator: &Operator,
+    device: Option<DeviceId>,
+) -> Result<impl IntoResponse + use<>, Refusal> {
     let (begun, ttl) = (now().trunc_subsecs(0), guard.required.session_ttl);
-    let session = Session { id: SessionId(Uuid::new_v4()), operator: operator.id, ends_at: begun + ttl };
+    let Operator { id, login, generation, .. } = operator;
+    let session =
+        Session { id: SessionId(Uuid::new_v4()), operator: *id, generation: *generation, ends_at: begun + ttl };
     let token = guard.required.key.sign(session, begun);
     let device = match device {
         Some(device) => device,
         None => DeviceId::random()?,
     };
-    let device = (header::SET_COOKIE, device.set(&guard.required, &login, begun));
+    let device = (header::SET_COOKIE, device.set(&guard.required, login, begun));
     let cookie = (header::SET_COOKIE, cookie::set(&guard.required, token.expose()));
     let answer =
         AccessToken { access_token: Password(token), token_type: "bearer".to_owned(), expires_in: ttl.as_secs() };
@@ -110,30 +122,52 @@ impl Guard {
         login: &Login,
         password: Secret,
     ) -> Result<Operator, Refusal> {
+        let proved = self.prove(client, device, login, password).await?;
+        proved.map(|(operator, _)| operator).ok_or_else(|| refused("the login or the password is wrong"))
+    }
+
+    /// The operator of this login, and what is kept of its password, if that is it.
+    ///
+    /// # Errors
+    /// When there were too many wrong ones, or too many are being looked at.
+    pub(super) async fn prove(
+        &self,
+        client: Client,
+        device: Option<DeviceId>,
+        login: &Login,
+        password: Secret,
+    ) -> Result<Option<(Operator, PasswordHash)>, Refusal> {
         let attempt = self.throttle.attempt(login, client.network(), device).await.map_err(|after| {
             Refusal::too_many(after, "there were too many failed logins for this login or from this address")
         })?;
         let (operator, kept) = self.required.operators.operator(login).await?.unzip();
-        let Some(verdict) = self.hasher.verify(password, kept, attempt.is_known).await else {
+        let Some(verdict) = self.hasher.verify(password, kept.clone(), attempt.is_known).await else {
             attempt.forgive();
             return Err(busy());
         };
-        let verdict = verdict?;
-        let (Some(operator), Verdict::Right | Verdict::RightButOld(_)) = (&operator, &verdict) else {
-            let operator = operator.map(|operator| tracing::field::display(operator.id));
-            tracing::warn!(operator, address = client.0.map(tracing::field::display), "a login failed");
-            return Err(refused("the login or the password is wrong"));
+        let (operator, mut kept, verdict) = match (operator, kept, verdict?) {
+            (Some(operator), Some(kept), verdict @ (Verdict::Right | Verdict::RightButOld(_))) => {
+                (operator, kept, verdict)
+            }
+            (operator, ..) => {
+                let operator = operator.map(|operator| tracing::field::display(operator.id));
+                tracing::warn!(operator, address = client.0.map(tracing::field::display), "a login failed");
+                return Ok(None);
+            }
         };
         attempt.succeed();
-        let operator = operator.clone();
         if let Verdict::RightButOld(hash) = verdict {
-            // The old one still does.
-            if let Err(error) = self.required.operators.set_password(operator.id, hash).await {
-                tracing::warn!(operator = %operator.id, %error, "a password hash could not be brought up to date");
+            match self.required.operators.refresh_password(operator.id, kept.clone(), hash.clone()).await {
+                Ok(true) => kept = hash,
+                // Somebody else was quicker, or has changed the password.
+                Ok(false) => {}
+                // The old one still does.
+                Err(error) => {
+                    tracing::warn!(operator = %operator.id, %error, "a password hash could not be brought up to date");
+                }
             }
         }
-        tracing::info!(operator = %operator.id, "logged in");
-        Ok(operator)
+        Ok(Some((operator, kept)))
     }
 
     /// Hashes a new password for the operator of this login.
@@ -152,12 +186,15 @@ fn busy() -> Refusal {
 
 pub(in crate::server) async fn logout(Viewer(app, caller): Viewer) -> Result<impl IntoResponse, Refusal> {
     let guard = app.shared.gate.guard()?;
-    let Some(session) = caller.session() else {
-        let detail = "an API token does not log in or out; an admin revokes it with DELETE /tokens/{id}";
-        return Err(Refusal::new(Code::Forbidden, detail));
-    };
+    let (session, _) =
+        caller.session("an API token does not log in or out; an admin revokes it with DELETE /tokens/{id}")?;
     guard.required.operators.end_session(session.id, session.ends_at).await?;
     guard.standings.revoked();
     tracing::info!(operator = %session.operator, "logged out");
-    Ok((StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie::clear(&guard.required))])))
+    Ok(over(guard))
+}
+
+/// What says that the session which the request came with is over.
+pub(super) fn over(guard: &Guard) -> impl IntoResponse + use<> {
+    (StatusCode::NO_CONTENT, AppendHeaders([(header::SET_COOKIE, cookie::clear(&guard.required))]))
 }

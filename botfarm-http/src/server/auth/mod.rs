@@ -11,6 +11,7 @@ mod cookie;
 mod device;
 mod gate;
 mod login;
+mod me;
 mod operators;
 mod password;
 mod session;
@@ -34,7 +35,8 @@ pub(super) use self::{
     cookie::is_forged,
     gate::Gate,
     login::{login, logout},
-    operators::{add as add_operator, list as list_operators, remove as remove_operator},
+    me::{change_password, end_sessions as end_own_sessions},
+    operators::{add as add_operator, end_sessions, list as list_operators, remove as remove_operator, reset_password},
     tokens::{add as add_token, list as list_tokens, remove as remove_token},
 };
 

@@ -50,3 +50,36 @@ pub(in crate::server) async fn remove(Admin(app, caller): Admin, Id(id): Id<Uuid
     tracing::info!(by = %caller.name(), operator = %id, "removed an operator");
     Ok(StatusCode::NO_CONTENT)
 }
+
+pub(in crate::server) async fn reset_password(
+    Admin(app, caller): Admin,
+    Id(id): Id<Uuid>,
+    JsonBody(body): JsonBody,
+) -> Result<StatusCode, Refusal> {
+    let guard = app.shared.gate.unconfined(&caller)?;
+    let mut fields = Fields::of(body, "");
+    let password: Option<Secret> = fields.required("password");
+    let password = fields.finish(password)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
+    let nobody = || Refusal::new(Code::NoSuchOperator, format!("there is no operator {id}"));
+    let operators = &guard.required.operators;
+    let all = operators.operators().await?;
+    let operator = all.into_iter().find(|operator| operator.id == OperatorId(id)).ok_or_else(nobody)?;
+    let hash = guard.hash(&operator.login, password).await?;
+    operators.set_password(operator.id, None, hash).await?.ok_or_else(nobody)?;
+    guard.standings.revoked();
+    tracing::info!(by = %caller.name(), operator = %id, "gave an operator another password, and ended its sessions");
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(in crate::server) async fn end_sessions(
+    Admin(app, caller): Admin,
+    Id(id): Id<Uuid>,
+) -> Result<StatusCode, Refusal> {
+    let guard = app.shared.gate.unconfined(&caller)?;
+    if guard.required.operators.end_sessions(OperatorId(id)).await?.is_none() {
+        return Err(Refusal::new(Code::NoSuchOperator, format!("there is no operator {id}")));
+    }
+    guard.standings.revoked();
+    tracing::info!(by = %caller.name(), operator = %id, "ended all sessions of an operator");
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -7,8 +7,8 @@ use std::{fmt, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use botfarm_core::{
-    Secret, Timestamp,
-    operators::{OperatorId, SessionId},
+    Result, Secret, Timestamp,
+    operators::{Operator, OperatorId, Operators, SessionId},
 };
 use chrono::DateTime;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -49,6 +49,7 @@ impl SessionKey {
             jti: session.id.0,
             iat: now.timestamp(),
             exp: session.ends_at.timestamp(),
+            generation: session.generation,
         };
         // Numbers and UUIDs have no way not to serialise.
         let claims = serde_json::to_vec(&claims).unwrap_or_default();
@@ -67,7 +68,8 @@ impl SessionKey {
         self.mac(signed).verify_slice(&signature).ok()?;
         let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
         let ends_at = DateTime::from_timestamp(claims.exp, 0).filter(|ends_at| *ends_at > now)?;
-        Some(Session { id: SessionId(claims.jti), operator: OperatorId(claims.sub), ends_at })
+        let Claims { sub, jti, generation, .. } = claims;
+        Some(Session { id: SessionId(jti), operator: OperatorId(sub), generation, ends_at })
     }
 }
 
@@ -84,12 +86,22 @@ impl fmt::Debug for SessionKey {
 }
 
 /// A login of an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Session {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(in crate::server) struct Session {
     pub(super) id: SessionId,
     pub(super) operator: OperatorId,
+    /// The operator's when it began: in a later one it is over.
+    pub(super) generation: i64,
     /// In whole seconds.
     pub(super) ends_at: Timestamp,
+}
+
+impl Session {
+    /// The operator that it stands for, unless it was ended, alone or with all of the operator's, or the operator has gone.
+    pub(super) async fn stands(self, operators: &dyn Operators) -> Result<Option<Operator>> {
+        let operator = operators.session(self.id, self.operator).await?;
+        Ok(operator.filter(|operator| operator.generation == self.generation))
+    }
 }
 
 /// All of them are required.
@@ -99,6 +111,8 @@ struct Claims {
     jti: Uuid,
     iat: i64,
     exp: i64,
+    #[serde(rename = "gen")]
+    generation: i64,
 }
 
 #[cfg(test)]
@@ -116,6 +130,7 @@ mod tests {
         Session {
             id: SessionId(Uuid::new_v4()),
             operator: OperatorId(Uuid::new_v4()),
+            generation: 3,
             ends_at: now() + TimeDelta::hours(8),
         }
     }
@@ -138,6 +153,7 @@ mod tests {
     fn claims(session: Session) -> Value {
         json!({
             "sub": session.operator, "jti": session.id, "iat": now().timestamp(), "exp": session.ends_at.timestamp(),
+            "gen": session.generation,
         })
     }
 
@@ -158,15 +174,15 @@ mod tests {
     fn others_compute_the_same_signature() {
         let key = SessionKey::from(*b"0123456789abcdef0123456789abcdef");
         let id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
-        let session = Session { id: SessionId(id), operator: OperatorId(id), ends_at: now() };
+        let session = Session { id: SessionId(id), operator: OperatorId(id), generation: 3, ends_at: now() };
         let token = key.sign(session, now());
         assert_eq!(
             token.expose(),
             concat!(
                 "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
                 "eyJzdWIiOiIwMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDEiLCJqdGkiOiIwMDAwMDAwMC0wMDAwLTQwMDAtODAw",
-                "MC0wMDAwMDAwMDAwMDEiLCJpYXQiOjE3NjczMjMwNDUsImV4cCI6MTc2NzMyMzA0NX0.",
-                "4Wm4CO9anI_i_ApHoG-tok3fQwikZVilCp-_dVrFktE"
+                "MC0wMDAwMDAwMDAwMDEiLCJpYXQiOjE3NjczMjMwNDUsImV4cCI6MTc2NzMyMzA0NSwiZ2VuIjozfQ.",
+                "lY5FHBNNmwknWItvdLShf8tt0SqOV4sUjIAKo_PhWbU"
             )
         );
     }
@@ -195,7 +211,7 @@ mod tests {
     #[test]
     fn every_claim_is_required() {
         let key = SessionKey::random();
-        for claim in ["sub", "jti", "iat", "exp"] {
+        for claim in ["sub", "jti", "iat", "exp", "gen"] {
             for other in [None, Some(json!("x")), Some(json!(-1e300)), Some(Value::Null)] {
                 let mut claims = claims(session());
                 claims.as_object_mut().unwrap().remove(claim);

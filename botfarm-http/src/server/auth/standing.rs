@@ -8,13 +8,15 @@ use std::{
 
 use botfarm_core::{
     Result,
-    operators::{OperatorId, Operators, SessionId, TokenDigest},
+    operators::{Operators, TokenDigest},
 };
 use parking_lot::Mutex;
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     time::{Instant, timeout},
 };
+
+use super::session::Session;
 
 /// How often the farm is asked about a credential that somebody waits with: another replica may have revoked it, or a
 /// command that works on the store. Once for all who wait with it.
@@ -24,7 +26,7 @@ const ASK: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Credential {
     Token(TokenDigest),
-    Session(SessionId, OperatorId),
+    Session(Session),
 }
 
 impl Credential {
@@ -32,7 +34,7 @@ impl Credential {
     pub(super) async fn stands(self, operators: &dyn Operators) -> Result<bool> {
         Ok(match self {
             Self::Token(digest) => operators.token(digest).await?.is_some(),
-            Self::Session(id, operator) => operators.session(id, operator).await?.is_some(),
+            Self::Session(session) => session.stands(operators).await?.is_some(),
         })
     }
 }

@@ -12,7 +12,10 @@ use super::{
     examples, failures,
     operation::{Operation, reference, text},
 };
-use crate::wire::{AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewToken, Operator, Token};
+use crate::wire::{
+    AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator, PasswordChange,
+    Token,
+};
 
 pub(in crate::server) fn login() -> Operation {
     let form = ObjectBuilder::new()
@@ -74,6 +77,47 @@ pub(in crate::server) fn remove_operator() -> Operation {
     removing::<OperatorId>("operators", "delete_operator", "Remove an operator")
         .about("Its logins are over at once. The last admin stays.")
         .fails(&[failures::no_such_operator])
+}
+
+pub(in crate::server) fn reset_password() -> Operation {
+    administering("operators", "reset_password", "Give an operator another password")
+        .about("All of its sessions end, and whoever waits with one of them is sent away.")
+        .id::<OperatorId>()
+        .json::<NewPassword>(json!({"password": "an-example-of-a-password"}))
+        .gives_nothing(StatusCode::NO_CONTENT, "Done.")
+        .fails(&[failures::no_such_operator, failures::too_many_requests])
+}
+
+pub(in crate::server) fn end_sessions() -> Operation {
+    administering("operators", "end_sessions", "End all sessions of an operator")
+        .about("Whoever waits with one of them is sent away. It may log in again.")
+        .id::<OperatorId>()
+        .gives_nothing(StatusCode::NO_CONTENT, "Done.")
+        .fails(&[failures::no_such_operator])
+}
+
+pub(in crate::server) fn change_password() -> Operation {
+    let token = json!({"access_token": "eyJ…", "token_type": "bearer", "expires_in": 28_800});
+    Operation::new("login", "change_password", "Change one's password")
+        .about(
+            "All sessions of the operator end, and whoever waits with one of them is sent away. The answer is that of a \
+             login: the session to go on with.",
+        )
+        .role(Role::Viewer)
+        .json::<PasswordChange>(json!({"old": "an-example-of-a-password", "new": "another-example-of-one"}))
+        .gives::<AccessToken>(StatusCode::OK, "The access token to go on with.", token)
+        .with("Cache-Control")
+        .with("Set-Cookie")
+        .fails(&[failures::forbidden, failures::no_such_route, failures::too_many_requests])
+}
+
+pub(in crate::server) fn end_own_sessions() -> Operation {
+    Operation::new("login", "end_own_sessions", "End all of one's sessions")
+        .about("On every machine, this one too.")
+        .role(Role::Viewer)
+        .gives_nothing(StatusCode::NO_CONTENT, "They are over.")
+        .with("Set-Cookie")
+        .fails(&[failures::forbidden, failures::no_such_route])
 }
 
 pub(in crate::server) fn list_tokens() -> Operation {
