@@ -14,6 +14,8 @@ mod doctor;
 mod export;
 mod failure;
 mod first_admin;
+#[cfg(target_os = "linux")]
+mod handed_over;
 mod healthcheck;
 mod history;
 mod holder;
@@ -141,6 +143,10 @@ async fn main() -> ExitCode {
             return if error.use_stderr() { usage_code() } else { ExitCode::SUCCESS };
         }
     };
+    #[cfg(target_os = "linux")]
+    if matches!(command, Command::Run(_) | Command::Serve(_)) {
+        handed_over::hand_over();
+    }
     let wraps = matches!(command, Command::Run(_));
     match start(common, command).await {
         Ok(code) => code,

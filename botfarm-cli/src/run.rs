@@ -27,6 +27,8 @@ use rustix::process::Signal;
 use tokio::process;
 
 use self::{environment::Mapping, leased::Leased, signals::Signals};
+#[cfg(target_os = "linux")]
+use crate::handed_over;
 use crate::{client, config::Config, failure::Failure, holder::HeldBy, span::span, store, wanted::Wanted};
 
 /// How long the account stays locked after botfarm was killed, unless told otherwise.
@@ -134,6 +136,9 @@ impl Run {
             farm = client::connect_once(&config) => farm?,
             signal = signals.next() => return Err(stopped(signal, "stopped before it had connected")),
         };
+        // Before there is a command, which has the same files open.
+        #[cfg(target_os = "linux")]
+        handed_over::forget();
         let ttl = self.ttl.or(config.file.ttl).unwrap_or(TTL);
         let request = self.held_by.apply(LeaseRequest::many(self.held_by.holder(), selectors).ttl(ttl));
         let wait = self.wait.or(config.file.wait).unwrap_or(if on_ci() { CI_WAIT } else { Duration::ZERO });

@@ -141,6 +141,9 @@ impl Serve {
             } else {
                 options.hosts = admission::hosts(&address, &allowed_hosts);
             }
+            // Whatever is secret has been read by now.
+            #[cfg(target_os = "linux")]
+            crate::handed_over::forget();
             Ok::<_, Failure>((store.farm, options))
         };
         let (farm, options) = tokio::select! {
@@ -292,6 +295,8 @@ async fn open(
         warn!("the farm is in memory: nothing is kept across restarts; --store sqlite:PATH keeps it");
         for key in ["BOTFARM_KEY", "BOTFARM_KEY_FILE", "BOTFARM_OLD_KEYS", "BOTFARM_OLD_KEYS_FILE"] {
             if std::env::var_os(key).is_some_and(|value| !value.is_empty()) {
+                // Which of the two it was when the process was started is not known any more.
+                let key = key.trim_end_matches("_FILE");
                 warn!("{key} is of no use: a farm in memory seals nothing; --store sqlite:PATH uses it");
             }
         }

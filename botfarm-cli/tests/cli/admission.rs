@@ -18,7 +18,7 @@ use crate::{
     service::{PATIENCE, PROJECT, Running, Service, at_terminal, bare, finish},
 };
 
-const PASSWORD: &str = "correct horse battery staple";
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 /// Where services and commands are run: a folder, and perhaps a database.
 struct Ground {
@@ -112,7 +112,7 @@ async fn log_in(service: &Service, login: &str, password: &str) -> (u16, Value) 
 }
 
 /// Logs in; gives the access token.
-async fn session(service: &Service, login: &str) -> String {
+pub(crate) async fn session(service: &Service, login: &str) -> String {
     let (status, answer) = log_in(service, login, PASSWORD).await;
     assert_eq!(status, 200, "{answer}");
     let token = answer["access_token"].as_str().unwrap();

@@ -112,6 +112,11 @@ impl Service {
         }
     }
 
+    /// Which process it is: `setsid` and `env` have become botfarm.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.process.id().unwrap()
+    }
+
     /// Kills it; gives all that it has logged, when it has ended.
     pub(crate) async fn end(mut self) -> String {
         self.process.kill().await.unwrap();

@@ -158,3 +158,56 @@ async fn the_command_reads_no_secret_from_botfarm_s_own_process() {
     assert_eq!(stdout.lines().filter(|found| *found != "0").count(), 0, "{stdout}{stderr}");
     assert!(stderr.contains("/mem: Permission denied"), "{stderr}");
 }
+
+/// What of this is in the environment that the process was started with, or in a file that it has open.
+#[cfg(target_os = "linux")]
+fn found(process: u32, secret: &str) -> Vec<String> {
+    let process = std::path::PathBuf::from(format!("/proc/{process}"));
+    let mut files = vec![process.join("environ")];
+    // Nobody but root gets to see either.
+    files.extend(std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten().map(|file| file.path()));
+    let is_in_memory = |file: &std::path::PathBuf| {
+        file.ends_with("environ")
+            || std::fs::read_link(file).is_ok_and(|target| target.to_string_lossy().contains("memfd:"))
+    };
+    let holds = |file: &std::path::PathBuf| {
+        let content = std::fs::read(file).unwrap_or_default();
+        content.windows(secret.len()).any(|window| window == secret.as_bytes())
+    };
+    files.retain(|file| is_in_memory(file) && holds(file));
+    files.iter().map(|file| file.display().to_string()).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_service_keeps_no_secret_in_the_environment_that_it_was_started_with() {
+    const KEY: &str = "bWFkZSB1cCBmb3IgdGVzdHMsIDMyIGJ5dGVzIGxvbmc=";
+    const PASSWORD: &str = crate::admission::PASSWORD;
+    let folder = TempDir::new().unwrap();
+    let mut command = bare(&folder);
+    command.args(["serve", "--listen", "127.0.0.1:0", "--auth", "required", "--store", "sqlite:farm.db"]);
+    command.env("BOTFARM_KEY", KEY).env("BOTFARM_OLD_KEYS", "");
+    command.env("BOTFARM_ADMIN_LOGIN", "ann").env("BOTFARM_ADMIN_PASSWORD", PASSWORD);
+    let service = Service::start(folder, command).await;
+    for secret in [KEY, PASSWORD] {
+        assert_eq!(found(service.process_id(), secret), Vec::<String>::new());
+    }
+    let environ = format!("/proc/{}/environ", service.process_id());
+    if rustix::process::geteuid().is_root() {
+        let environ = String::from_utf8(std::fs::read(environ).unwrap()).unwrap();
+        assert!(environ.contains("BOTFARM_ADMIN_LOGIN=ann"), "what is no secret stays: {environ}");
+    }
+    // The password was read.
+    crate::admission::session(&service, "ann").await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_command_finds_no_secret_in_what_botfarm_was_started_with() {
+    let service = Service::with(&[("qa-1", "")]).await;
+    let look = "cat /proc/$PPID/environ /proc/self/fd/[3-9] 2>/dev/null | grep -ac made-up''-token";
+    let mut command = service.botfarm(&["run", "--", "sh", "-c", look]);
+    command.env("BOTFARM_TOKEN", TOKEN);
+    let (code, stdout, stderr) = finish(command).await;
+    assert_eq!((code, stdout.trim()), (1, "0"), "{stderr}");
+}
