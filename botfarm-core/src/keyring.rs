@@ -2,6 +2,7 @@
 
 mod error;
 mod master_key;
+mod pepper;
 mod vars;
 
 use std::{ffi::OsString, fmt, str, sync::Arc};
@@ -15,6 +16,7 @@ use zeroize::Zeroizing;
 pub use self::{
     error::KeyError,
     master_key::{KeyId, MasterKey},
+    pepper::Pepper,
 };
 use crate::{id::BotId, secret::Secret};
 

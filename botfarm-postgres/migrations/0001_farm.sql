@@ -190,7 +190,9 @@ create table epochs (
 -- A value sealed with the farm's key, so that a wrong key is found out before it seals anything.
 create table key_check (
     one boolean primary key default true check (one),
-    sealed bytea not null
+    sealed bytea not null,
+    -- By which the farm knows what it has written itself; sealed, too.
+    pepper bytea not null
 );
 
 -- Which program laid the functions: an older one leaves those of a newer one alone.

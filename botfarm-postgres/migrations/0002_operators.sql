@@ -9,6 +9,8 @@ create table operators (
     created_at timestamptz not null default now(),
     -- How often all of its sessions have been ended: those of an earlier generation are over.
     generation bigint not null default 0,
+    -- Over the rest of the row, but created_at: whoever writes into the database makes no admin.
+    seal bytea not null,
     constraint operators_login unique (login_key)
 );
 
@@ -19,7 +21,10 @@ create table tokens (
     -- To what it is confined; null: to nothing.
     project_id text,
     env text,
+    -- Computed with the farm's pepper: whoever writes into the database makes no token.
     digest bytea not null check (octet_length(digest) = 32),
+    -- Over the rest of the row, but created_at and last_used_at.
+    seal bytea not null,
     created_at timestamptz not null default now(),
     expires_at timestamptz,
     last_used_at timestamptz,

@@ -9,8 +9,8 @@ use std::{
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Ending, Error as FarmError, ImportReport,
-    Keyring, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation,
-    Stats, background,
+    Keyring, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Pepper, Result,
+    Revocation, Stats, background,
 };
 use tokio::{runtime::Handle, sync::oneshot};
 use uuid::Uuid;
@@ -32,6 +32,8 @@ pub struct PostgresFarm(Arc<Farm>);
 pub(crate) struct Farm {
     pub(crate) database: Database,
     pub(crate) keyring: Keyring,
+    /// By which it knows which operators and tokens it has written itself.
+    pub(crate) pepper: Pepper,
     pub(crate) policy: LeasePolicy,
     pub(crate) takeover_grace: Duration,
     pub(crate) keep_history: Duration,
@@ -62,10 +64,11 @@ impl PostgresFarm {
             }
             let database = Database::connect(&options).await?;
             schema::check(&database).await?;
-            keys::check(&database, &keyring).await?;
+            let pepper = keys::check(&database, &keyring).await?;
             let farm = Arc::new_cyclic(|this| Farm {
                 database,
                 keyring,
+                pepper,
                 policy: options.policy,
                 takeover_grace: options.takeover_grace,
                 keep_history: options.keep_history,
@@ -100,7 +103,8 @@ impl PostgresFarm {
     /// Seals every password anew that is sealed under an old key, while the farm is in use. Returns how many.
     ///
     /// # Errors
-    /// `Forbidden` when a password is sealed under a key that the keyring does not have.
+    /// `Forbidden` when there are passwords that cannot be read: sealed under a key that the keyring does not have, or
+    /// changed by something else than the farm. It names up to 20 of their bots; all others are sealed anew by then.
     pub async fn rekey(&self) -> Result<u64> {
         self.run(async |farm| keys::rekey(&farm).await).await
     }

@@ -1,6 +1,6 @@
 //! The farm's key: found out at start when it is wrong, and replaced while the farm is in use.
 
-use botfarm_core::{BotId, Error as FarmError, KeyError, Keyring};
+use botfarm_core::{BotId, Error as FarmError, KeyError, Keyring, Pepper};
 use uuid::Uuid;
 
 use crate::connection::repeat;
@@ -13,37 +13,26 @@ use crate::{
 /// Passwords sealed anew in one statement.
 const BATCH: i64 = 500;
 
-/// Refuses a key that is not the farm's, before it seals anything. The first key that a farm sees becomes its own.
-pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<()> {
-    let sealed = repeat!(database, |connection| {
-        Ok(sqlx::query_scalar!(
-            r#"with first as (
-                    insert into key_check (sealed)
-                    values ($1)
-                    on conflict do nothing
-                    returning sealed
-                )
-                select sealed as "sealed!" from first
-                union all
-                select sealed from key_check
-                limit 1"#,
+/// Refuses a key that is not the farm's, before it seals anything. The first key that a farm sees becomes its own. Gives
+/// the farm's pepper.
+pub(crate) async fn check(database: &Database, keyring: &Keyring) -> Result<Pepper> {
+    repeat!(database, |connection| {
+        sqlx::query!(
+            "insert into key_check (sealed, pepper)
+            values ($1, $2)
+            on conflict do nothing",
             keyring.seal_check(),
+            Pepper::generate().seal(keyring),
         )
-        .fetch_optional(&mut *connection)
-        .await?)
+        .execute(&mut *connection)
+        .await?;
+        Ok(())
     })?;
-    // None: another process was first, by a moment.
-    let sealed = match sealed {
-        Some(sealed) => sealed,
-        None => stored(database).await?,
-    };
-    keyring.open_check(&sealed).map_err(|error| wrong_key(&error))
-}
-
-async fn stored(database: &Database) -> Result<Vec<u8>> {
-    repeat!(database, |connection| Ok(sqlx::query_scalar!("select sealed from key_check")
-        .fetch_one(&mut *connection)
-        .await?))
+    let kept = repeat!(database, |connection| {
+        Ok(sqlx::query!("select sealed, pepper from key_check").fetch_one(&mut *connection).await?)
+    })?;
+    keyring.open_check(&kept.sealed).map_err(|error| wrong_key(&error))?;
+    Pepper::open(&kept.pepper, keyring).map_err(|error| wrong_key(&error))
 }
 
 fn wrong_key(error: &KeyError) -> Error {
@@ -52,7 +41,7 @@ fn wrong_key(error: &KeyError) -> Error {
 
 /// Seals anew whatever is not sealed under the current key.
 pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
-    let mut resealed = 0;
+    let (mut resealed, mut unreadable) = (0, Unreadable::default());
     let mut after = Uuid::nil();
     loop {
         let rows = repeat!(farm.database, |connection| {
@@ -68,10 +57,15 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
                 continue;
             }
             let bot = BotId::from(row.id);
-            let password = farm.keyring.open(&row.sealed, bot).map_err(|error| wrong_key(&error))?;
-            ids.push(row.id);
-            new.push(farm.keyring.seal(&password, bot));
-            old.push(row.sealed);
+            match farm.keyring.open(&row.sealed, bot) {
+                Ok(password) => {
+                    ids.push(row.id);
+                    new.push(farm.keyring.seal(&password, bot));
+                    old.push(row.sealed);
+                }
+                // One that was tampered with keeps no other from its new key.
+                Err(error) => unreadable.push(bot, &error),
+            }
         }
         resealed += repeat!(farm.database, |connection| {
             Ok(sqlx::query!(
@@ -91,8 +85,47 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
         })?;
     }
     repeat!(farm.database, |connection| {
-        sqlx::query!("update key_check set sealed = $1", farm.keyring.seal_check()).execute(&mut *connection).await?;
+        sqlx::query!(
+            "update key_check set sealed = $1, pepper = $2",
+            farm.keyring.seal_check(),
+            farm.pepper.seal(&farm.keyring),
+        )
+        .execute(&mut *connection)
+        .await?;
         Ok(())
     })?;
-    Ok(resealed)
+    if unreadable.count == 0 { Ok(resealed) } else { Err(unreadable.error(resealed)) }
+}
+
+/// So many accounts are named whose password could not be read.
+const NAMED: usize = 20;
+
+/// The accounts whose password could not be read.
+#[derive(Debug, Default)]
+struct Unreadable {
+    count: usize,
+    named: Vec<String>,
+}
+
+impl Unreadable {
+    fn push(&mut self, bot: BotId, error: &KeyError) {
+        self.count += 1;
+        if self.named.len() < NAMED {
+            self.named.push(format!("{bot} ({error})"));
+        }
+    }
+
+    fn error(&self, resealed: u64) -> Error {
+        let more = match self.count - self.named.len() {
+            0 => String::new(),
+            more => format!(", and {more} more"),
+        };
+        let detail = format!(
+            "the password of {} accounts could not be read: {}{more}; {resealed} others are sealed under the current key \
+             now; keep a key that is missing here, and give the accounts that were changed their passwords again",
+            self.count,
+            self.named.join(", ")
+        );
+        FarmError::Forbidden { detail }.into()
+    }
 }

@@ -2,16 +2,17 @@
 
 use async_trait::async_trait;
 use botfarm_core::{
-    Error as FarmError, Login, Result as FarmResult, Timestamp,
+    Error as FarmError, Login, Pepper, Result as FarmResult, Timestamp,
     operators::{
         NewToken, Operator, OperatorId, Operators, PasswordHash, Role, Scope, SessionId, Token, TokenDigest, TokenId,
     },
 };
+use chrono::SubsecRound as _;
 use uuid::Uuid;
 
 use crate::connection::{once, repeat};
 use crate::{
-    error::Result,
+    error::{Error, Result},
     farm::{Farm, PostgresFarm},
     rows,
 };
@@ -22,17 +23,27 @@ struct OperatorRow {
     role: String,
     created_at: Timestamp,
     generation: i64,
+    password_hash: String,
+    seal: Vec<u8>,
 }
 
 impl OperatorRow {
-    fn operator(self) -> Result<Operator> {
-        Ok(Operator {
+    /// `None` when something else than the farm has written it: it is nobody then, until it is removed.
+    fn operator(self, pepper: &Pepper) -> Result<Option<(Operator, PasswordHash)>> {
+        let operator = Operator {
             id: OperatorId(self.id),
             login: rows::text(&self.login)?,
             role: rows::text(&self.role)?,
             created_at: self.created_at,
             generation: self.generation,
-        })
+        };
+        let password = PasswordHash::from_phc(self.password_hash);
+        if self.seal == pepper.operator_row(&operator, &password) {
+            return Ok(Some((operator, password)));
+        }
+        let Operator { id, login, .. } = operator;
+        tracing::error!(%id, %login, "this operator was written by something else than the farm, and is nobody; remove it");
+        Ok(None)
     }
 }
 
@@ -45,11 +56,14 @@ struct TokenRow {
     created_at: Timestamp,
     expires_at: Option<Timestamp>,
     last_used_at: Option<Timestamp>,
+    digest: Vec<u8>,
+    seal: Vec<u8>,
 }
 
 impl TokenRow {
-    fn token(self) -> Result<Token> {
-        Ok(Token {
+    /// `None` when something else than the farm has written it: it is none then, until it is removed.
+    fn token(self, pepper: &Pepper) -> Result<Option<Token>> {
+        let token = Token {
             id: TokenId(self.id),
             name: rows::text(&self.name)?,
             role: rows::text(&self.role)?,
@@ -60,23 +74,33 @@ impl TokenRow {
             created_at: self.created_at,
             expires_at: self.expires_at,
             last_used_at: self.last_used_at,
-        })
+        };
+        let digest = <[u8; 32]>::try_from(self.digest).map_err(|_| Error::corrupt("a digest has 32 bytes"))?;
+        if self.seal == pepper.token_row(&token, TokenDigest(digest)) {
+            return Ok(Some(token));
+        }
+        let Token { id, name, .. } = token;
+        tracing::error!(%id, %name, "this API token was written by something else than the farm, and is none; revoke it");
+        Ok(None)
     }
 }
 
 impl Farm {
     async fn add_operator(&self, login: &Login, password: &PasswordHash, role: Role) -> Result<Operator> {
+        let id = OperatorId(Uuid::now_v7());
+        let mut new = Operator { id, login: login.clone(), role, created_at: Timestamp::UNIX_EPOCH, generation: 0 };
+        let seal = self.pepper.operator_row(&new, password);
         let added = once!(self.database, |connection| {
-            Ok(sqlx::query_as!(
-                OperatorRow,
-                "insert into operators (id, login, login_key, password_hash, role)
-                values ($1, $2, $3, $4, $5)
-                returning id, login, role, created_at, generation",
-                Uuid::now_v7(),
+            Ok(sqlx::query_scalar!(
+                "insert into operators (id, login, login_key, password_hash, role, seal)
+                values ($1, $2, $3, $4, $5, $6)
+                returning created_at",
+                id.0,
                 login.as_str(),
                 login.folded(),
                 password.expose(),
                 role.as_str(),
+                seal.as_slice(),
             )
             .fetch_one(&mut *connection)
             .await?)
@@ -85,7 +109,10 @@ impl Farm {
             Err(error) if error.constraint() == Some("operators_login") => {
                 Err(FarmError::invalid("/login", "is taken by another operator").into())
             }
-            added => added?.operator(),
+            added => {
+                new.created_at = added?;
+                Ok(new)
+            }
         }
     }
 
@@ -93,20 +120,22 @@ impl Farm {
         let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 OperatorRow,
-                r#"select id, login, role, created_at, generation
+                r#"select id, login, role, created_at, generation, password_hash, seal
                 from operators
                 order by login_key collate "C""#
             )
             .fetch_all(&mut *connection)
             .await?)
         })?;
-        rows.into_iter().map(OperatorRow::operator).collect()
+        let operators = rows.into_iter().filter_map(|row| row.operator(&self.pepper).transpose());
+        operators.map(|kept| kept.map(|(operator, _)| operator)).collect()
     }
 
     async fn operator(&self, login: &Login) -> Result<Option<(Operator, PasswordHash)>> {
         let row = repeat!(self.database, |connection| {
-            Ok(sqlx::query!(
-                "select id, login, role, created_at, generation, password_hash
+            Ok(sqlx::query_as!(
+                OperatorRow,
+                "select id, login, role, created_at, generation, password_hash, seal
                 from operators
                 where login_key = $1",
                 login.folded(),
@@ -114,15 +143,22 @@ impl Farm {
             .fetch_optional(&mut *connection)
             .await?)
         })?;
-        let Some(row) = row else { return Ok(None) };
-        let operator = OperatorRow {
-            id: row.id,
-            login: row.login,
-            role: row.role,
-            created_at: row.created_at,
-            generation: row.generation,
-        };
-        Ok(Some((operator.operator()?, PasswordHash::from_phc(row.password_hash))))
+        row.map_or(Ok(None), |row| row.operator(&self.pepper))
+    }
+
+    async fn operator_by_id(&self, id: OperatorId) -> Result<Option<(Operator, PasswordHash)>> {
+        let row = repeat!(self.database, |connection| {
+            Ok(sqlx::query_as!(
+                OperatorRow,
+                "select id, login, role, created_at, generation, password_hash, seal
+                from operators
+                where id = $1",
+                id.0,
+            )
+            .fetch_optional(&mut *connection)
+            .await?)
+        })?;
+        row.map_or(Ok(None), |row| row.operator(&self.pepper))
     }
 
     async fn set_password(
@@ -131,62 +167,66 @@ impl Farm {
         from: Option<&PasswordHash>,
         to: &PasswordHash,
     ) -> Result<Option<Operator>> {
-        let row = repeat!(self.database, |connection| {
-            Ok(sqlx::query_as!(
-                OperatorRow,
-                "update operators
-                set password_hash = $3,
-                    generation = generation + 1
-                where id = $1
-                    and (
-                        $2::text is null
-                        or password_hash = $2
-                        -- By this very call, whose first answer was lost: no two hashes are the same.
-                        or password_hash = $3
-                    )
-                returning id, login, role, created_at, generation",
-                id.0,
-                from.map(PasswordHash::expose),
-                to.expose(),
-            )
-            .fetch_optional(&mut *connection)
-            .await?)
-        })?;
-        row.map(OperatorRow::operator).transpose()
+        loop {
+            let Some((operator, kept)) = self.operator_by_id(id).await? else { return Ok(None) };
+            if from.is_some_and(|from| *from != kept && *to != kept) {
+                return Ok(None);
+            }
+            if let Some(changed) = self.change_operator(&operator, &kept, operator.generation + 1, to).await? {
+                return Ok(Some(changed));
+            }
+            // Somebody else was quicker.
+        }
     }
 
     async fn refresh_password(&self, id: OperatorId, from: &PasswordHash, to: &PasswordHash) -> Result<bool> {
+        let Some((operator, kept)) = self.operator_by_id(id).await? else { return Ok(false) };
+        Ok(kept == *from && self.change_operator(&operator, &kept, operator.generation, to).await?.is_some())
+    }
+
+    async fn end_sessions(&self, id: OperatorId) -> Result<Option<Operator>> {
+        loop {
+            let Some((operator, kept)) = self.operator_by_id(id).await? else { return Ok(None) };
+            if let Some(changed) = self.change_operator(&operator, &kept, operator.generation + 1, &kept).await? {
+                return Ok(Some(changed));
+            }
+        }
+    }
+
+    /// Gives an operator another generation and password hash; `None` when it is no longer as it was.
+    async fn change_operator(
+        &self,
+        was: &Operator,
+        kept: &PasswordHash,
+        generation: i64,
+        to: &PasswordHash,
+    ) -> Result<Option<Operator>> {
+        let changed = Operator { generation, ..was.clone() };
+        let seal = self.pepper.operator_row(&changed, to);
         let updated = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 "update operators
-                set password_hash = $3
+                set password_hash = $4,
+                    generation = $5,
+                    seal = $6
                 where id = $1
-                    and password_hash in ($2, $3)",
-                id.0,
-                from.expose(),
+                    and (
+                        password_hash = $2 and generation = $3
+                        -- By this very call, whose first answer was lost: no two hashes are the same.
+                        or password_hash = $4 and generation = $5 and $2 <> $4
+                    )",
+                was.id.0,
+                kept.expose(),
+                was.generation,
                 to.expose(),
+                generation,
+                seal.as_slice(),
             )
             .execute(&mut *connection)
             .await?
             .rows_affected())
         })?;
-        Ok(updated == 1)
-    }
-
-    async fn end_sessions(&self, id: OperatorId) -> Result<Option<Operator>> {
-        let row = repeat!(self.database, |connection| {
-            Ok(sqlx::query_as!(
-                OperatorRow,
-                "update operators
-                set generation = generation + 1
-                where id = $1
-                returning id, login, role, created_at, generation",
-                id.0,
-            )
-            .fetch_optional(&mut *connection)
-            .await?)
-        })?;
-        row.map(OperatorRow::operator).transpose()
+        Ok((updated == 1).then_some(changed))
     }
 
     async fn remove_operator(&self, id: OperatorId) -> Result<bool> {
@@ -228,20 +268,27 @@ impl Farm {
     }
 
     async fn add_token(&self, token: &NewToken) -> Result<Token> {
-        let NewToken { name, role, scope, expires_at, digest } = token;
+        let NewToken { name, role, scope, expires_at, digest } = token.clone();
+        let digest = self.pepper.token(digest);
+        let id = TokenId(Uuid::now_v7());
+        // As the database keeps it.
+        let expires_at = expires_at.map(|at| at.trunc_subsecs(6));
+        let created_at = Timestamp::UNIX_EPOCH;
+        let mut new = Token { id, name, role, scope, created_at, expires_at, last_used_at: None };
+        let seal = self.pepper.token_row(&new, digest);
         let added = once!(self.database, |connection| {
-            Ok(sqlx::query_as!(
-                TokenRow,
-                "insert into tokens (id, name, role, project_id, env, digest, expires_at)
-                values ($1, $2, $3, $4, $5, $6, $7)
-                returning id, name, role, project_id, env, created_at, expires_at, last_used_at",
-                Uuid::now_v7(),
-                name.as_str(),
+            Ok(sqlx::query_scalar!(
+                "insert into tokens (id, name, role, project_id, env, digest, expires_at, seal)
+                values ($1, $2, $3, $4, $5, $6, $7, $8)
+                returning created_at",
+                id.0,
+                new.name.as_str(),
                 role.as_str(),
-                scope.project.as_deref(),
-                scope.env.as_deref(),
+                new.scope.project.as_deref(),
+                new.scope.env.as_deref(),
                 digest.0.as_slice(),
-                *expires_at,
+                expires_at,
+                seal.as_slice(),
             )
             .fetch_one(&mut *connection)
             .await?)
@@ -250,7 +297,10 @@ impl Farm {
             Err(error) if error.constraint() == Some("tokens_name") => {
                 Err(FarmError::invalid("/name", "is taken by another token").into())
             }
-            added => added?.token(),
+            added => {
+                new.created_at = added?;
+                Ok(new)
+            }
         }
     }
 
@@ -258,17 +308,18 @@ impl Farm {
         let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 TokenRow,
-                r#"select id, name, role, project_id, env, created_at, expires_at, last_used_at
+                r#"select id, name, role, project_id, env, created_at, expires_at, last_used_at, digest, seal
                 from tokens
                 order by name collate "C""#
             )
             .fetch_all(&mut *connection)
             .await?)
         })?;
-        rows.into_iter().map(TokenRow::token).collect()
+        rows.into_iter().filter_map(|row| row.token(&self.pepper).transpose()).collect()
     }
 
     async fn token(&self, digest: TokenDigest) -> Result<Option<Token>> {
+        let digest = self.pepper.token(digest);
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 TokenRow,
@@ -289,7 +340,9 @@ impl Farm {
                     env,
                     created_at,
                     expires_at,
-                    coalesce((select last_used_at from used), last_used_at) as last_used_at
+                    coalesce((select last_used_at from used), last_used_at) as last_used_at,
+                    digest,
+                    seal
                 from tokens
                 where digest = $1
                     and (expires_at is null or expires_at > now())",
@@ -298,7 +351,7 @@ impl Farm {
             .fetch_optional(&mut *connection)
             .await?)
         })?;
-        row.map(TokenRow::token).transpose()
+        row.map_or(Ok(None), |row| row.token(&self.pepper))
     }
 
     async fn remove_token(&self, id: TokenId) -> Result<bool> {
@@ -312,7 +365,7 @@ impl Farm {
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query_as!(
                 OperatorRow,
-                "select id, login, role, created_at, generation
+                "select id, login, role, created_at, generation, password_hash, seal
                 from operators
                 where id = $2
                     and not exists (select from ended_sessions where id = $1)",
@@ -322,7 +375,8 @@ impl Farm {
             .fetch_optional(&mut *connection)
             .await?)
         })?;
-        row.map(OperatorRow::operator).transpose()
+        let kept = row.map_or(Ok(None), |row| row.operator(&self.pepper))?;
+        Ok(kept.map(|(operator, _)| operator))
     }
 
     async fn end_session(&self, session: SessionId, until: Timestamp) -> Result<()> {

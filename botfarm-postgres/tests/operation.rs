@@ -154,6 +154,34 @@ async fn passwords_are_sealed_anew_while_replicas_with_either_key_serve() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_was_tampered_with_is_named_and_keeps_no_other_from_its_new_key() {
+    let database = Database::new().await;
+    let (old, new) = (MasterKey::generate(), MasterKey::generate());
+    let first = PostgresFarm::connect(options(&database), Keyring::new(copy(&old), [])).await.unwrap();
+    let bots = bots(&first, 3).await;
+    let mut connection = PgConnection::connect(&database.url()).await.unwrap();
+    let swap = "update bots set sealed = (select sealed from bots where id = $2) where id = $1";
+    let swapped = sqlx::query(swap).bind(bots[1].as_uuid()).bind(bots[0].as_uuid()).execute(&mut connection).await;
+    assert_eq!(swapped.unwrap().rows_affected(), 1);
+    let farm = PostgresFarm::connect(options(&database), Keyring::new(copy(&new), [copy(&old)])).await.unwrap();
+    for sealed in [2, 0] {
+        let said = farm.rekey().await.unwrap_err();
+        assert_eq!(said.code(), "forbidden");
+        let said = said.to_string();
+        let others = format!("; {sealed} others are sealed under the current key now");
+        assert!(said.contains(&bots[1].to_string()) && said.contains(&others), "{said}");
+        assert!(!said.contains(&bots[0].to_string()) && !said.contains("hunter2"), "{said}");
+    }
+    let alone = PostgresFarm::connect(options(&database), Keyring::new(new, [])).await.unwrap();
+    for index in [0, 2] {
+        assert_eq!(password_of(&alone, bots[index]).await, password(index));
+    }
+    let changes = BotChanges { password: Some(password(1)), ..BotChanges::default() };
+    alone.update(bots[1], changes).await.unwrap();
+    assert_eq!(alone.rekey().await.unwrap(), 0, "an account that has a password again is like any other");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_that_start_together_make_one_schema() {
     let database = Database::new().await;
     let key = MasterKey::generate();

@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    Keyring, MasterKey,
+    Env, Keyring, MasterKey,
     conformance::{idempotency::IdempotencyFixture, operators::OperatorsFixture},
     idempotency::{Idempotency, KeyedChange, Known},
-    operators::{NewToken, Operators, Role, Scope, SessionId, TokenDigest},
+    operators::{NewToken, Operators, PasswordHash, Role, Scope, SessionId, TokenDigest},
 };
 use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -67,6 +67,58 @@ async fn use_of_a_token_is_written_once_a_minute() {
     let second = farm.token(digest).await.unwrap().unwrap().last_used_at.unwrap();
     assert!(second > first);
     assert_eq!(other.tokens().await.unwrap()[0].last_used_at, Some(second));
+}
+
+#[tokio::test]
+async fn who_writes_into_the_database_makes_no_operator_and_no_token() {
+    let farms = farms().await;
+    let [farm, other] = &farms.farms;
+    let add = async |login: &str, hash: &str, role| {
+        farm.add_operator(login.parse().unwrap(), PasswordHash::from_phc(hash), role).await.unwrap()
+    };
+    let ann = add("ann", "hash of ann", Role::Admin).await;
+    let session = SessionId(Uuid::new_v4());
+    for forged in ["role = 'admin'", "password_hash = 'hash of ann'", "generation = 7", "login = 'Tom'"] {
+        let tom = add("tom", "hash of tom", Role::Viewer).await;
+        assert_eq!(farms.run(&format!("update operators set {forged} where id = '{}'", tom.id)).await, 1);
+        for farm in [farm, other] {
+            assert_eq!(farm.operator(&tom.login).await.unwrap(), None, "{forged}");
+            assert_eq!(farm.session(session, tom.id).await.unwrap(), None, "{forged}");
+            assert_eq!(farm.operators().await.unwrap(), vec![ann.clone()], "{forged}");
+        }
+        assert_eq!(farm.set_password(tom.id, None, PasswordHash::from_phc("new")).await.unwrap(), None, "{forged}");
+        assert_eq!(farm.end_sessions(tom.id).await.unwrap(), None, "{forged}");
+        assert!(farm.remove_operator(tom.id).await.unwrap(), "what was forged can be removed");
+    }
+
+    let new = |name: &str, byte| NewToken {
+        name: name.parse().unwrap(),
+        role: Role::Viewer,
+        scope: Scope { env: Some(Env::STAGE), project: None },
+        expires_at: Some(ann.created_at + Duration::from_hours(1)),
+        digest: TokenDigest([byte; 32]),
+    };
+    for forged in ["role = 'admin'", "env = null", "expires_at = null", "digest = decode(repeat('07', 32), 'hex')"] {
+        let token = farm.add_token(new("ci", 7)).await.unwrap();
+        assert_eq!(other.token(TokenDigest([7; 32])).await.unwrap().map(|found| found.id), Some(token.id));
+        assert_eq!(farms.run(&format!("update tokens set {forged} where id = '{}'", token.id)).await, 1);
+        assert_eq!(other.token(TokenDigest([7; 32])).await.unwrap(), None, "{forged}");
+        assert_eq!(other.tokens().await.unwrap(), [], "{forged}");
+        assert!(farm.remove_token(token.id).await.unwrap(), "what was forged can be removed");
+    }
+}
+
+/// Who reads the database cannot say what a token is known by.
+#[tokio::test]
+async fn the_database_has_no_digest_of_a_token() {
+    let farms = farms().await;
+    let [farm, _] = &farms.farms;
+    let digest = TokenDigest([7; 32]);
+    let new =
+        NewToken { name: "ci".parse().unwrap(), role: Role::Tester, scope: Scope::default(), expires_at: None, digest };
+    farm.add_token(new).await.unwrap();
+    assert_eq!(farms.run("update tokens set name = 'x' where digest = decode(repeat('07', 32), 'hex')").await, 0);
+    assert!(farm.token(digest).await.unwrap().is_some());
 }
 
 #[tokio::test]

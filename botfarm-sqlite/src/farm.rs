@@ -130,11 +130,11 @@ impl SqliteFarm {
 
     /// What a lease is called within the farm, and in its file.
     fn inner(&self, id: LeaseId) -> LeaseId {
-        self.farm.journal().seal().lease(id)
+        self.farm.journal().seal().pepper.lease(id)
     }
 
     fn token_digest(&self, digest: TokenDigest) -> TokenDigest {
-        self.farm.journal().seal().token(digest)
+        self.farm.journal().seal().pepper.token(digest)
     }
 }
 

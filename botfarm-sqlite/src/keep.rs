@@ -194,7 +194,7 @@ fn operator(connection: &Connection, seal: &Seal, operator: &Operator, password:
             password.expose(),
             time(operator.created_at),
             operator.generation,
-            seal.operator_row(operator, password),
+            seal.pepper.operator_row(operator, password),
         ],
     )
     .map(drop)
@@ -218,7 +218,7 @@ fn token(connection: &Connection, seal: &Seal, token: &Token, digest: TokenDiges
             time(token.created_at),
             token.expires_at.map(time),
             token.last_used_at.map(time),
-            seal.token_row(token, digest),
+            seal.pepper.token_row(token, digest),
         ],
     )
     .map(drop)

@@ -139,7 +139,7 @@ fn operator(row: &Row<'_>, seal: &Seal) -> Result<(Operator, PasswordHash), Erro
     };
     let password = PasswordHash::from_phc(row.get::<_, String>("password")?);
     let written: Vec<u8> = row.get("seal")?;
-    if written != seal.operator_row(&operator, &password) {
+    if written != seal.pepper.operator_row(&operator, &password) {
         return Err(forged("operator", operator.login.as_str()));
     }
     Ok((operator, password))
@@ -161,7 +161,7 @@ fn token(row: &Row<'_>, seal: &Seal) -> Result<(Token, TokenDigest), Error> {
         last_used_at: row.get::<_, Option<i64>>("last_used_at")?.map(timestamp),
     };
     let written: Vec<u8> = row.get("seal")?;
-    if written != seal.token_row(&token, digest) {
+    if written != seal.pepper.token_row(&token, digest) {
         return Err(forged("token", token.name.as_str()));
     }
     Ok((token, digest))
