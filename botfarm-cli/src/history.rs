@@ -47,12 +47,12 @@ impl History {
         records.truncate(self.limit);
         let rows: Vec<_> = records.iter().map(row).collect();
         let json: Vec<_> = records.into_iter().map(wire::HistoryRow::from).collect();
-        self.output.list(&json, ["FROM", "FOR", "HOLDER", "ENDED", "NOTE", "URL"], rows)?;
+        self.output.list(&json, ["FROM", "FOR", "HOLDER", "OWNER", "ENDED", "NOTE", "URL"], rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn row(record: &LeaseRecord) -> [String; 6] {
+fn row(record: &LeaseRecord) -> [String; 7] {
     let (held, ended) = match &record.end {
         None => (String::new(), "in force".to_owned()),
         Some(end) => {
@@ -65,5 +65,6 @@ fn row(record: &LeaseRecord) -> [String; 6] {
     let notes = [record.note.as_ref(), record.end.as_ref().and_then(|end| end.note.as_ref())];
     let notes: Vec<_> = notes.into_iter().flatten().map(ToString::to_string).collect();
     let url = record.url.as_ref().map(ToString::to_string).unwrap_or_default();
-    [dated(record.from), held, record.holder.to_string(), ended, notes.join("; "), url]
+    let owner = record.owner.as_ref().map(ToString::to_string).unwrap_or_default();
+    [dated(record.from), held, record.holder.to_string(), owner, ended, notes.join("; "), url]
 }

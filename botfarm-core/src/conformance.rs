@@ -21,7 +21,7 @@
 //! mints a project of its own, assumes nothing about the rest of the farm, and deletes nothing but its own.
 //!
 //! The claims of `conformance_local!` are those that a client of a service cannot keep: what is not sent over the wire
-//! (`owner`, `fingerprint`, who revokes), that a grant is undone which has already left the service, and that the
+//! (`owner`, `origin`, `fingerprint`, who revokes), that a grant is undone which has already left the service, and that the
 //! runtime of the test may be blocked (a service in the same process often runs on it).
 //!
 //! Beside the claims there is [`model`]: random operations, and a naive model of a farm that says what each has to come
@@ -201,6 +201,7 @@ claims! { $
         history_comes_in_pages_without_gaps_or_repeats,
         history_keeps_the_latest_hundred,
         history_tells_every_hand_out_newest_first,
+        history_tells_the_project_that_the_bot_was_in,
     }
     imports {
         import_creates_updates_and_counts,
@@ -295,6 +296,7 @@ claims! { $
         calls_go_on_while_the_first_runtime_is_blocked,
         dropped_acquire_is_undone_at_every_await,
         grant_that_nobody_received_is_undone,
+        history_tells_whose_hand_out_it_was_and_where_it_came_from,
         lease_id_stands_for_one_fingerprint,
         revocation_tells_who_did_it,
         what_an_owner_has_leased_is_taken_away_from_it_alone,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::{
     bot::{Bot, Timestamp, word_enum},
     id::{BotId, Fence, LeaseId},
+    name::ProjectId,
+    origin::Origin,
     secret::Secret,
     selector::Selector,
     text::{Holder, JobUrl, Note, Owner, Role, StickyKey},
@@ -39,6 +41,8 @@ pub struct LeaseRequest {
     pub avoid: Vec<BotId>,
     /// The authenticated caller, where a service sets one. Not sent over the wire: the service at the other end knows.
     pub owner: Option<Owner>,
+    /// Where the request came from, where a service knows. It stays in the history.
+    pub origin: Origin,
     /// Refuse to stand for another request of the same id, where a service sets it. Not sent over the wire.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -64,6 +68,7 @@ impl LeaseRequest {
             sticky: None,
             avoid: Vec::new(),
             owner: None,
+            origin: Origin::default(),
             fingerprint: None,
         }
     }
@@ -295,8 +300,14 @@ pub struct LeaseRecord {
     pub bot: BotId,
     /// Which hand-out of it.
     pub fence: Fence,
-    /// Who held it.
+    /// The project that the bot was in then. It may have moved since.
+    pub project: ProjectId,
+    /// Who held it, by the name that they chose.
     pub holder: Holder,
+    /// The authenticated caller who was given it, where a service knew one.
+    pub owner: Option<Owner>,
+    /// Where the request for it came from, where a service knew.
+    pub origin: Origin,
     /// The holder's remark at the acquire.
     pub note: Option<Note>,
     /// Where to look.

@@ -12,7 +12,7 @@
 //!
 //! # Layout
 //! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` and `faults` are what can go wrong.
-//! `bot`, `selector`, `lease`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
+//! `bot`, `selector`, `lease`, `origin`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
 //! contract. `guard` keeps a lease alive. `matching`, `absence`, `allowed` and `input` are shared by the farms. `nearest`
 //! and `meant` are what somebody may have meant. `keyring` (a feature) seals the
 //! passwords of farms that store them. `schema` (a feature) describes values to those who describe an API. `conformance`
@@ -42,6 +42,7 @@ mod meant;
 mod name;
 mod nearest;
 pub mod operators;
+mod origin;
 mod page;
 mod policy;
 #[cfg(feature = "schema")]
@@ -72,9 +73,10 @@ pub use lease::{
 pub use meant::meant_by;
 pub use name::{Domain, Env, ProjectId};
 pub use nearest::nearest;
+pub use origin::Origin;
 pub use page::{BotFilter, Cursor, Page, PageRequest};
 pub use policy::{AfterExpiry, EnvPolicy, LeasePolicy};
 pub use secret::Secret;
 pub use selector::Selector;
 pub use stats::{PoolStats, Stats};
-pub use text::{BadText, Holder, JobUrl, Login, Note, Owner, Role, StickyKey};
+pub use text::{BadText, Holder, JobUrl, Login, Note, Owner, RequestId, Role, StickyKey};

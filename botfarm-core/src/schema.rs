@@ -20,7 +20,7 @@ use crate::{
     name::{self, Domain, Env, ProjectId},
     operators::{self, OperatorId, TokenId},
     secret::Secret,
-    text::{Holder, JobUrl, Login, Note, Role, StickyKey},
+    text::{Holder, JobUrl, Login, Note, Owner, RequestId, Role, StickyKey},
 };
 
 /// What [`is_control`](crate::text::is_control) means, within a character class.
@@ -103,6 +103,10 @@ schema! {
     Role as "UserRole" => text(64, "^[A-Za-z0-9_-]+$", "buyer").description(Some("What a user is for within its lease."));
     StickyKey as "StickyKey" => text(200, LINE, "checkout/3")
         .description(Some("Asks for the users last leased with the same key, if they are free."));
+    Owner as "Owner" => text(200, LINE, "token 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42")
+        .description(Some("A caller whom the service knew: `operator` or `token`, and its id."));
+    RequestId as "RequestId" => text(128, "^[A-Za-z0-9._-]+$", "b1c9d2f0-5c1e-4d57-8d21-000000000007")
+        .description(Some("The `X-Request-Id` of a request. The service's log says more of it."));
     Secret as "Password" => text(1_024, r"^[^\u0000]*$", "an-example-of-a-password")
         .format(Some(SchemaFormat::KnownFormat(KnownFormat::Password)))
         .description(Some("A password. It is in leases, and nowhere else."));
@@ -212,6 +216,8 @@ mod tests {
         is_as_long_as_the_schema_says::<Env>();
         is_as_long_as_the_schema_says::<Domain>();
         is_as_long_as_the_schema_says::<StickyKey>();
+        is_as_long_as_the_schema_says::<Owner>();
+        is_as_long_as_the_schema_says::<RequestId>();
         is_as_long_as_the_schema_says::<Secret>();
     }
 

@@ -187,6 +187,18 @@ text_newtype! {
     Owner, |text| check_line(text, 200)
 }
 
+text_newtype! {
+    /// The id that a service knows a request by: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+    RequestId, |text| {
+        check_line(text, 128)?;
+        if text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')) {
+            Ok(())
+        } else {
+            Err(BadText("must consist of letters, digits, '.', '_' and '-'".into()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, Note,
-    Outcome, Owner, Role, Secret, StickyKey,
+    Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, Note, Origin,
+    Outcome, Owner, ProjectId, Role, Secret, StickyKey,
     operators::{Operator, OperatorId, PasswordHash, SessionId, Token, TokenDigest, TokenId},
 };
 
@@ -92,6 +92,8 @@ pub struct KeptLease {
     pub url: Option<JobUrl>,
     /// The authenticated caller who asked for it.
     pub owner: Option<Owner>,
+    /// Where the request came from.
+    pub origin: Origin,
     /// What it was asked for with.
     pub sticky: Option<StickyKey>,
     /// What was asked for, where the id must not stand for anything else.
@@ -126,8 +128,14 @@ pub struct KeptHandOut {
     pub bot: BotId,
     /// Which hand-out of it.
     pub fence: Fence,
+    /// The project that the bot was in.
+    pub project: ProjectId,
     /// Who held it.
     pub holder: Holder,
+    /// The authenticated caller who asked for it.
+    pub owner: Option<Owner>,
+    /// Where the request came from.
+    pub origin: Origin,
     /// The holder's remark at the acquire.
     pub note: Option<Note>,
     /// Where to look.
@@ -160,7 +168,10 @@ impl KeptHandOut {
         LeaseRecord {
             bot: self.bot,
             fence: self.fence,
+            project: self.project,
             holder: self.holder,
+            owner: self.owner,
+            origin: self.origin,
             note: self.note,
             url: self.url,
             from: self.from.timestamp(),

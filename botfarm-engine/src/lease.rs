@@ -70,16 +70,17 @@ impl Held {
             role: selector.role.clone(),
             fence: bots[slot].fence,
         });
-        let LeaseRequest { id, holder, note, url, owner, sticky, fingerprint, .. } = self.request.clone();
+        let LeaseRequest { id, holder, note, url, owner, origin, sticky, fingerprint, .. } = self.request.clone();
         let (acquired_at, ttl, expires_at, bots) = (self.since, self.ttl, self.ends.at, leased.collect());
-        KeptLease { id, holder, note, url, owner, sticky, fingerprint, acquired_at, ttl, expires_at, bots }
+        KeptLease { id, holder, note, url, owner, origin, sticky, fingerprint, acquired_at, ttl, expires_at, bots }
     }
 
     /// As a journal kept it: of the request, what is still of use.
     pub(crate) fn restored(kept: KeptLease, ends: Timer, bots: SmallVec<[(Slot, BotId); 1]>) -> Self {
-        let KeptLease { id, holder, note, url, owner, sticky, fingerprint, acquired_at, ttl, .. } = kept;
+        let KeptLease { id, holder, note, url, owner, origin, sticky, fingerprint, acquired_at, ttl, .. } = kept;
         let selectors = kept.bots.into_iter().map(|leased| Selector { role: leased.role, ..Selector::any() });
-        let request = LeaseRequest { note, url, owner, sticky, fingerprint, ..LeaseRequest::many(holder, selectors) };
+        let request =
+            LeaseRequest { note, url, owner, origin, sticky, fingerprint, ..LeaseRequest::many(holder, selectors) };
         Self { request: request.id(id), since: acquired_at, ttl, ends, bots }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, iter::successors, sync::Arc};
 
-use botfarm_core::{BotId, EndReason, Error, Fence, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, Note, Outcome};
+use botfarm_core::{
+    BotId, EndReason, Error, Fence, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, Note, Origin, Outcome, Owner,
+    ProjectId,
+};
 use foldhash::HashMap;
 
 use crate::{kept::KeptHandOut, moment::Moment, number::PastId};
@@ -49,7 +52,10 @@ pub(crate) struct Past {
     pub(crate) lease: LeaseId,
     pub(crate) bot: BotId,
     pub(crate) fence: Fence,
+    pub(crate) project: ProjectId,
     pub(crate) holder: Holder,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) origin: Origin,
     pub(crate) note: Option<Note>,
     pub(crate) url: Option<JobUrl>,
     pub(crate) from: Moment,
@@ -64,7 +70,10 @@ impl Past {
         LeaseRecord {
             bot: self.bot,
             fence: self.fence,
+            project: self.project.clone(),
             holder: self.holder.clone(),
+            owner: self.owner.clone(),
+            origin: self.origin.clone(),
             note: self.note.clone(),
             url: self.url.clone(),
             from: self.from.timestamp(),
@@ -79,7 +88,10 @@ impl Past {
             lease: self.lease,
             bot: self.bot,
             fence: self.fence,
+            project: self.project.clone(),
             holder: self.holder.clone(),
+            owner: self.owner.clone(),
+            origin: self.origin.clone(),
             note: self.note.clone(),
             url: self.url.clone(),
             from: self.from,
@@ -93,9 +105,26 @@ impl Past {
 
     /// As a journal kept it.
     pub(crate) fn restored(kept: KeptHandOut, earlier: Option<PastId>) -> Self {
-        let KeptHandOut { lease, bot, fence, holder, note, url, from, at, reason, outcome, by, remark } = kept;
+        let KeptHandOut {
+            lease,
+            bot,
+            fence,
+            project,
+            holder,
+            owner,
+            origin,
+            note,
+            url,
+            from,
+            at,
+            reason,
+            outcome,
+            by,
+            remark,
+        } = kept;
         let remark = (by.is_some() || remark.is_some()).then(|| Arc::new(EndRemark { by, note: remark }));
-        Self { lease, bot, fence, holder, note, url, from, outcome, end: Ended { at, reason, remark }, earlier }
+        let end = Ended { at, reason, remark };
+        Self { lease, bot, fence, project, holder, owner, origin, note, url, from, outcome, end, earlier }
     }
 }
 

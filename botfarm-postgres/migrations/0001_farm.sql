@@ -67,7 +67,7 @@ create table bot_slots (
     taker uuid,
     -- How many bots the lease has.
     size smallint,
-    -- What the lease only carries along: {"holder", "owner", "note", "url"}.
+    -- What the lease only carries along: {"holder", "owner", "address", "request", "note", "url"}.
     terms jsonb,
     ttl interval,
     fingerprint bytea,
@@ -103,6 +103,14 @@ create table history (
     primary key (bot_id, fence)
 );
 create index history_lease on history (lease_id);
+
+-- The projects that bots have moved out of: up to which hand-out each was in it.
+create table moves (
+    bot_id uuid not null references bots (id) on delete cascade,
+    fence bigint not null,
+    project text not null,
+    primary key (bot_id, fence)
+);
 
 -- How far the last round of clearing away old history has come.
 create table history_cursor (

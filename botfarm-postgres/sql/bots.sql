@@ -59,6 +59,12 @@ begin
     end if;
     if to_project is not null or to_domain is not null then
         select * into pool from pools p where p.id = slot.pool_id;
+        -- Of two moves without a hand-out between them, the first tells where the bot was when it was handed out.
+        insert into moves (bot_id, fence, project)
+        select bot, slot.fence, pool.project
+        where to_project <> pool.project
+            and slot.fence > 0
+        on conflict do nothing;
         slot.pool_id := botfarm_pool(coalesce(to_project, pool.project), pool.env, coalesce(to_domain, pool.domain));
     end if;
     if to_labels is not null then

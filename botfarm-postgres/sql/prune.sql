@@ -43,6 +43,10 @@ begin
         removed := removed + gone;
         -- More of the same bot comes next time.
         exit when removed >= most_rows;
+        -- Where it was before its oldest hand-out, nobody asks.
+        delete from moves m
+        where m.bot_id = place
+            and m.fence < (select h.fence from history h where h.bot_id = place order by h.fence limit 1);
         update history_cursor set bot_id = place;
     end loop;
     return removed;

@@ -1,6 +1,6 @@
 //! Who had a bot, and when.
 
-use botfarm_core::{BotId, Cursor, Error as FarmError, Fence, LeaseEnd, LeaseRecord, Page, PageRequest};
+use botfarm_core::{BotId, Cursor, Error as FarmError, Fence, LeaseEnd, LeaseRecord, Origin, Page, PageRequest};
 
 use crate::connection::repeat;
 use crate::{error::Result, farm::Farm, rows};
@@ -14,30 +14,54 @@ impl Farm {
                 r#"select
                         fence as "fence!",
                         terms as "terms!",
+                        -- That of the next move after it; where there is none, the bot has stayed.
+                        coalesce(
+                            (
+                                select m.project
+                                from moves m
+                                where m.bot_id = $1
+                                    and m.fence >= r.fence
+                                order by m.fence
+                                limit 1
+                            ),
+                            (select p.project from bots b join pools p on p.id = b.pool_id where b.id = $1)
+                        ) as project,
                         leased_at as "leased_at!",
-                        -- A lease that has expired without anybody having noticed is over all the same.
-                        case when expires_at > now() then null else expires_at end as ended_at,
-                        'expired' as "reason!",
-                        null as outcome,
-                        null as ended_by,
-                        null as end_note
-                    from bot_slots
-                    where bot_id = $1
-                        and lease_id is not null
-                        and phase <> 'offered'
-                        and fence < $2
-                    union all
-                    (
-                        select fence, terms, leased_at, ended_at, reason, outcome, ended_by, end_note
-                        from history
+                        ended_at,
+                        reason as "reason!",
+                        outcome,
+                        ended_by,
+                        end_note
+                    from (
+                        select
+                            fence,
+                            terms,
+                            leased_at,
+                            -- A lease that has expired without anybody having noticed is over all the same.
+                            case when expires_at > now() then null else expires_at end as ended_at,
+                            'expired' as reason,
+                            null as outcome,
+                            null as ended_by,
+                            null as end_note
+                        from bot_slots
                         where bot_id = $1
+                            and lease_id is not null
+                            and phase <> 'offered'
                             and fence < $2
-                            and reason <> 'undone'
-                        order by fence desc
+                        union all
+                        (
+                            select fence, terms, leased_at, ended_at, reason, outcome, ended_by, end_note
+                            from history
+                            where bot_id = $1
+                                and fence < $2
+                                and reason <> 'undone'
+                            order by fence desc
+                            limit $3
+                        )
+                        order by 1 desc
                         limit $3
-                    )
-                    order by 1 desc
-                    limit $3"#,
+                    ) r
+                    order by fence desc"#,
                 bot.as_uuid(),
                 before,
                 i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
@@ -65,11 +89,19 @@ impl Farm {
                 }),
                 None => None,
             };
+            // The bot was there when the history was read, and is gone by now.
+            let Some(project) = row.project else { return Err(FarmError::NoSuchBot { id: bot }.into()) };
             let terms = rows::terms(row.terms)?;
             records.push(LeaseRecord {
                 bot,
                 fence: Fence(row.fence),
+                project: rows::text(&project)?,
                 holder: rows::text(&terms.holder)?,
+                owner: terms.owner.as_deref().map(rows::text).transpose()?,
+                origin: Origin {
+                    address: terms.address,
+                    request: terms.request.as_deref().map(rows::text).transpose()?,
+                },
                 note: terms.note.as_deref().map(rows::text).transpose()?,
                 url: terms.url.as_deref().map(rows::text).transpose()?,
                 from: row.leased_at,

@@ -229,6 +229,20 @@ impl Farm {
             return Err(Error::Outrun);
         }
         sqlx::query!(
+            "insert into moves (bot_id, fence, project)
+            select s.bot_id, s.fence, p.project
+            from unnest($1::uuid[], $2::text[]) n (id, project)
+            join bot_slots s on s.bot_id = n.id
+            join pools p on p.id = s.pool_id
+            where n.project <> p.project
+                and s.fence > 0
+            on conflict do nothing",
+            &moved.ids,
+            &moved.projects,
+        )
+        .execute(&mut **transaction)
+        .await?;
+        sqlx::query!(
             "update bot_slots s
             set version = s.version + 1,
                 pool_id = p.id,

@@ -1,6 +1,6 @@
 //! From rows to what the trait speaks of.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use botfarm_core::{
     Bot, EndReason, Fence, Holding, Keyring, Labels, Lease, LeaseId, LeaseRequest, LeasedBot, Outcome, Timestamp,
@@ -18,6 +18,10 @@ pub(crate) struct Terms {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) owner: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) address: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) url: Option<String>,
@@ -28,6 +32,8 @@ impl Terms {
         Self {
             holder: request.holder.as_str().to_owned(),
             owner: request.owner.as_deref().map(str::to_owned),
+            address: request.origin.address,
+            request: request.origin.request.as_deref().map(str::to_owned),
             note: request.note.as_deref().map(str::to_owned),
             url: request.url.as_deref().map(str::to_owned),
         }

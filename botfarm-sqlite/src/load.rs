@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use botfarm_core::{
-    Bot, BotId, Condition, Fence, Fingerprint, Labels, LeaseRecord, NewBot, Timestamp,
+    Bot, BotId, Condition, Fence, Fingerprint, Labels, LeaseRecord, NewBot, Origin, Timestamp,
     operators::{Operator, OperatorId, PasswordHash, Scope, SessionId, Token, TokenDigest, TokenId},
 };
 use botfarm_engine::{KeptBot, KeptHandOut, KeptLease, KeptLeasedBot, KeptStatus, Moment, REMEMBERED, Snapshot};
@@ -101,6 +101,7 @@ fn lease(row: &Row<'_>) -> Result<KeptLease, Error> {
         note: optional(row, "note")?,
         url: optional(row, "url")?,
         owner: optional(row, "owner")?,
+        origin: origin(row)?,
         sticky: optional(row, "sticky")?,
         fingerprint: fingerprint.map(Fingerprint),
         acquired_at: moment(row.get("acquired_at")?),
@@ -117,7 +118,10 @@ fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
         lease: id(row, "lease")?.into(),
         bot: Uuid::from_bytes(bot.unwrap_or_default()).into(),
         fence: Fence(row.get("fence")?),
+        project: parsed(row, "project")?,
         holder: text(row, "holder")?,
+        owner: optional(row, "owner")?,
+        origin: origin(row)?,
         note: optional(row, "note")?,
         url: optional(row, "url")?,
         from: moment(row.get("acquired_at")?),
@@ -127,6 +131,13 @@ fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
         by: optional(row, "ended_by")?,
         remark: optional(row, "remark")?,
     })
+}
+
+fn origin(row: &Row<'_>) -> Result<Origin, Error> {
+    let address: Option<String> = row.get("address")?;
+    let address = address.map(|address| address.parse()).transpose();
+    let address = address.map_err(|_| Error::Damage("an address in a history is none".to_owned()))?;
+    Ok(Origin { address, request: optional(row, "request")? })
 }
 
 fn operator(row: &Row<'_>, seal: &Seal) -> Result<(Operator, PasswordHash), Error> {

@@ -27,6 +27,8 @@ create table leases (
   note text,
   url text,
   owner text,
+  address text,
+  request text,
   sticky text,
   fingerprint blob,
   acquired_at integer not null,
@@ -41,7 +43,11 @@ create table history (
   lease blob not null,
   bot blob, -- null: it was deleted
   fence integer not null,
+  project text not null, -- that the bot was in
   holder text not null,
+  owner text,
+  address text,
+  request text,
   note text,
   url text,
   acquired_at integer not null,

@@ -219,7 +219,23 @@ async fn a_revocation_needs_a_reason_and_stays_in_the_history() {
     assert_eq!((code, stdout.as_str()), (0, "revoked stage/qa-1, which nightly checkout held\n"));
     let history = service.json(&["history", "qa-1"]).await;
     let keys: Vec<_> = history[0].as_object().unwrap().keys().map(String::as_str).collect();
-    let expected = ["by", "end_note", "fence", "from", "holder", "note", "outcome", "reason", "to", "url", "user_id"];
+    let expected = [
+        "address",
+        "by",
+        "end_note",
+        "fence",
+        "from",
+        "holder",
+        "note",
+        "outcome",
+        "owner",
+        "project_id",
+        "reason",
+        "request_id",
+        "to",
+        "url",
+        "user_id",
+    ];
     assert_eq!(keys, expected);
     assert_eq!((&history[0]["reason"], &history[0]["end_note"]), (&json!("revoked"), &json!("needed for the demo")));
     assert!(history[0]["by"].as_str().unwrap().starts_with("ann@"), "{history}");

@@ -4,7 +4,9 @@ use super::{
     policy,
     trial::{Trial, text},
 };
-use crate::{EndReason, Ending, LeaseEnd, LeaseRecord, Outcome, Page, PageRequest, Revocation};
+use crate::{
+    BotChanges, EndReason, Ending, LeaseEnd, LeaseRecord, NewBot, Outcome, Page, PageRequest, ProjectId, Revocation,
+};
 
 pub async fn history_tells_every_hand_out_newest_first(trial: Trial) {
     let bot = trial.bot().await;
@@ -28,7 +30,11 @@ pub async fn history_tells_every_hand_out_newest_first(trial: Trial) {
         let wanted = LeaseRecord {
             bot: bot.id,
             fence: lease.bot().fence,
+            project: bot.project.clone(),
             holder: lease.holder.clone(),
+            // A service knows more of a request than its client sends.
+            owner: record.owner.clone(),
+            origin: record.origin.clone(),
             note: lease.note.clone(),
             url: lease.url.clone(),
             from: lease.acquired_at,
@@ -105,4 +111,38 @@ pub async fn history_keeps_the_latest_hundred(trial: Trial) {
     let seen: Vec<_> = trial.history(bot.id).await.iter().map(|record| record.fence).collect();
     assert!(seen.len() >= 100, "a farm forgets none of the latest hundred hand-outs: {} are left", seen.len());
     assert_eq!(seen, fences[..seen.len()], "what a farm forgets is the oldest");
+}
+
+pub async fn history_tells_the_project_that_the_bot_was_in(trial: Trial) {
+    let new = trial.new_bot();
+    let bot = trial.keep(new.clone()).await;
+    let [home, away, gone] = [trial.project(), ProjectId::new(), ProjectId::new()];
+    let hand_out = async |project: &ProjectId| trial.take(trial.named(&bot).project(project.clone())).await;
+    let move_to = async |project: &ProjectId| {
+        let changes = BotChanges { project: Some(project.clone()), ..BotChanges::default() };
+        trial.farm().update(bot.id, changes).await.expect("a bot that nobody holds may move");
+    };
+    for _ in 0..2 {
+        trial.release(&hand_out(&home).await).await;
+    }
+    move_to(&away).await;
+    // To where nobody leases it.
+    move_to(&gone).await;
+    let moved = NewBot { project: away.clone(), ..new };
+    trial.farm().import(vec![moved], false).await.expect("an import may move a bot");
+    trial.release(&hand_out(&away).await).await;
+    // Expired, without anybody having noticed.
+    let short = trial.ask(trial.named(&bot).project(away.clone())).ttl(policy().min_ttl);
+    let expired = trial.acquire(short).await.expect("it is free");
+    trial.until_after(expired.expires_at).await;
+    move_to(&home).await;
+    let again = trial.start(trial.ask(trial.named(&bot))).lease("an expired lease stands in nobody's way").await;
+
+    let projects =
+        async || -> Vec<_> { trial.history(bot.id).await.into_iter().map(|record| record.project).collect() };
+    let expected = [&home, &away, &away, &home, &home].map(Clone::clone);
+    assert_eq!(projects().await, expected, "a record tells the project that the bot was in when it was handed out");
+    trial.release(&again).await;
+    move_to(&gone).await;
+    assert_eq!(projects().await, expected, "a record stays as it is, wherever the bot goes");
 }

@@ -5,14 +5,17 @@ use super::{
     trial::{Trial, text},
     waiter::{LONG, PATIENCE, in_time, until},
 };
-use crate::{BotFarmExt as _, BotRelease, Condition, EndReason, Ending, Error, Fingerprint, Owner, Revocation};
+use crate::{
+    BotFarmExt as _, BotRelease, Condition, EndReason, Ending, Error, Fingerprint, LeaseRequest, Origin, Owner,
+    Revocation,
+};
 
 pub async fn bot_is_released_by_the_owner_of_its_lease_alone(trial: Trial) {
     let [bot, unowned] = trial.bots().await;
     let [mine, other]: [Owner; 2] = [text("me"), text("somebody else")];
     let by =
         |owner: &Owner| BotRelease { ending: Ending::broken(), owner: Some(owner.clone()), ..BotRelease::default() };
-    let request = crate::LeaseRequest { owner: Some(mine.clone()), ..trial.ask(trial.named(&bot)) };
+    let request = LeaseRequest { owner: Some(mine.clone()), ..trial.ask(trial.named(&bot)) };
     let lease = trial.acquire(request.clone()).await.expect("it is free");
     let nobodys = trial.take(trial.named(&unowned)).await;
     for (bot, lease, owner) in [(&bot, &lease, &other), (&unowned, &nobodys, &mine)] {
@@ -37,8 +40,8 @@ pub async fn bot_is_released_by_the_owner_of_its_lease_alone(trial: Trial) {
 pub async fn lease_id_stands_for_one_fingerprint(trial: Trial) {
     let bots = trial.bots::<2>().await;
     let print = |byte| Some(Fingerprint([byte; 32]));
-    let request = crate::LeaseRequest { fingerprint: print(1), ..trial.ask(trial.any()) };
-    let other = crate::LeaseRequest { fingerprint: print(2), ..request.clone() };
+    let request = LeaseRequest { fingerprint: print(1), ..trial.ask(trial.any()) };
+    let other = LeaseRequest { fingerprint: print(2), ..request.clone() };
     let lease = trial.acquire(request.clone()).await.expect("it is free");
     let promise = "a lease id does not stand for a request of another fingerprint";
     refused(trial.acquire(other.clone()).await, "key-reused", promise);
@@ -48,8 +51,8 @@ pub async fn lease_id_stands_for_one_fingerprint(trial: Trial) {
     let rest = trial.take(trial.any()).await;
 
     // Of one that waits, too.
-    let request = crate::LeaseRequest { fingerprint: print(3), ..trial.ask(trial.any()) };
-    let other = crate::LeaseRequest { fingerprint: print(4), ..request.clone() };
+    let request = LeaseRequest { fingerprint: print(3), ..trial.ask(trial.any()) };
+    let other = LeaseRequest { fingerprint: print(4), ..request.clone() };
     let waiter = trial.park(request).await;
     refused(in_time(promise, trial.acquire(other.wait(LONG))).await, "key-reused", promise);
     trial.release(&lease).await;
@@ -64,7 +67,7 @@ pub async fn what_an_owner_has_leased_is_taken_away_from_it_alone(trial: Trial) 
     let [gone, other]: [Owner; 2] = [0, 1].map(|_| text(&format!("owner {}", uuid::Uuid::new_v4())));
     let take = async |owner: Option<&Owner>, bots: &[&crate::Bot]| {
         let selectors = bots.iter().map(|bot| trial.named(bot));
-        let request = crate::LeaseRequest { owner: owner.cloned(), ..trial.ask_many(selectors) };
+        let request = LeaseRequest { owner: owner.cloned(), ..trial.ask_many(selectors) };
         trial.acquire(request).await.expect("they are free")
     };
     let pair = take(Some(&gone), &[&bots[3], &bots[0]]).await;
@@ -103,6 +106,30 @@ pub async fn revocation_tells_who_did_it(trial: Trial) {
     assert_eq!((told.reason, told.by.as_ref()), (EndReason::Revoked, Some(&by)), "the holder is told by whom");
     let end = trial.history(bot.id).await[0].end.clone().expect("it has ended");
     assert_eq!((end.reason, end.by, end.at), (EndReason::Revoked, Some(by), told.at), "the history tells who");
+}
+
+pub async fn history_tells_whose_hand_out_it_was_and_where_it_came_from(trial: Trial) {
+    let bot = trial.bot().await;
+    let of = |number: u8| {
+        let address = Some(std::net::IpAddr::from([192, 0, 2, number]));
+        let origin = Origin { address, request: Some(text(&format!("request-{number}"))) };
+        LeaseRequest { owner: Some(text(&format!("token {number}"))), origin, ..trial.ask(trial.any()) }
+    };
+    let ended = of(1);
+    trial.release(&trial.acquire(ended.clone()).await.expect("it is free")).await;
+    let expired = of(2).ttl(super::policy().min_ttl);
+    let lease = trial.acquire(expired.clone()).await.expect("it is free");
+    trial.until_after(lease.expires_at).await;
+    // One that had to wait, and one of nobody.
+    let [queued, nobodys] = [of(3), trial.ask(trial.any())];
+    let lease = trial.start(queued.clone()).lease("an expired lease stands in nobody's way").await;
+    let waiter = trial.park(nobodys.clone()).await;
+    trial.release(&lease).await;
+    waiter.lease("a waiter is served").await;
+    let told: Vec<_> =
+        trial.history(bot.id).await.into_iter().map(|record| (record.holder, record.owner, record.origin)).collect();
+    let asked = [nobodys, queued, expired, ended].map(|request| (request.holder, request.owner, request.origin));
+    assert_eq!(told, asked, "a record tells the caller who was given the bot, and where the request came from");
 }
 
 pub async fn grant_that_nobody_received_is_undone(trial: Trial) {

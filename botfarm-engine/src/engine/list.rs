@@ -121,7 +121,10 @@ impl Engine {
         let slot = self.slot(bot)?;
         Ok(self.holder_of(slot).map(|held| {
             let Holding { holder, note, url, since, .. } = held.holding();
-            LeaseRecord { bot, fence: self.bots[slot].fence, holder, note, url, from: since, end: None }
+            let (entry, request) = (&self.bots[slot], &held.request);
+            let (fence, project) = (entry.fence, entry.bot.project.clone());
+            let (owner, origin) = (request.owner.clone(), request.origin.clone());
+            LeaseRecord { bot, fence, project, holder, owner, origin, note, url, from: since, end: None }
         }))
     }
 

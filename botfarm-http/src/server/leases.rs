@@ -95,6 +95,7 @@ pub(super) fn request(
         sticky: None,
         avoid: Vec::new(),
         owner: caller.owner(),
+        origin: caller.origin(),
         fingerprint: None,
     }
 }

@@ -15,6 +15,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use botfarm_core::RequestId;
 use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
@@ -43,6 +44,9 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
     }
     let client = observer.proxies.client(request.extensions(), request.headers());
     request.extensions_mut().insert(client);
+    if let Some(known) = id.to_str().ok().and_then(|id| RequestId::try_from(id).ok()) {
+        request.extensions_mut().insert(known);
+    }
     let metrics = observer.metrics;
     let (method, route) = (request.method().clone(), request.extensions().get::<MatchedPath>().cloned());
     let mut watch = Watch { metrics, method, route, span: Span::none(), started: Instant::now(), answered: None };
@@ -63,12 +67,9 @@ pub(super) async fn observe(State(observer): State<Observer>, mut request: Reque
     response
 }
 
-/// The caller's own id, if it is sane: 1 to 128 of `A-Z a-z 0-9 . _ -`.
+/// The caller's own id, if it is one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let sane = |id: &&HeaderValue| {
-        (1..=128).contains(&id.len())
-            && id.as_bytes().iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-    };
+    let sane = |id: &&HeaderValue| id.to_str().is_ok_and(|id| RequestId::try_from(id).is_ok());
     headers.get(REQUEST_ID).filter(sane).cloned().unwrap_or_else(new_id)
 }
 

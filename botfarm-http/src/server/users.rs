@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use botfarm_core::{
-    BotFilter, BotId, ImportReport, Labels,
+    BotFilter, BotId, ImportReport, Labels, LeaseRecord, Origin,
     input::{self, Fields},
 };
 
@@ -125,7 +125,7 @@ pub(super) async fn delete(Admin(app, _): Admin, Id(id): Id<BotId>) -> Result<St
 }
 
 pub(super) async fn history(
-    Viewer(app, _): Viewer,
+    Viewer(app, caller): Viewer,
     Id(id): Id<BotId>,
     uri: OriginalUri,
     Query(mut query): Query,
@@ -133,5 +133,9 @@ pub(super) async fn history(
     let page = list::page(&mut query).unwrap_or_default();
     query.finish(())?;
     let turn = app.share.page().await?;
-    Ok(list::one_page::<_, HistoryRow>(&uri, app.farm.history(id, &page).await?, turn))
+    let records =
+        app.farm.history(id, &page).await?.map(|record| {
+            if caller.is_auditor() { record } else { LeaseRecord { origin: Origin::default(), ..record } }
+        });
+    Ok(list::one_page::<_, HistoryRow>(&uri, records, turn))
 }

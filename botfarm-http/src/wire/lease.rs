@@ -1,10 +1,11 @@
 //! Leases, and what is asked of them.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use botfarm_core::{
     Bot, BotId, BotRelease, Condition, Domain, EndReason, Ending, Env, Fence, Holder, JobUrl, Labels, LeaseEnd,
-    LeaseId, LeaseRecord, LeasedBot, Login, Note, Outcome, ProjectId, Revocation, Role, StickyKey,
+    LeaseId, LeaseRecord, LeasedBot, Login, Note, Origin, Outcome, Owner, ProjectId, RequestId, Revocation, Role,
+    StickyKey,
 };
 use serde::{Deserialize, Serialize};
 
@@ -199,8 +200,17 @@ pub struct HistoryRow {
     pub user_id: BotId,
     /// Which hand-out of it.
     pub fence: Fence,
-    /// Who held it.
+    /// The project that the user was in then.
+    pub project_id: ProjectId,
+    /// Who held it, by the name that they chose.
     pub holder: Holder,
+    /// The caller who was given it, `operator` or `token` and its id; null where nobody was asked who they are.
+    pub owner: Option<Owner>,
+    /// The address that the request came from. Null for whoever is no admin, or confined.
+    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
+    pub address: Option<IpAddr>,
+    /// The `X-Request-Id` of the request. Null for whoever is no admin, or confined.
+    pub request_id: Option<RequestId>,
     /// The holder's remark at the acquire.
     pub note: Option<Note>,
     /// Where to look.
@@ -221,11 +231,15 @@ pub struct HistoryRow {
 
 impl From<LeaseRecord> for HistoryRow {
     fn from(record: LeaseRecord) -> Self {
-        let LeaseRecord { bot, fence, holder, note, url, from, end } = record;
+        let LeaseRecord { bot, fence, project, holder, owner, origin, note, url, from, end } = record;
         let row = Self {
             user_id: bot,
             fence,
+            project_id: project,
             holder,
+            owner,
+            address: origin.address,
+            request_id: origin.request,
             note,
             url,
             from: Time(from),
@@ -246,9 +260,11 @@ impl From<LeaseRecord> for HistoryRow {
 
 impl From<HistoryRow> for LeaseRecord {
     fn from(row: HistoryRow) -> Self {
-        let HistoryRow { user_id, fence, holder, note, url, from, to, reason, outcome, by, end_note } = row;
+        let HistoryRow { user_id, fence, project_id, holder, owner, address, request_id, note, url, from, .. } = row;
+        let HistoryRow { to, reason, outcome, by, end_note, .. } = row;
         let end = to.zip(reason).map(|(to, reason)| LeaseEnd { at: to.0, reason, outcome, by, note: end_note });
-        Self { bot: user_id, fence, holder, note, url, from: from.0, end }
+        let origin = Origin { address, request: request_id };
+        Self { bot: user_id, fence, project: project_id, holder, owner, origin, note, url, from: from.0, end }
     }
 }
 

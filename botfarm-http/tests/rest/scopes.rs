@@ -126,6 +126,66 @@ async fn leases_are_listed_with_the_users_in_scope_alone() {
 }
 
 #[tokio::test]
+async fn a_moved_account_shows_the_hand_outs_of_the_callers_own_project_alone() {
+    let ground = Ground::new().await;
+    let id = ground.seen.id;
+    let move_to = async |project: ProjectId| {
+        let changes = botfarm_core::BotChanges { project: Some(project), ..Default::default() };
+        ground.rest.farm.update(id, changes).await.unwrap();
+    };
+    let hand_out = async |holder: &str| {
+        let request = LeaseRequest::new(holder.parse().unwrap(), Selector::bot(id));
+        let lease = ground.rest.farm.acquire(request).await.unwrap();
+        ground.rest.farm.release(lease.id, botfarm_core::Ending::clean()).await.unwrap();
+    };
+    hand_out("ours 1").await;
+    move_to(ProjectId::new()).await;
+    for number in 0..150 {
+        hand_out(&format!("theirs {number}")).await;
+    }
+    move_to(project()).await;
+    hand_out("ours 2").await;
+    hand_out("ours 3").await;
+
+    let holders = |rows: &Value| -> Vec<String> {
+        rows.as_array().unwrap().iter().map(|row| row["holder"].as_str().unwrap().to_owned()).collect()
+    };
+    let path = format!("/users/{id}/history");
+    let ours = ["ours 3", "ours 2"];
+    assert_eq!(holders(&ground.get(&path).await), ours, "a farm in memory tells the latest hundred");
+    let all = ground.get(&format!("{path}?limit=1000")).await;
+    assert_eq!(holders(&all), ours);
+    let first = ground.tester(Method::GET, &format!("{path}?limit=1"), Value::Null).await;
+    assert_eq!(holders(&first.json()), ["ours 3"]);
+    let link = first.header(header::LINK).expect("there is more");
+    let next = link.strip_prefix("</api/v1").unwrap().split('>').next().unwrap();
+    let last = ground.tester(Method::GET, next, Value::Null).await;
+    assert_eq!((holders(&last.json()), last.header(header::LINK)), (vec!["ours 2".to_owned()], None));
+    let (_, everywhere) = ground.staff.token("everywhere", Role::Viewer, Scope::default(), None).await;
+    let rows = call(&ground.rest, &everywhere, Method::GET, &path, Value::Null).await.json();
+    assert_eq!(holders(&rows)[..3], ["ours 3", "ours 2", "theirs 149"], "who is not confined sees all of it");
+}
+
+#[tokio::test]
+async fn the_history_tells_the_owner_beside_the_name_they_chose_and_admins_the_request() {
+    let ground = Ground::new().await;
+    let (token, secret) = ground.staff.token("nightly", Role::Tester, Scope::default(), None).await;
+    let body = json!({"users": [{"id": ground.seen.id}], "holder": "ann"});
+    let lease = call(&ground.rest, &secret, Method::POST, "/leases", body).await;
+    let path = format!("/users/{}/history", ground.seen.id);
+    let [ann, vic] = [ground.staff.log_in("ann").await, ground.staff.log_in("vic").await];
+    let request = lease.header("x-request-id").unwrap();
+    for (credential, request) in
+        [(&ann, json!(request)), (&vic, Value::Null), (&secret, Value::Null), (&ground.admin, Value::Null)]
+    {
+        let rows = call(&ground.rest, credential, Method::GET, &path, Value::Null).await.json();
+        let row = &rows[0];
+        assert_eq!((&row["holder"], &row["owner"]), (&json!("ann"), &json!(format!("token {}", token.id))));
+        assert_eq!(row["request_id"], request);
+    }
+}
+
+#[tokio::test]
 async fn what_is_out_of_scope_is_as_if_it_did_not_exist() {
     let ground = Ground::new().await;
     let held = ground.rest.farm.create(NewBot { env: Env::PROD, ..bot("held") }).await.unwrap();

@@ -111,19 +111,22 @@ async fn the_history_has_every_hand_out_newest_first_and_in_pages() {
     let path = format!("/api/v1/users/{}/history", kept.id);
     assert_eq!(rest.get(&path).await.json(), json!([]));
     let body = json!({"users": [{}], "holder": "first", "note": "n", "url": "http://ci.test"});
-    let first = rest.post("/api/v1/leases", body).await.json();
-    let id = first["id"].as_str().unwrap();
+    let first = rest.post("/api/v1/leases", body).await;
+    let id = first.json()["id"].as_str().unwrap().to_owned();
     rest.delete(&format!("/api/v1/leases/{id}?outcome=clean&note=all%20well")).await;
-    rest.post("/api/v1/leases", json!({"users": [{}], "holder": "second"})).await;
+    let second = rest.post("/api/v1/leases", json!({"users": [{}], "holder": "second"})).await;
+    let [first, second] = [first, second].map(|answer| answer.header("x-request-id").unwrap().to_owned());
     let records = rest.farm.history(kept.id, &PageRequest::default()).await.unwrap().items;
     let end = records[1].end.clone().unwrap();
     let expected = json!([
         {
             "user_id": kept.id, "fence": records[0].fence, "holder": "second", "note": null, "url": null,
+            "project_id": kept.project, "owner": null, "address": null, "request_id": second,
             "from": time(records[0].from), "to": null, "reason": null, "outcome": null, "by": null, "end_note": null,
         },
         {
             "user_id": kept.id, "fence": records[1].fence, "holder": "first", "note": "n", "url": "http://ci.test",
+            "project_id": kept.project, "owner": null, "address": null, "request_id": first,
             "from": time(records[1].from), "to": time(end.at), "reason": "released", "outcome": "clean", "by": null,
             "end_note": "all well",
         },
@@ -135,7 +138,7 @@ async fn the_history_has_every_hand_out_newest_first_and_in_pages() {
     let next = link.strip_prefix('<').unwrap().strip_suffix(">; rel=\"next\"").unwrap();
     let last = rest.get(next).await;
     assert_eq!((last.json(), last.header(header::LINK)), (json!([expected[1]]), None));
-    assert!(!expected.to_string().contains(id));
+    assert!(!expected.to_string().contains(&id));
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::{extract::FromRequestParts, http::request::Parts};
 use botfarm_core::{
-    BotFarm, Holder, Login, Owner,
+    BotFarm, Holder, Login, Origin, Owner,
     operators::{Operator, Role, Scope, Token, TokenDigest},
 };
 
@@ -14,6 +14,7 @@ use super::{
         refusal::Refusal,
         shares::{Key, RequestTurn},
     },
+    address::Client,
     confined::Confined,
     session::Session,
     standing::Credential,
@@ -33,6 +34,7 @@ pub(crate) struct Caller {
     principal: Option<Owner>,
     session: Option<(Session, Login)>,
     credential: Option<Credential>,
+    origin: Origin,
 }
 
 impl Caller {
@@ -40,22 +42,42 @@ impl Caller {
     pub(super) fn anybody(address: Option<IpAddr>) -> Self {
         let name = address.map_or_else(|| ANYBODY.to_owned(), |address| format!("{ANYBODY} at {address}"));
         let name = Holder::try_from(name).expect("a word and an address are a name");
-        Self { name, role: Role::Admin, scope: Scope::default(), principal: None, session: None, credential: None }
+        Self::known(name, Role::Admin, Scope::default(), None, None)
     }
 
     /// An operator who has logged in.
     pub(super) fn operator(operator: &Operator, session: Session) -> Self {
         let principal = Some(operator.id.owner());
         let credential = Some(Credential::Session(session));
-        let (name, session) = (named(&operator.login), Some((session, operator.login.clone())));
-        Self { name, role: operator.role, scope: Scope::default(), principal, session, credential }
+        let known = Self::known(named(&operator.login), operator.role, Scope::default(), principal, credential);
+        Self { session: Some((session, operator.login.clone())), ..known }
     }
 
     /// A program with an API token.
     pub(super) fn token(token: Token, digest: TokenDigest) -> Self {
         let principal = Some(token.id.owner());
         let credential = Some(Credential::Token(digest));
-        Self { name: token.name, role: token.role, scope: token.scope, principal, session: None, credential }
+        Self::known(token.name, token.role, token.scope, principal, credential)
+    }
+
+    fn known(name: Holder, role: Role, scope: Scope, principal: Option<Owner>, credential: Option<Credential>) -> Self {
+        Self { name, role, scope, principal, session: None, credential, origin: Origin::default() }
+    }
+
+    /// The same caller, by this request.
+    fn by(self, parts: &Parts) -> Self {
+        let Client(address) = parts.extensions.get().copied().unwrap_or_default();
+        Self { origin: Origin { address, request: parts.extensions.get().cloned() }, ..self }
+    }
+
+    /// Where its request comes from.
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin.clone()
+    }
+
+    /// Whether it may know where others' requests come from.
+    pub(crate) fn is_auditor(&self) -> bool {
+        self.role == Role::Admin && !self.is_confined()
     }
 
     /// The name that leases are held by, and revoked by, unless another is given.
@@ -143,7 +165,7 @@ fn named(login: &str) -> Holder {
 
 /// Whoever calls, if they have this role, and the service as they may see it.
 pub(crate) async fn admitted(parts: &mut Parts, app: &App, role: Role) -> Result<(App, Caller), Refusal> {
-    let caller = app.shared.gate.caller(parts).await?.at_least(role)?;
+    let caller = app.shared.gate.caller(parts).await?.by(parts).at_least(role)?;
     let turn = parts.extensions.get::<Option<RequestTurn>>().cloned().flatten();
     let app = app.seen_by(&caller, turn)?;
     // For whoever reads the body, and whoever asks the same again.

@@ -193,9 +193,21 @@ impl BotFarm for Confined {
         Ok(Page::of(page, limit, |(least, _)| Cursor::after_bot(*least)).map(|(_, lease)| lease))
     }
 
+    /// The hand-outs of the bot while it was in scope: who had it in another project is that project's to know.
     async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
         self.get(bot).await?;
-        self.farm.history(bot, page).await
+        let Some(only) = &self.scope.project else { return self.farm.history(bot, page).await };
+        let limit = page.checked_limit()?;
+        let mut all = PageRequest { limit: limit.max(100), cursor: page.cursor.clone() };
+        let mut within = Vec::new();
+        loop {
+            let Page { items, next } = self.farm.history(bot, &all).await?;
+            within.extend(items.into_iter().filter(|record| record.project == *only));
+            if next.is_none() || within.len() > limit {
+                return Ok(Page::of(within, limit, |record| Cursor::before_fence(record.fence)));
+            }
+            all = all.after(next);
+        }
     }
 
     /// Of the queue a farm tells its whole length alone, which is not a confined caller's to know.

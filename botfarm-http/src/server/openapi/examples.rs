@@ -66,6 +66,8 @@ pub(super) fn active_lease() -> Value {
 pub(super) fn history_row() -> Value {
     json!({
         "user_id": "01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42", "fence": 7, "holder": "nightly", "note": null,
+        "project_id": "0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11", "owner": "token 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42",
+        "address": "192.0.2.7", "request_id": "b1c9d2f0-5c1e-4d57-8d21-000000000007",
         "url": "https://ci.example.com/jobs/4711", "from": "2026-01-03T03:04:05.000000Z",
         "to": "2026-01-03T03:09:05.000000Z", "reason": "released", "outcome": "clean", "by": null, "end_note": null,
     })

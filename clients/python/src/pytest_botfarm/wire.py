@@ -92,7 +92,11 @@ class HistoryRow(TypedDict):
 
     user_id: str
     fence: int
+    project_id: str
     holder: str
+    owner: str | None
+    address: str | None
+    request_id: str | None
     note: str | None
     url: str | None
     to: str | None
