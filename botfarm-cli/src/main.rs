@@ -6,6 +6,7 @@
 
 mod admission;
 mod allowed;
+mod audit;
 mod backup;
 mod client;
 mod completions;
@@ -105,6 +106,7 @@ commands! {
     Release(release::Release),
     Revoke(revoke::Revoke),
     History(history::History),
+    Audit(audit::Audit),
     Operator(operator::Operator),
     Token(token::Token),
     Migrate(migrate::Migrate),

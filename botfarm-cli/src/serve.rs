@@ -205,6 +205,9 @@ fn options(store: &Store) -> Options {
     if let Some(idempotency) = &store.idempotency {
         options.idempotency = idempotency.clone();
     }
+    if let Some(audit) = &store.audit {
+        options.audit = audit.clone();
+    }
     options
 }
 

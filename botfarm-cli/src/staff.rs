@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use botfarm::{HttpFarm, operators::Operators};
+use botfarm::{HttpFarm, audit::Audit, operators::Operators};
 use botfarm_core::{
-    BotFarm, BotFarmExt as _, Error, LeasePolicy, Login, Note, Revocation, Secret,
+    BotFarm, BotFarmExt as _, Error, LeasePolicy, Login, Note, Page, PageRequest, Revocation, Secret,
+    audit::{AuditEntry, AuditFilter},
     operators::{OperatorId, Role, Scope, TokenId},
 };
 use botfarm_http::{
@@ -24,7 +25,7 @@ use crate::{
 
 /// Those who may use a service of a farm.
 pub(crate) enum Staff {
-    Store(Arc<dyn Operators>, Arc<dyn BotFarm>),
+    Store(Arc<dyn Operators>, Arc<dyn BotFarm>, Option<Arc<dyn Audit>>),
     Service(HttpFarm),
 }
 
@@ -39,22 +40,32 @@ impl Staff {
             store::refuse_found(config)?;
             let store = Store::open(url, &Reach::default(), LeasePolicy::default()).await?;
             let operators = store.operators.ok_or_else(|| Failure::new("this farm keeps no operators"))?;
-            return Ok(Self::Store(operators, store.farm));
+            return Ok(Self::Store(operators, store.farm, store.audit));
         }
         client::refuse_found(config)?;
         Ok(Self::Service(client::service(config)?.build()?))
     }
 
+    pub(crate) async fn audit(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>, Failure> {
+        Ok(match self {
+            Self::Store(_, _, Some(trail)) => trail.recorded(filter, page).await?,
+            Self::Store(_, _, None) => {
+                return Err(Failure::new("a farm in memory has a trail within its service alone"));
+            }
+            Self::Service(service) => service.audit(filter, page).await?,
+        })
+    }
+
     pub(crate) async fn operators(&self) -> Result<Vec<Operator>, Failure> {
         Ok(match self {
-            Self::Store(store, _) => store.operators().await?.into_iter().map(Operator::from).collect(),
+            Self::Store(store, ..) => store.operators().await?.into_iter().map(Operator::from).collect(),
             Self::Service(service) => service.operators().await?,
         })
     }
 
     pub(crate) async fn add_operator(&self, login: Login, password: Secret, role: Role) -> Result<Operator, Failure> {
         Ok(match self {
-            Self::Store(store, _) => {
+            Self::Store(store, ..) => {
                 let hash = hash_password(&login, &password)?;
                 store.add_operator(login, hash, role).await?.into()
             }
@@ -67,7 +78,7 @@ impl Staff {
     /// Gives an operator another password, and ends all of its sessions.
     pub(crate) async fn set_password(&self, operator: &Operator, password: Secret) -> Result<(), Failure> {
         match self {
-            Self::Store(store, _) => {
+            Self::Store(store, ..) => {
                 let hash = hash_password(&operator.login, &password)?;
                 drop(store.set_password(operator.id, None, hash).await?);
             }
@@ -80,7 +91,7 @@ impl Staff {
 
     pub(crate) async fn end_sessions(&self, id: OperatorId) -> Result<(), Failure> {
         match self {
-            Self::Store(store, _) => drop(store.end_sessions(id).await?),
+            Self::Store(store, ..) => drop(store.end_sessions(id).await?),
             Self::Service(service) => service.end_sessions(id).await?,
         }
         Ok(())
@@ -88,7 +99,7 @@ impl Staff {
 
     pub(crate) async fn remove_operator(&self, id: OperatorId) -> Result<(), Failure> {
         match self {
-            Self::Store(store, _) => drop(store.remove_operator(id).await?),
+            Self::Store(store, ..) => drop(store.remove_operator(id).await?),
             Self::Service(service) => service.remove_operator(id).await?,
         }
         Ok(())
@@ -96,14 +107,14 @@ impl Staff {
 
     pub(crate) async fn tokens(&self) -> Result<Vec<Token>, Failure> {
         Ok(match self {
-            Self::Store(store, _) => store.tokens().await?.into_iter().map(Token::from).collect(),
+            Self::Store(store, ..) => store.tokens().await?.into_iter().map(Token::from).collect(),
             Self::Service(service) => service.tokens().await?,
         })
     }
 
     pub(crate) async fn add_token(&self, token: NewToken) -> Result<IssuedToken, Failure> {
         let store = match self {
-            Self::Store(store, _) => store,
+            Self::Store(store, ..) => store,
             Self::Service(service) => return Ok(service.add_token(&token).await?),
         };
         let NewToken { name, role, project_id, env, expires_at } = token;
@@ -120,7 +131,7 @@ impl Staff {
 
     pub(crate) async fn remove_token(&self, id: TokenId) -> Result<(), Failure> {
         match self {
-            Self::Store(store, _) => drop(store.remove_token(id).await?),
+            Self::Store(store, ..) => drop(store.remove_token(id).await?),
             Self::Service(service) => service.remove_token(id).await?,
         }
         Ok(())
@@ -129,7 +140,7 @@ impl Staff {
     /// Removes a token, and ends the leases that it has acquired. Gives how many those were.
     pub(crate) async fn remove_token_and_leases(&self, id: TokenId) -> Result<u64, Failure> {
         let (store, farm) = match self {
-            Self::Store(store, farm) => (store, farm),
+            Self::Store(store, farm, _) => (store, farm),
             Self::Service(service) => return Ok(service.remove_token_and_leases(id).await?),
         };
         store.remove_token(id).await?;

@@ -6,7 +6,8 @@ use std::{
 };
 
 use botfarm::{
-    BotFarm, Keyring, LeasePolicy, MemoryFarm, PostgresFarm, idempotency::Idempotency, operators::Operators,
+    BotFarm, Keyring, LeasePolicy, MemoryFarm, PostgresFarm, audit::Audit, idempotency::Idempotency,
+    operators::Operators,
 };
 use clap::{Args, value_parser};
 
@@ -35,6 +36,8 @@ pub(crate) struct Store {
     pub(crate) operators: Option<Arc<dyn Operators>>,
     /// What became of changes that came with a key; `None` when the farm does not keep that.
     pub(crate) idempotency: Option<Arc<dyn Idempotency>>,
+    /// Who did what; `None` when the farm does not keep that.
+    pub(crate) audit: Option<Arc<dyn Audit>>,
     /// The farm's keys, where it has any.
     pub(crate) keyring: Option<Keyring>,
     /// The file that it is in, if it is in one.
@@ -53,6 +56,7 @@ impl Store {
                 operators: Some(Arc::new(farm.clone())),
                 farm: Arc::new(farm),
                 idempotency: None,
+                audit: None,
                 keyring: None,
                 file: None,
             });
@@ -80,10 +84,11 @@ impl Store {
     }
 
     /// A farm that keeps all that there is to keep.
-    fn kept(farm: impl BotFarm + Operators + Idempotency + Clone, keyring: Option<Keyring>) -> Self {
+    fn kept(farm: impl BotFarm + Operators + Idempotency + Audit + Clone, keyring: Option<Keyring>) -> Self {
         Self {
             operators: Some(Arc::new(farm.clone())),
             idempotency: Some(Arc::new(farm.clone())),
+            audit: Some(Arc::new(farm.clone())),
             farm: Arc::new(farm),
             keyring,
             file: None,

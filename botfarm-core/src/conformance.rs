@@ -40,6 +40,7 @@ use std::{sync::Arc, time::Duration};
 use crate::{BotFarm, LeasePolicy};
 
 mod answers;
+pub mod audit;
 mod bots;
 mod choices;
 mod contention;

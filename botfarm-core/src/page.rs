@@ -3,6 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
+    audit::EntryId,
     bot::{BotState, Condition},
     error::{Error, Result},
     id::{BotId, Fence},
@@ -28,6 +29,12 @@ impl Cursor {
     #[must_use]
     pub fn before_fence(fence: Fence) -> Self {
         Self(URL_SAFE_NO_PAD.encode(format!("f{fence}")))
+    }
+
+    /// Before this entry, in an audit trail.
+    #[must_use]
+    pub fn before_entry(id: EntryId) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(format!("a{}", id.0)))
     }
 
     /// A cursor that came from outside. It is looked into by the list that it is given to.
@@ -56,6 +63,14 @@ impl Cursor {
     /// [`Error::Malformed`] when it is not a cursor of a history.
     pub fn fence(&self) -> Result<Fence> {
         self.decoded('f')?.parse().map(Fence).map_err(|_| Self::bad())
+    }
+
+    /// The entry that it stands before.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not a cursor of an audit trail.
+    pub fn entry(&self) -> Result<EntryId> {
+        self.decoded('a')?.parse().map(EntryId).map_err(|_| Self::bad())
     }
 
     fn decoded(&self, kind: char) -> Result<String> {

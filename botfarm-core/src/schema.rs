@@ -12,6 +12,7 @@ use utoipa::{
 };
 
 use crate::{
+    audit::EntryId,
     bot::{BotState, Condition, ImportReport},
     error::Fault,
     id::{BotId, Fence, LeaseId},
@@ -20,7 +21,7 @@ use crate::{
     name::{self, Domain, Env, ProjectId},
     operators::{self, OperatorId, TokenId},
     secret::Secret,
-    text::{Holder, JobUrl, Login, Note, Owner, RequestId, Role, StickyKey},
+    text::{Holder, JobUrl, Login, Note, Owner, RequestId, Role, StickyKey, Subject},
 };
 
 /// What [`is_control`](crate::text::is_control) means, within a character class.
@@ -105,6 +106,10 @@ schema! {
         .description(Some("Asks for the users last leased with the same key, if they are free."));
     Owner as "Owner" => text(200, LINE, "token 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42")
         .description(Some("A caller whom the service knew: `operator` or `token`, and its id."));
+    Subject as "Subject" => text(200, LINE, "DELETE /users/{id}")
+        .description(Some("What was done, to what, or with which result."));
+    EntryId as "EntryId" => uuid("01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b43")
+        .description(Some("Which entry of the audit trail. Later ones are greater."));
     RequestId as "RequestId" => text(128, "^[A-Za-z0-9._-]+$", "b1c9d2f0-5c1e-4d57-8d21-000000000007")
         .description(Some("The `X-Request-Id` of a request. The service's log says more of it."));
     Secret as "Password" => text(1_024, r"^[^\u0000]*$", "an-example-of-a-password")
@@ -218,6 +223,7 @@ mod tests {
         is_as_long_as_the_schema_says::<StickyKey>();
         is_as_long_as_the_schema_says::<Owner>();
         is_as_long_as_the_schema_says::<RequestId>();
+        is_as_long_as_the_schema_says::<Subject>();
         is_as_long_as_the_schema_says::<Secret>();
     }
 

@@ -188,6 +188,11 @@ text_newtype! {
 }
 
 text_newtype! {
+    /// What was done, to what, or with which result, in an audit trail: 1 to 200 characters.
+    Subject, |text| check_line(text, 200)
+}
+
+text_newtype! {
     /// The id that a service knows a request by: 1 to 128 of `A-Z a-z 0-9 . _ -`.
     RequestId, |text| {
         check_line(text, 128)?;

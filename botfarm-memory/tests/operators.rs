@@ -1,8 +1,8 @@
-//! The claims about operators and idempotency keys, in memory.
+//! The claims about operators, idempotency keys and the audit trail, in memory.
 
 use std::future::{Ready, ready};
 
-use botfarm_core::idempotency::MemoryIdempotency;
+use botfarm_core::{audit::MemoryAudit, idempotency::MemoryIdempotency};
 use botfarm_memory::MemoryFarm;
 
 fn farm() -> Ready<MemoryFarm> {
@@ -16,3 +16,9 @@ fn changes() -> Ready<MemoryIdempotency> {
 }
 
 botfarm_core::conformance_idempotency!(changes);
+
+fn trails() -> Ready<MemoryAudit> {
+    ready(MemoryAudit::default())
+}
+
+botfarm_core::conformance_audit!(trails);

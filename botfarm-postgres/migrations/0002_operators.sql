@@ -39,6 +39,22 @@ create table ended_sessions (
 );
 create index ended_sessions_until on ended_sessions (until);
 
+-- Who did what, beside what the history tells. It only grows, until its entries are old.
+create table audit (
+    -- Made by whoever records it; later ones are greater.
+    id uuid primary key,
+    at timestamptz not null,
+    principal text,
+    name text,
+    action text not null,
+    object text,
+    address text,
+    request text,
+    result text not null,
+    count integer not null check (count > 0)
+);
+create index audit_at on audit (at);
+
 -- What became of changes that came with an idempotency key, for ten minutes. Digests of who asked, the key, and what for.
 create table changes (
     caller bytea not null,

@@ -52,6 +52,24 @@ begin
     return removed;
 end $$;
 
+-- Removes so many entries of the audit trail at most that are older than before. Returns how many.
+create or replace function botfarm_prune_audit(before timestamptz, most integer) returns integer language plpgsql as $$
+declare
+    removed integer;
+begin
+    delete from audit a
+    where a.id in (
+        select o.id
+        from audit o
+        where o.at < before
+        order by o.at
+        limit most
+        for update skip locked
+    );
+    get diagnostics removed = row_count;
+    return removed;
+end $$;
+
 -- Removes what became of changes long ago, the places that nobody comes back for, selectors that nobody waits with,
 -- processes that have gone, and pools and label sets without bots; so many of each at most. Returns how many.
 create or replace function botfarm_prune_queue(most integer, silent interval, known_for interval)

@@ -12,6 +12,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod audit;
 mod bots;
 mod changes;
 mod connection;

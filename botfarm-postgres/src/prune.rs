@@ -42,7 +42,8 @@ pub(crate) async fn run(weak: Weak<Farm>) {
             }
             if now >= history {
                 history = now + PAUSE;
-                if farm.prune_history().await?.is_none() {
+                let entries = farm.prune_audit().await?;
+                if farm.prune_history().await?.is_none() && entries == 0 {
                     history = now + HISTORY;
                 }
             }
@@ -55,8 +56,8 @@ pub(crate) async fn run(weak: Weak<Farm>) {
 }
 
 impl PostgresFarm {
-    /// Removes the history that is older than the farm keeps it, except the last hundred hand-outs of each bot, and what
-    /// the queue has left behind. A farm in use does this by itself; a call does it at once, a little at a time. Returns
+    /// Removes the history that is older than the farm keeps it, except the last hundred hand-outs of each bot; entries of
+    /// the audit trail that are as old; and what the queue has left behind. A farm in use does this by itself; a call does it at once, a little at a time. Returns
     /// how many rows it removed.
     ///
     /// Cancel safety: what was removed stays removed, and the rest is removed next time.
@@ -75,7 +76,28 @@ impl Farm {
             removed += rows;
             sleep(PAUSE).await;
         }
+        loop {
+            let rows = self.prune_audit().await?;
+            if rows == 0 {
+                break;
+            }
+            removed += rows;
+            sleep(PAUSE).await;
+        }
         Ok(removed + self.prune_queue().await?)
+    }
+
+    async fn prune_audit(&self) -> Result<u64> {
+        let removed = repeat!(self.database, |connection| {
+            Ok(sqlx::query_scalar!(
+                r#"select botfarm_prune_audit(clock_timestamp() - $1::interval, $2) as "removed!""#,
+                interval(self.keep_history),
+                ROWS,
+            )
+            .fetch_one(&mut *connection)
+            .await?)
+        })?;
+        Ok(u64::try_from(removed).unwrap_or(0))
     }
 
     /// `None` at the end of a round.

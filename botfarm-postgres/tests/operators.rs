@@ -1,11 +1,12 @@
-//! The claims about operators and idempotency keys, by two processes on a database of each test's own; and what the
+//! The claims about operators, idempotency keys and the audit trail, by two processes on a database of each test's own; and what the
 //! database keeps of them.
 
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    Env, Keyring, MasterKey,
-    conformance::{idempotency::IdempotencyFixture, operators::OperatorsFixture},
+    Env, Keyring, MasterKey, PageRequest,
+    audit::{Act, Audit, AuditFilter},
+    conformance::{audit::AuditFixture, idempotency::IdempotencyFixture, operators::OperatorsFixture},
     idempotency::{Idempotency, KeyedChange, Known},
     operators::{NewToken, Operators, PasswordHash, Role, Scope, SessionId, TokenDigest},
 };
@@ -31,6 +32,12 @@ impl IdempotencyFixture for Farms {
     }
 }
 
+impl AuditFixture for Farms {
+    fn trails(&self) -> Vec<Arc<dyn Audit>> {
+        self.farms.iter().map(|farm| Arc::new(farm.clone()) as Arc<dyn Audit>).collect()
+    }
+}
+
 async fn farms() -> Farms {
     let database = Database::new().await;
     let keyring = Keyring::new(MasterKey::generate(), []);
@@ -42,6 +49,7 @@ async fn farms() -> Farms {
 
 botfarm_core::conformance_operators!(farms);
 botfarm_core::conformance_idempotency!(farms);
+botfarm_core::conformance_audit!(farms);
 
 impl Farms {
     async fn run(&self, statement: &str) -> u64 {
@@ -159,4 +167,18 @@ async fn changes_are_unknown_when_nobody_is_at_them_and_forgotten_when_they_are_
 
 fn hash() -> botfarm_core::operators::PasswordHash {
     botfarm_core::operators::PasswordHash::from_phc("$argon2id$")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn old_entries_of_the_audit_trail_are_forgotten_and_young_ones_stay() {
+    let farms = farms().await;
+    let trail: &dyn Audit = &farms.farms[0];
+    let act = || Act::new("POST /users".parse().unwrap(), "done".parse().unwrap());
+    trail.record((0..2_500).map(|_| act()).collect()).await.unwrap();
+    farms.run("update audit set at = at - interval '91 days'").await;
+    let young = act();
+    trail.record(vec![young.clone()]).await.unwrap();
+    assert_eq!(farms.farms[1].prune().await.unwrap(), 2_500);
+    let left = trail.recorded(&AuditFilter::default(), &PageRequest::default()).await.unwrap().items;
+    assert_eq!(left.into_iter().map(|entry| entry.act).collect::<Vec<_>>(), [young]);
 }

@@ -127,7 +127,7 @@ fn check_what_is_read(connection: &Connection, path: &Path) -> Result<(), Error>
     check_kind(connection, path)?;
     check_length(connection, path)?;
     let tables = connection
-        .prepare("select name from sqlite_schema where type = 'table' and name <> 'history'")?
+        .prepare("select name from sqlite_schema where type = 'table' and name not in ('history', 'audit')")?
         .query_map([], |row| row.get(0))?
         .collect::<Result<Vec<String>, _>>()?;
     tables.iter().try_for_each(|table| verdict(connection, Some(table)))
@@ -135,7 +135,8 @@ fn check_what_is_read(connection: &Connection, path: &Path) -> Result<(), Error>
 
 /// Refuses a database of which the pages of the histories are damaged. Reads all of them.
 pub(crate) fn check_histories(connection: &Connection) -> Result<(), Error> {
-    verdict(connection, Some("history"))
+    verdict(connection, Some("history"))?;
+    verdict(connection, Some("audit"))
 }
 
 fn check_kind(connection: &Connection, path: &Path) -> Result<(), Error> {

@@ -72,6 +72,7 @@
 //! | `farm` | [`SqliteFarm`] |
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod audit;
 mod backup;
 mod changes;
 mod database;

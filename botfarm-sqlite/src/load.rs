@@ -133,7 +133,7 @@ fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
     })
 }
 
-fn origin(row: &Row<'_>) -> Result<Origin, Error> {
+pub(crate) fn origin(row: &Row<'_>) -> Result<Origin, Error> {
     let address: Option<String> = row.get("address")?;
     let address = address.map(|address| address.parse()).transpose();
     let address = address.map_err(|_| Error::Damage("an address in a history is none".to_owned()))?;
@@ -182,11 +182,11 @@ fn forged(what: &str, name: &str) -> Error {
     Error::Damage(format!("the {what} {name} was written by something else than the farm"))
 }
 
-fn id(row: &Row<'_>, column: &str) -> Result<Uuid, Error> {
+pub(crate) fn id(row: &Row<'_>, column: &str) -> Result<Uuid, Error> {
     Ok(Uuid::from_bytes(row.get::<_, [u8; 16]>(column)?))
 }
 
-fn text<T>(row: &Row<'_>, column: &str) -> Result<T, Error>
+pub(crate) fn text<T>(row: &Row<'_>, column: &str) -> Result<T, Error>
 where
     T: for<'a> TryFrom<&'a str, Error = botfarm_core::BadText>,
 {
@@ -194,7 +194,7 @@ where
     Ok(T::try_from(text.as_str())?)
 }
 
-fn optional<T>(row: &Row<'_>, column: &str) -> Result<Option<T>, Error>
+pub(crate) fn optional<T>(row: &Row<'_>, column: &str) -> Result<Option<T>, Error>
 where
     T: for<'a> TryFrom<&'a str, Error = botfarm_core::BadText>,
 {
@@ -211,6 +211,6 @@ fn moment(micros: i64) -> Moment {
     Moment::from_micros(u64::try_from(micros).unwrap_or_default())
 }
 
-fn timestamp(micros: i64) -> Timestamp {
+pub(crate) fn timestamp(micros: i64) -> Timestamp {
     moment(micros).timestamp()
 }

@@ -101,5 +101,21 @@ create table changes (
   primary key (caller, key)
 ) strict, without rowid;
 
+-- Who did what, beside what the history tells.
+create table audit (
+  id blob primary key, -- later ones are greater
+  at integer not null,
+  principal text,
+  name text,
+  action text not null,
+  object text,
+  address text,
+  request text,
+  result text not null,
+  count integer not null
+) strict, without rowid;
+
+create index audit_at on audit (at);
+
 create index changes_begun_at on changes (begun_at);
 create index changes_of_caller on changes (caller, begun_at);

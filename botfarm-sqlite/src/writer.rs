@@ -9,7 +9,7 @@ use botfarm_engine::Change;
 use chrono::Utc;
 use rusqlite::{Connection, params};
 
-use crate::{error::Error, file::Lock, journal::Shared, keep, seal::Seal};
+use crate::{audit, error::Error, file::Lock, journal::Shared, keep, seal::Seal};
 
 /// How long after a failure it tries again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -97,14 +97,12 @@ impl Writer {
     fn prune(&mut self) {
         let keep = i64::try_from(self.retention.keep.as_micros()).unwrap_or(i64::MAX);
         let before = Utc::now().timestamp_micros().saturating_sub(keep);
-        match prune(&mut self.connection, self.pruned, before, self.retention.of_each_bot) {
-            Ok(Some(last)) => {
-                self.pruned = last;
-                self.prune_at = Instant::now() + Duration::from_millis(100);
-            }
-            Ok(None) => {
-                self.pruned = 0;
-                self.prune_at = Instant::now() + PRUNE;
+        let histories = prune(&mut self.connection, self.pruned, before, self.retention.of_each_bot);
+        match histories.and_then(|last| Ok((last, audit::prune(&self.connection, before, PRUNED)?))) {
+            Ok((last, more)) => {
+                self.pruned = last.unwrap_or(0);
+                let rest = if last.is_some() || more { Duration::from_millis(100) } else { PRUNE };
+                self.prune_at = Instant::now() + rest;
             }
             Err(error) => {
                 tracing::warn!(%error, "old histories cannot be forgotten; it is tried again");
@@ -170,6 +168,22 @@ impl Drop for Stopped {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_entries_of_the_audit_trail_are_forgotten_some_at_a_time() {
+        let database = Connection::open_in_memory().unwrap();
+        database.execute_batch(include_str!("schema.sql")).unwrap();
+        for number in 0..25_u8 {
+            let sql = "insert into audit (id, at, action, result, count) values (?1, ?2, 'POST /users', 'done', 1)";
+            database.execute(sql, params![[number; 16], number]).unwrap();
+        }
+        let pruned: Vec<_> = (0..4).map(|_| audit::prune(&database, 20, 8).unwrap()).collect();
+        assert_eq!(pruned, [true, true, false, false]);
+        let left: (i64, i64) = database
+            .query_row("select count(*), min(at) from audit", [], |row| Ok((row.get(0)?, row.get(1)?)))
+            .unwrap();
+        assert_eq!(left, (5, 20));
+    }
 
     #[test]
     fn old_hand_outs_are_forgotten_but_the_latest_of_each_bot() {

@@ -1,4 +1,4 @@
-//! The claims about operators and idempotency keys, on a farm in a file.
+//! The claims about operators, idempotency keys and the audit trail, on a farm in a file.
 
 use std::{
     future::{Ready, ready},
@@ -6,7 +6,8 @@ use std::{
 };
 
 use botfarm_core::{
-    conformance::{idempotency::IdempotencyFixture, operators::OperatorsFixture},
+    audit::Audit,
+    conformance::{audit::AuditFixture, idempotency::IdempotencyFixture, operators::OperatorsFixture},
     idempotency::Idempotency,
     operators::Operators,
 };
@@ -32,6 +33,12 @@ impl IdempotencyFixture for Ground {
     }
 }
 
+impl AuditFixture for Ground {
+    fn trails(&self) -> Vec<Arc<dyn Audit>> {
+        vec![Arc::new(self.farm.clone()), Arc::new(self.farm.clone())]
+    }
+}
+
 fn farm() -> Ready<Ground> {
     let folder = tempfile::tempdir().unwrap();
     let options = SqliteOptions::new(folder.path().join("farm.db"));
@@ -40,3 +47,4 @@ fn farm() -> Ready<Ground> {
 
 botfarm_core::conformance_operators!(farm);
 botfarm_core::conformance_idempotency!(farm);
+botfarm_core::conformance_audit!(farm);

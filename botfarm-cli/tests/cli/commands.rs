@@ -243,6 +243,26 @@ async fn a_revocation_needs_a_reason_and_stays_in_the_history() {
 }
 
 #[tokio::test]
+async fn the_audit_trail_tells_what_was_done_to_what_and_from_where() {
+    let service = Service::with(&[("qa-1", ""), ("qa-2", "")]).await;
+    let ids = [service.bot("qa-1").await, service.bot("qa-2").await].map(|bot| bot["id"].as_str().unwrap().to_owned());
+    for login in ["qa-1", "qa-2"] {
+        service.output(&["revoke", login, "--reason", "needed"]).await;
+    }
+    let trail = service.json(&["audit"]).await;
+    let told: Vec<_> =
+        trail.as_array().unwrap().iter().map(|row| [&row["action"], &row["object"], &row["address"]]).collect();
+    let expected = |id: &str| [json!("POST /users/{id}/revoke"), json!(format!("user {id}")), json!("127.0.0.1")];
+    let (first, last) = (expected(&ids[0]), expected(&ids[1]));
+    assert_eq!(told, [last.each_ref(), first.each_ref()]);
+    let object = format!("user {}", ids[0]);
+    assert_eq!(service.json(&["audit", "--object", &object]).await, json!([trail[1]]));
+    assert_eq!(service.json(&["audit", "--limit", "1", "--since", "1h"]).await, json!([trail[0]]));
+    let table = service.output(&["audit"]).await;
+    assert!(table.contains("anonymous") && table.contains(&object), "{table}");
+}
+
+#[tokio::test]
 async fn a_history_is_newest_first_and_as_long_as_wanted() {
     let service = Service::with(&[("qa-1", "")]).await;
     for holder in ["one", "two", "three"] {

@@ -105,7 +105,7 @@ fn lease(id: LeaseId, rest: &str) -> String {
     format!("/api/v1/leases/{}{rest}", id.as_uuid())
 }
 
-fn paged(page: &PageRequest) -> Serializer<'static, String> {
+pub(super) fn paged(page: &PageRequest) -> Serializer<'static, String> {
     let mut query = Serializer::new(String::new());
     query.append_pair("limit", &page.limit.to_string());
     if let Some(cursor) = &page.cursor {

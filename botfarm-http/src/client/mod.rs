@@ -1,6 +1,7 @@
 //! A farm over the network.
 
 mod acquire;
+mod audit;
 mod builder;
 mod farm;
 mod operators;

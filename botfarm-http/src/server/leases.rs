@@ -70,7 +70,12 @@ async fn grant(
         request.fingerprint = Some(replay::fingerprint(&request)?);
     }
     let _place = app.admit(&request)?;
-    let lease = Lease::from(app.acquire(caller, request, drain).await??);
+    let lease = app.acquire(caller, request, drain).await??;
+    // Asked for again by somebody else, who knows its id.
+    if !app.shared.metered.is_owned(lease.id, caller.owner().as_ref()) {
+        caller.witness().shows(&lease);
+    }
+    let lease = Lease::from(lease);
     let location = (header::LOCATION, format!("{BASE}/leases/{}", lease.id.as_uuid()));
     Ok((StatusCode::CREATED, AppendHeaders([location]), Private(lease)))
 }
@@ -155,13 +160,14 @@ fn idempotency_key<'h>(headers: &'h HeaderMap, fields: &mut Fields) -> Option<&'
     key
 }
 
-pub(super) async fn lookup(Tester(app, _): Tester, Id(id): Id<LeaseId>) -> Result<Private<Lease>, Refusal> {
+pub(super) async fn lookup(Tester(app, caller): Tester, Id(id): Id<LeaseId>) -> Result<Private<Lease>, Refusal> {
     let lease = app.farm.lookup(id).await?;
+    caller.witness().shows(&lease);
     Ok(Private(Lease::from(lease)))
 }
 
 pub(super) async fn renew(
-    Tester(app, _): Tester,
+    Tester(app, caller): Tester,
     Id(id): Id<LeaseId>,
     OptionalJson(body): OptionalJson,
 ) -> Result<Private<Lease>, Refusal> {
@@ -169,6 +175,11 @@ pub(super) async fn renew(
     let ttl: Option<Seconds> = fields.optional("ttl_seconds");
     let ttl = fields.finish(ttl)?.map(|Seconds(ttl)| ttl);
     let lease = app.farm.renew(id, ttl).await?;
+    // Whoever was given it is not shown anything new.
+    let owner = caller.owner();
+    if !app.shared.metered.is_owned(id, owner.as_ref()) && app.shared.trail.is_first_renewal(id, owner) {
+        caller.witness().shows(&lease);
+    }
     Ok(Private(Lease::from(lease)))
 }
 

@@ -83,6 +83,11 @@ impl Ledger {
         theirs.len() - usize::from(theirs.contains(&id))
     }
 
+    /// Whether the lease stands here as this owner's.
+    pub(super) fn is_owned(&self, id: LeaseId, owner: Option<&Owner>) -> bool {
+        self.0.lock().by_id.get(&id).is_some_and(|entry| entry.owner.as_ref() == owner)
+    }
+
     /// The lease has just been given back. How long it was held, unless its end is known already.
     pub(super) fn released(&self, id: LeaseId) -> Option<Duration> {
         Some(self.0.lock().remove(id)?.granted.elapsed())

@@ -63,6 +63,10 @@ pub(super) async fn release(
     let own = (lease.is_none() && !may_release_all).then(|| caller.name());
     let release = BotRelease { ending, lease, holder: holder.or(own), owner: caller.releases() };
     app.farm.release_bot(id, fields.finish(release)?).await?;
+    if caller.is_admin() {
+        // It may have been somebody else's.
+        caller.witness().about("user", id);
+    }
     let message = format!("User {id} is released.");
     Ok(Json(Unlocked { message, id, user_id: id, locktime: None }))
 }

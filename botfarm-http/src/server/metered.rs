@@ -49,6 +49,11 @@ impl Metered {
         self.ledger.in_force(owner, id, most)
     }
 
+    /// Whether the lease was granted here, to this owner; where nobody is asked who they are, to anybody.
+    pub(super) fn is_owned(&self, id: LeaseId, owner: Option<&Owner>) -> bool {
+        self.ledger.is_owned(id, owner)
+    }
+
     fn seen<T>(&self, answer: Result<T>) -> Result<T> {
         if let Err(Error::Unavailable { .. } | Error::Backend { .. }) = answer {
             self.metrics.store_failed();

@@ -1,5 +1,6 @@
 //! The service: a router over any farm.
 
+mod audit;
 pub mod auth;
 mod compression;
 mod connections;
@@ -40,6 +41,7 @@ use tokio::{sync::SemaphorePermit, time::Instant};
 use tower::ServiceExt as _;
 
 use self::{
+    audit::Trail,
     auth::{Caller, Gate, Proxies},
     drain::{Drain, Stage},
     metered::Metered,
@@ -84,6 +86,7 @@ struct Shared {
     metered: Arc<Metered>,
     shares: Shares,
     proxies: Arc<Proxies>,
+    trail: Arc<Trail>,
 }
 
 impl App {
@@ -94,8 +97,10 @@ impl App {
         let shares = Shares::new(&options);
         let share = shares.of(Key::Principal(None), "nobody");
         let proxies = Arc::new(Proxies::new(options.trusted_proxies.clone()));
+        let trail = Arc::new(Trail::new(options.audit.clone()));
         let farm = metered.clone();
-        Self { farm, shared: Arc::new(Shared { options, gate, metrics, metered, shares, proxies }), share, turn: None }
+        let all = Shared { options, gate, metrics, metered, shares, proxies, trail };
+        Self { farm, shared: Arc::new(all), share, turn: None }
     }
 
     /// The same, with the farm as the caller may see it; with a place among the caller's requests, unless it has one.
@@ -192,6 +197,7 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
     if app.shared.gate.is_open() {
         service = service.layer(from_fn_with_state(app.clone(), open::refuse_strangers));
     }
+    let service = service.layer(from_fn_with_state(app.clone(), audit::audit));
     let observer = Observer { metrics: app.shared.metrics.clone(), proxies: app.shared.proxies.clone() };
     let service = service.layer(from_fn_with_state(observer, observe::observe)).with_state(app);
     // What matches no route has a second try, without the slash.

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tracing::Instrument as _;
 
-use super::{App, auth::admitted, input, refusal::Refusal};
+use super::{App, audit::Witness, auth::admitted, input, refusal::Refusal};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -76,13 +76,14 @@ pub(super) async fn once(State(once): State<Once>, request: Request, next: Next)
         options.body_limit
     };
     let body = input::read(body, limit, input::share(&parts)).await?;
+    let witness = caller.witness().clone();
     let caller = hash(&[caller.key_space().as_bytes()]);
     let request = fingerprint(&parts.method, &parts.uri, &parts.headers, &body);
     let change = KeyedChange::new(caller, hash(&[key]), request);
     let kept = options.idempotency.clone();
     let request = Request::from_parts(parts, Body::from(body));
     // In a task of its own: when the caller hangs up half-way, whoever asks again needs to know what became of it.
-    let work = async move { run(&*kept, &change, request, next).await };
+    let work = async move { run(&*kept, &change, &witness, request, next).await };
     match tokio::spawn(work.in_current_span()).await {
         Ok(done) => done,
         Err(ended) => match ended.try_into_panic() {
@@ -103,10 +104,19 @@ fn key(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     }
 }
 
-async fn run(kept: &dyn Idempotency, change: &KeyedChange, request: Request, next: Next) -> Result<Response, Refusal> {
+async fn run(
+    kept: &dyn Idempotency,
+    change: &KeyedChange,
+    witness: &Witness,
+    request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
     match known(kept, change).await? {
         Known::New => {}
-        Known::Answered(answer) => return Answer::read(&answer).map_err(Refusal::from),
+        Known::Answered(answer) => {
+            witness.changes_nothing();
+            return Answer::read(&answer).map_err(Refusal::from);
+        }
         Known::Reused => return Err(Error::KeyReused.into()),
         Known::Unknown => return Err(Error::OutcomeUnknown.into()),
         Known::UnderWay => {

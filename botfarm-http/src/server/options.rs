@@ -2,9 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use botfarm_core::idempotency::{Idempotency, MemoryIdempotency};
-
-use botfarm_core::AllowedNames;
+use botfarm_core::{
+    AllowedNames,
+    audit::{Audit, MemoryAudit},
+    idempotency::{Idempotency, MemoryIdempotency},
+};
 
 use super::{
     auth::{Auth, Proxy},
@@ -39,6 +41,9 @@ pub struct Options {
     /// Keeps what became of changes that come with an idempotency key. In this process's memory, which will do for a farm
     /// that lives there; replicas that share a store must share it, too.
     pub idempotency: Arc<dyn Idempotency>,
+    /// Keeps the audit trail. In this process's memory, which will do for a farm that lives there; replicas that share a
+    /// store must share it, too.
+    pub audit: Arc<dyn Audit>,
     /// Who may call. Everybody.
     pub auth: Auth,
     /// The proxies that are believed in whom they have heard from, by `X-Forwarded-For`. None.
@@ -62,6 +67,7 @@ impl Default for Options {
             names: AllowedNames::default(),
             replay_secret: ReplaySecret::random(),
             idempotency: Arc::new(MemoryIdempotency::default()),
+            audit: Arc::new(MemoryAudit::default()),
             auth: Auth::Off,
             trusted_proxies: Vec::new(),
             hosts: Hosts::default(),

@@ -1,9 +1,9 @@
 //! The answer to a request that failed: one type for all of them.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use axum::{
-    http::{HeaderValue, Uri, header},
+    http::{HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use botfarm_core::{BoxError, Error, Faults, nearest};
@@ -58,6 +58,16 @@ impl From<Faults> for Refusal {
     }
 }
 
+/// The code of the refusal that an answer is, for whoever it passes on its way.
+#[derive(Debug, Clone)]
+pub(super) struct Refused(pub(super) Arc<str>);
+
+impl Refused {
+    fn of(code: &Code) -> Option<Self> {
+        Some(Self(serde_json::to_value(code).ok()?.get("code")?.as_str()?.into()))
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let Self { problem, cause } = self;
@@ -70,6 +80,12 @@ impl IntoResponse for Refusal {
         // A problem is of plain fields and string keys: it has no way not to serialise.
         let body = serde_json::to_vec(&problem).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
+        // Of the others, nobody asks.
+        let is_told = status.is_server_error()
+            || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS);
+        if let Some(refused) = Refused::of(&problem.code).filter(|_| is_told) {
+            response.extensions_mut().insert(refused);
+        }
         if let Some(after) = retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
@@ -94,7 +110,7 @@ pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// What paths begin with that there are, after the base of the API.
-const PATHS: [&str; 7] = ["users", "leases", "login", "logout", "operators", "tokens", "stats"];
+const PATHS: [&str; 8] = ["users", "leases", "login", "logout", "operators", "tokens", "audit", "stats"];
 
 /// Nothing is at the path of the request. Where another was meant, perhaps, that is said.
 pub(super) async fn no_such_route(uri: Uri) -> Refusal {

@@ -10,7 +10,7 @@ use axum::{
 use botfarm_core::operators::Role;
 
 use super::{
-    App, BASE, auth, compression, health, leases, locks, metrics,
+    App, BASE, audit, auth, compression, health, leases, locks, metrics,
     once::{Once, once},
     openapi::{self as docs, Description},
     users,
@@ -107,6 +107,7 @@ pub(super) fn routes(app: &App) -> (Router<App>, Vec<(Method, String, Descriptio
         .get("/tokens", auth::list_tokens, docs::staff::list_tokens)
         .post("/tokens", auth::add_token, docs::staff::add_token)
         .delete("/tokens/{id}", auth::remove_token, docs::staff::remove_token)
+        .get("/audit", audit::list, docs::staff::audit)
         .get("/stats", health::stats, docs::service::stats)
         .outside("/health", health::health, docs::service::health)
         .outside("/livez", health::livez, docs::service::livez)

@@ -27,21 +27,25 @@ use crate::{
     wire::{Code, HistoryRow, User},
 };
 
-pub(super) async fn create(Admin(app, _): Admin, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
+pub(super) async fn create(Admin(app, caller): Admin, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
     let bot = input::new_bot(body, "")?;
     app.shared.options.names.check(&bot)?;
     let bot = app.farm.create(bot).await?;
+    caller.witness().about("user", bot.id);
     let location = format!("{BASE}/users/{}", bot.id);
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(User::from(bot))))
 }
 
 pub(super) async fn import(
-    Admin(app, _): Admin,
+    Admin(app, caller): Admin,
     Query(mut query): Query,
     request: Request,
 ) -> Result<Json<ImportReport>, Refusal> {
     let dry_run = flag(&mut query, "dry_run");
     query.finish(())?;
+    if dry_run {
+        caller.witness().changes_nothing();
+    }
     let (parts, body) = request.into_parts();
     let format = media_type(&parts.headers).and_then(|kind| Format::from_media_type(&kind)).ok_or_else(|| {
         let detail = "send the header Content-Type: application/json, application/x-ndjson or text/csv";

@@ -3,12 +3,14 @@
 //! The client serialises requests and deserialises answers. The server serialises answers; requests it reads field by
 //! field (see [`botfarm_core::input`]), so that every faulty field is named and unknown ones are refused.
 
+mod audit;
 mod lease;
 mod operator;
 mod problem;
 mod user;
 mod value;
 
+pub use audit::AuditRow;
 pub use lease::{
     ActiveLease, ActiveUser, HistoryRow, Lease, LeaseRequest, LeaseTerms, LeaseUser, LockRequest, Locked, Renewal,
     RevokeRequest, Selector, Unlocked, UserRelease,

@@ -245,6 +245,8 @@ fn guarded() -> Vec<Row> {
         ("DELETE", "/leases/{in-lease}", Value::Null, [403, 204, 204, 204]),
         ("DELETE", "/leases/{out-lease}", Value::Null, [403, 204, 404, 204]),
         ("GET", "/stats", Value::Null, [200, 200, 200, 200]),
+        ("GET", "/audit", Value::Null, [403, 403, 403, 200]),
+        ("GET", "/audit?limit=1&principal=ann", Value::Null, [403, 403, 403, 200]),
         ("GET", "/operators", Value::Null, [403, 403, 403, 200]),
         (
             "POST",

@@ -1,6 +1,7 @@
 //! The service, path by path.
 
 mod access;
+mod audit;
 mod document;
 mod failures;
 mod hang_up;

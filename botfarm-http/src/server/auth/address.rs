@@ -59,7 +59,7 @@ pub(crate) struct Client(pub(crate) Option<IpAddr>);
 
 impl Client {
     /// What logins are counted by: of IPv6 the network, since a host has as many addresses as it likes within its own.
-    pub(super) fn network(self) -> Option<IpAddr> {
+    pub(in crate::server) fn network(self) -> Option<IpAddr> {
         self.0.map(|address| match address {
             IpAddr::V6(address) => {
                 let [a, b, c, d, ..] = address.segments();

@@ -11,6 +11,7 @@ use botfarm_core::{
 use super::{
     super::{
         App,
+        audit::Witness,
         refusal::Refusal,
         shares::{Key, RequestTurn},
     },
@@ -35,6 +36,7 @@ pub(crate) struct Caller {
     session: Option<(Session, Login)>,
     credential: Option<Credential>,
     origin: Origin,
+    witness: Witness,
 }
 
 impl Caller {
@@ -47,10 +49,15 @@ impl Caller {
 
     /// An operator who has logged in.
     pub(super) fn operator(operator: &Operator, session: Session) -> Self {
-        let principal = Some(operator.id.owner());
+        let (principal, name) = Self::names(operator);
         let credential = Some(Credential::Session(session));
-        let known = Self::known(named(&operator.login), operator.role, Scope::default(), principal, credential);
+        let known = Self::known(name, operator.role, Scope::default(), principal, credential);
         Self { session: Some((session, operator.login.clone())), ..known }
+    }
+
+    /// What an operator is known by, and what it is called.
+    pub(super) fn names(operator: &Operator) -> (Option<Owner>, Holder) {
+        (Some(operator.id.owner()), named(&operator.login))
     }
 
     /// A program with an API token.
@@ -61,18 +68,34 @@ impl Caller {
     }
 
     fn known(name: Holder, role: Role, scope: Scope, principal: Option<Owner>, credential: Option<Credential>) -> Self {
-        Self { name, role, scope, principal, session: None, credential, origin: Origin::default() }
+        Self {
+            name,
+            role,
+            scope,
+            principal,
+            session: None,
+            credential,
+            origin: Origin::default(),
+            witness: Witness::default(),
+        }
     }
 
     /// The same caller, by this request.
     fn by(self, parts: &Parts) -> Self {
         let Client(address) = parts.extensions.get().copied().unwrap_or_default();
-        Self { origin: Origin { address, request: parts.extensions.get().cloned() }, ..self }
+        let witness = Witness::of(&parts.extensions);
+        witness.is(self.principal.clone(), self.name.clone());
+        Self { origin: Origin { address, request: parts.extensions.get().cloned() }, witness, ..self }
     }
 
     /// Where its request comes from.
     pub(crate) fn origin(&self) -> Origin {
         self.origin.clone()
+    }
+
+    /// Whoever writes the audit trail is told of the request.
+    pub(crate) fn witness(&self) -> &Witness {
+        &self.witness
     }
 
     /// Whether it may know where others' requests come from.

@@ -17,9 +17,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{
-    super::{App, input, private::Private, refusal::Refusal, shares::Key},
+    super::{App, audit::Witness, input, private::Private, refusal::Refusal, shares::Key},
     address::Client,
-    caller::Viewer,
+    caller::{Caller, Viewer},
     cookie,
     device::DeviceId,
     gate::{Guard, now, refused},
@@ -43,7 +43,10 @@ pub(in crate::server) async fn login(State(app): State<App>, request: Request) -
     let body = input::read(body, LIMIT, Some(&share)).await?;
     let (login, password) = credentials(&parts, &body)?;
     let device = DeviceId::of(&guard.required, &parts.headers, &login, now());
-    let operator = guard.log_in(client, device, &login, password).await?;
+    let witness = Witness::of(&parts.extensions);
+    let operator = guard.log_in(client, device, &login, password, &witness).await?;
+    let (principal, name) = Caller::names(&operator);
+    witness.is(principal, name);
     tracing::info!(operator = %operator.id, "logged in");
     begun(guard, &operator, device)
 }
@@ -121,8 +124,9 @@ impl Guard {
         device: Option<DeviceId>,
         login: &Login,
         password: Secret,
+        witness: &Witness,
     ) -> Result<Operator, Refusal> {
-        let proved = self.prove(client, device, login, password).await?;
+        let proved = self.prove(client, device, login, password, witness).await?;
         proved.map(|(operator, _)| operator).ok_or_else(|| refused("the login or the password is wrong"))
     }
 
@@ -136,11 +140,15 @@ impl Guard {
         device: Option<DeviceId>,
         login: &Login,
         password: Secret,
+        witness: &Witness,
     ) -> Result<Option<(Operator, PasswordHash)>, Refusal> {
         let attempt = self.throttle.attempt(login, client.network(), device).await.map_err(|after| {
             Refusal::too_many(after, "there were too many failed logins for this login or from this address")
         })?;
         let (operator, kept) = self.required.operators.operator(login).await?.unzip();
+        if let Some(operator) = &operator {
+            witness.about("operator", operator.id);
+        }
         let Some(verdict) = self.hasher.verify(password, kept.clone(), attempt.is_known).await else {
             attempt.forgive();
             return Err(busy());

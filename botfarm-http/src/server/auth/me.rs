@@ -31,7 +31,7 @@ pub(in crate::server) async fn change_password(
     let client = parts.extensions.get().copied().unwrap_or_default();
     let device = DeviceId::of(&guard.required, &parts.headers, login, now());
     let wrong = || Error::invalid("/old", "is not your password");
-    let (_, kept) = guard.prove(client, device, login, old).await?.ok_or_else(wrong)?;
+    let (_, kept) = guard.prove(client, device, login, old, caller.witness()).await?.ok_or_else(wrong)?;
     let hash = guard.hash(login, new).await?;
     // Unless somebody else has changed it meanwhile.
     let changed = guard.required.operators.set_password(session.operator, Some(kept), hash).await?.ok_or_else(wrong)?;

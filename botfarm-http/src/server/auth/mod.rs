@@ -23,14 +23,8 @@ use std::{sync::Arc, time::Duration};
 
 use botfarm_core::operators::Operators;
 
-pub use self::{
-    address::{NoProxy, Proxy},
-    api_token::ApiToken,
-    password::{hash_password, is_password},
-    session::SessionKey,
-};
 pub(super) use self::{
-    address::{Peer, Proxies},
+    address::{Client, Peer, Proxies},
     caller::{Admin, Caller, Tester, Viewer, admitted},
     cookie::is_forged,
     gate::Gate,
@@ -38,6 +32,12 @@ pub(super) use self::{
     me::{change_password, end_sessions as end_own_sessions},
     operators::{add as add_operator, end_sessions, list as list_operators, remove as remove_operator, reset_password},
     tokens::{add as add_token, list as list_tokens, remove as remove_token},
+};
+pub use self::{
+    address::{NoProxy, Proxy},
+    api_token::ApiToken,
+    password::{hash_password, is_password},
+    session::SessionKey,
 };
 
 /// Who may call a service.

@@ -37,6 +37,7 @@ pub(in crate::server) async fn add(
     let (login, password, role) = fields.finish(given)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
     let hash = guard.hash(&login, password).await?;
     let operator = guard.required.operators.add_operator(login, hash, role).await?;
+    caller.witness().about("operator", operator.id);
     tracing::info!(by = %caller.name(), operator = %operator.id, %role, "added an operator");
     Ok((StatusCode::CREATED, Json(operator.into())))
 }

@@ -48,6 +48,7 @@ pub(in crate::server) async fn add(
     let secret = ApiToken::generate()?;
     let new = operators::NewToken { name, role, scope, expires_at, digest: secret.digest() };
     let token = guard.required.operators.add_token(new).await?;
+    caller.witness().about("token", token.id);
     tracing::info!(by = %caller.name(), token = %token.id, %role, "made an API token");
     let issued = IssuedToken { token: token.into(), secret: Password(secret.secret().clone()) };
     Ok((StatusCode::CREATED, Private(issued)))

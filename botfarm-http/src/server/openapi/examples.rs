@@ -73,6 +73,15 @@ pub(super) fn history_row() -> Value {
     })
 }
 
+pub(super) fn audit_row() -> Value {
+    json!({
+        "id": "01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b43", "at": "2026-01-03T03:04:05.000000Z",
+        "principal": "operator 5f0d2c1e-58a3-4d8e-8f0a-3f9b6d6f2a10", "name": "ada", "action": "DELETE /users/{id}",
+        "object": "user 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42", "address": "192.0.2.7",
+        "request_id": "b1c9d2f0-5c1e-4d57-8d21-000000000007", "result": "done", "count": 1,
+    })
+}
+
 pub(super) fn stats() -> Value {
     json!({
         "pools": [{

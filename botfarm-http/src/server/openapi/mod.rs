@@ -42,13 +42,14 @@ const ABOUT: &str = "Leases real test accounts to parallel end-to-end tests: one
                      - With authentication off, no credential is needed.";
 
 /// Tags, in the order in which they are shown.
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("leases", "Leasing, renewing, giving back"),
     ("locks", "Leasing one user by its id"),
     ("users", "The accounts"),
     ("login", "Logging in and out"),
     ("operators", "Who logs in"),
     ("tokens", "The credentials of programs"),
+    ("audit", "Who did what"),
     ("service", "How the service is doing"),
 ];
 

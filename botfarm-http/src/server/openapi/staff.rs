@@ -2,7 +2,7 @@
 
 use axum::http::StatusCode;
 use botfarm_core::{
-    Login, Secret,
+    Holder, Login, Secret, Subject,
     operators::{OperatorId, Role, TokenId},
 };
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use super::{
     operation::{Operation, reference, text},
 };
 use crate::wire::{
-    AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator, PasswordChange,
-    Token,
+    AccessToken, AuditRow, Credentials, EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator,
+    PasswordChange, Time, Token,
 };
 
 pub(in crate::server) fn login() -> Operation {
@@ -141,6 +141,23 @@ pub(in crate::server) fn remove_token() -> Operation {
         .query_of("end_leases", "Also end the leases that it has acquired.", text().enum_values(Some(["true", "false"])))
         .gives::<EndedLeases>(StatusCode::OK, "Done, with `end_leases=true`.", json!({"ended": 2}))
         .fails(&[failures::no_such_token])
+}
+
+pub(in crate::server) fn audit() -> Operation {
+    Operation::new("audit", "list_audit", "List what was done")
+        .role(Role::Admin)
+        .about(
+            "Who did what, newest first: writes, logins, looks at the passwords of a lease, and refusals, those of one \
+             caller within a minute as one. Hand-outs, and how they ended, are in the history of each user. Kept as long \
+             as the history. A token that is confined does not read it.",
+        )
+        .query::<Holder>("principal", "Of this one: `operator` or `token` and its id, or what it was called.")
+        .query_of("action", "Of this method and route, such as `DELETE /users/{id}`.", reference::<Subject>())
+        .query_of("object", "About this: `user`, `operator` or `token` and its id.", reference::<Subject>())
+        .query::<Time>("since", "Recorded then or later.")
+        .page()
+        .gives_list::<AuditRow>("What was done.", examples::audit_row())
+        .with("Link")
 }
 
 fn listing<T: ToSchema>(tag: &str, id: &str, summary: &str, example: Value) -> Operation {
