@@ -81,7 +81,7 @@ impl Farm {
                 Err(error) if stands && how == How::Park && (error.lost_connection() || error.gave_way()) => {
                     sleep(AWAY).await;
                     if Instant::now() >= deadline {
-                        how = How::Stop;
+                        how = How::Try;
                     }
                     continue;
                 }
@@ -109,7 +109,8 @@ impl Farm {
             self.queue.look_soon();
             tokio::select! {
                 () = call.woken() => {}
-                () = sleep_until(deadline) => how = How::Stop,
+                // Not without a last pass: what is free for it may have been freed just now.
+                () = sleep_until(deadline) => how = How::Try,
                 // Whatever else may have been missed.
                 () = sleep(ASK_AGAIN) => {}
                 () = answer.closed() => {}
