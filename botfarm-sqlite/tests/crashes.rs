@@ -39,11 +39,10 @@ fn shown(id: LeaseId) -> String {
 }
 
 async fn work(farm: SqliteFarm, task: usize) {
-    let mut serial = 0;
     loop {
-        serial += 1;
         if fastrand::u8(..) < 25 {
-            let login = format!("bot-{}-{task}-{serial}", std::process::id());
+            // Of a thousand processes two may have the same id.
+            let login = format!("bot-{}", shown(LeaseId::new()));
             let made = farm.create(bot(&login)).await.unwrap();
             say(&format!("made {}", made.id));
         }
