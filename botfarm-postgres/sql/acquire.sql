@@ -295,7 +295,8 @@ begin
         if cardinality(chosen) = n and not gated then
             was_free_since := extract(epoch from chosen[1].free_at) * 1000000;
             given := botfarm_hand_out(
-                lease, chosen, aliases, carried, its_ttl, print, sticky_key, 'granted', its_call, its_ttl, cooling, epoch.bump, dirty_envs
+                lease, chosen, aliases, carried, its_ttl, print, sticky_key, 'granted', its_call, its_ttl, cooling,
+                epoch.bump, dirty_envs
             );
             verdict := 'granted';
             return;

@@ -39,18 +39,19 @@ begin
     );
 end $$;
 
--- Nobody waits for a lease any more; its place is kept until then, or null: not at all. What was kept for a request for
--- many is for others now: returns the pools of it for which somebody waits.
+-- Nobody waits for a lease any more. Its place is kept until a time, or not at all: null. What passes have kept for one
+-- that was parked is for others now: returns the pools of it for which somebody waits.
 create or replace function botfarm_stop_waiting(lease uuid, keep_until timestamptz)
 returns integer[] language plpgsql as $$
 declare
     pools integer[] := array(
         select distinct p
-        from wants k
+        from waiters w
+        join wants k on k.lease_id = w.lease_id
         join selectors s on s.id = k.selector_id
         cross join lateral unnest(botfarm_pools(s, botfarm_named(s))) p
-        where k.lease_id = lease
-            and k.size > 1
+        where w.lease_id = lease
+            and w.parked
         limit 32
     );
 begin

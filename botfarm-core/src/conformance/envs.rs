@@ -63,7 +63,7 @@ pub async fn expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(fa
         };
         assert!(is_ready(&bot).await);
         trial.renew(&lease, Some(policy().min_ttl)).await.expect("it is in force");
-        until("a lease that nobody renews ends", async || trial.lookup(&lease).await.is_err()).await;
+        trial.until_ended(&lease).await;
         assert_eq!(trial.look(&bot).await.condition, Condition::Dirty, "nobody knows what was done to it");
         let ready = BotChanges { condition: Some(Condition::Ready), ..BotChanges::default() };
         farm.update(bot.id, ready).await.expect("nobody has it");
@@ -71,7 +71,7 @@ pub async fn expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(fa
 
     let lease = trial.take(trial.named(&other)).await;
     trial.renew(&lease, Some(policy().min_ttl)).await.expect("it is in force");
-    until("a lease that nobody renews ends", async || trial.lookup(&lease).await.is_err()).await;
+    trial.until_ended(&lease).await;
     assert!(is_ready(&other).await, "elsewhere it is kept as it was");
 }
 
@@ -115,7 +115,7 @@ pub async fn each_env_has_a_policy_of_its_own(farm: Arc<dyn BotFarm>) {
 
     let brief = trial.ask_many([trial.named(&of_qa[3]).env(qa()), trial.any().env(Env::STAGE)]).ttl(policy().min_ttl);
     let lease = trial.acquire(brief).await.expect("both are free");
-    until("a lease that nobody renews ends", async || trial.lookup(&lease).await.is_err()).await;
+    trial.until_ended(&lease).await;
     for bot in [&of_qa[3], &stage] {
         assert_eq!(rest(&trial, bot, lease.expires_at).await, 2, "the bots of one lease rest as long as any of them");
     }

@@ -141,6 +141,18 @@ impl Ground {
         .await;
     }
 
+    /// From now on no process finds out by itself who may be served, or that its calls have gone.
+    pub(crate) async fn nobody_looks(&self) {
+        self.run(
+            "create or replace function botfarm_look(
+                process uuid, waits boolean, after_silence boolean, alive interval, grace interval
+            )
+            returns table (leases uuid[], calls uuid[], waiting boolean[], pools integer[]) language sql as
+            $$ select '{}'::uuid[], '{}'::uuid[], '{}'::boolean[], '{}'::integer[] $$",
+        )
+        .await;
+    }
+
     /// How many hand-outs are in force, offers included.
     pub(crate) async fn held(&self) -> i64 {
         self.value("select count(*) from bot_slots where lease_id is not null and expires_at > now()").await

@@ -98,9 +98,7 @@ async fn set_that_has_waited_long_enough_leaves_what_was_kept_for_it_to_others()
     });
     ground.until_waiting(1).await;
     // Nothing but what the set leaves behind has the queue served.
-    ground.run("create or replace function botfarm_look(process uuid, waits boolean, after_silence boolean, alive interval, grace interval)
-        returns table (leases uuid[], calls uuid[], waiting boolean[], pools integer[]) language sql as
-        $$ select '{}'::uuid[], '{}'::uuid[], '{}'::boolean[], '{}'::integer[] $$").await;
+    ground.nobody_looks().await;
     let next = tokio::spawn({
         let (farm, request) = (farm.clone(), ground.ask("wants any").wait(LONG));
         async move { farm.acquire(request).await }

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use botfarm_core::{BotFarm, Ending, LeaseRequest, Selector};
 use botfarm_postgres::testing::{Point, Proxy};
 
+use tokio::time::timeout;
+
 use super::{Session, is_blocked};
 use crate::ground::{Ground, LONG, holder, in_time, refusal, statement, until};
 
@@ -148,6 +150,34 @@ async fn call_that_goes_during_the_pass_that_serves_it_leaves_no_offer() {
 }
 
 /// Somebody comes back to a place, or begins to wait for something, as that is about to be cleared away.
+/// A pass keeps a bot for whoever is leaving at this moment. Once it has left, the bot goes to the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_pass_keeps_for_who_is_leaving_goes_to_the_next_at_once() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bot(&other).await;
+    let held = other.acquire(ground.ask("holder")).await.unwrap();
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let [leaver, next] = ["leaves", "is next"].map(|name| ground.ask(name).wait(LONG));
+    let leaver = tokio::spawn({
+        let farm = farm.clone();
+        async move { farm.acquire(leaver).await }
+    });
+    ground.until_waiting(1).await;
+    let next = tokio::spawn(async move { farm.acquire(next).await });
+    ground.until_waiting(2).await;
+    ground.nobody_looks().await;
+    let leaves = proxy.stop_at(Point::Commit, statement::LEAVE);
+    leaver.abort();
+    in_time("it is about to leave", leaves.reached()).await;
+    other.release(held.id, Ending::clean()).await.unwrap();
+    assert_eq!(refusal(other.acquire(ground.ask("in no hurry")).await), "exhausted", "the bot is kept");
+    leaves.resume();
+    // Long before it asks again by itself.
+    timeout(Duration::from_secs(15), next).await.expect("the next is served").unwrap().unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn place_that_is_taken_again_is_not_cleared_away() {
     const PRUNE: &str = "select botfarm_prune_queue(100, interval '1 hour', interval '1 day')";
