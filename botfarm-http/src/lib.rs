@@ -19,9 +19,9 @@
 //! # Layout
 //! `wire` has the structs. `server` has a file for each kind of thing at the paths (`users`, `locks`, `leases`,
 //! `health`), and what they share: `input` reads requests, `refusal` answers those that fail, `list` gives lists,
-//! `replay` makes an idempotency key a lease id, `once` does what is sent twice under such a key once, `observe` logs, `audit` records who did what,
-//! `auth` finds out who is calling and what they may do, `open`
-//! whom to answer where nobody is asked that. `routes` is the table of all paths; `openapi` describes them, and
+//! `replay` makes an idempotency key a lease id, `once` does what is sent twice under such a key once, `observe` logs,
+//! `audit` records who did what, `auth` finds out who is calling and what they may do, `open` whom to answer where nobody
+//! is asked that. `routes` is the table of all paths; `openapi` describes them, and
 //! `docs` shows that. `import` reads files of bots, and `json` refuses objects that have a field twice. `client` has the farm; `send`,
 //! the one place where its requests leave; and `retry`, which says when they leave again.
 #![cfg_attr(docsrs, feature(doc_cfg))]

@@ -21,7 +21,9 @@ impl Farm {
         repeat!(self.database, |connection| {
             sqlx::query!(
                 "insert into audit (id, at, principal, name, action, object, address, request, result, count)
-                select r.id, clock_timestamp(), r.principal, r.name, r.action, r.object, r.address, r.request, r.result, r.count
+                select
+                    r.id, clock_timestamp(), r.principal, r.name, r.action, r.object, r.address, r.request, r.result,
+                    r.count
                 from jsonb_to_recordset($1) r (
                     id uuid, principal text, name text, action text, object text, address text, request text,
                     result text, count integer

@@ -57,8 +57,8 @@ pub(crate) async fn run(weak: Weak<Farm>) {
 
 impl PostgresFarm {
     /// Removes the history that is older than the farm keeps it, except the last hundred hand-outs of each bot; entries of
-    /// the audit trail that are as old; and what the queue has left behind. A farm in use does this by itself; a call does it at once, a little at a time. Returns
-    /// how many rows it removed.
+    /// the audit trail that are as old; and what the queue has left behind. A farm in use does this by itself; a call does
+    /// it at once, a little at a time. Returns how many rows it removed.
     ///
     /// Cancel safety: what was removed stays removed, and the rest is removed next time.
     ///
