@@ -159,21 +159,21 @@ async fn what_a_pass_keeps_for_who_is_leaving_goes_to_the_next_at_once() {
     let held = other.acquire(ground.ask("holder")).await.unwrap();
     let proxy = Proxy::to(&ground.database.url()).await;
     let farm = ground.farm_at(&proxy.url()).await;
-    let [leaver, next] = ["leaves", "is next"].map(|name| ground.ask(name).wait(LONG));
-    let leaver = tokio::spawn({
+    let [first, next] = ["leaves", "is next"].map(|name| ground.ask(name).wait(LONG));
+    let first = tokio::spawn({
         let farm = farm.clone();
-        async move { farm.acquire(leaver).await }
+        async move { farm.acquire(first).await }
     });
     ground.until_waiting(1).await;
     let next = tokio::spawn(async move { farm.acquire(next).await });
     ground.until_waiting(2).await;
     ground.nobody_looks().await;
-    let leaves = proxy.stop_at(Point::Commit, statement::LEAVE);
-    leaver.abort();
-    in_time("it is about to leave", leaves.reached()).await;
+    let leave = proxy.stop_at(Point::Commit, statement::LEAVE);
+    first.abort();
+    in_time("it is about to leave", leave.reached()).await;
     other.release(held.id, Ending::clean()).await.unwrap();
     assert_eq!(refusal(other.acquire(ground.ask("in no hurry")).await), "exhausted", "the bot is kept");
-    leaves.resume();
+    leave.resume();
     // Long before it asks again by itself.
     timeout(Duration::from_secs(15), next).await.expect("the next is served").unwrap().unwrap();
 }
