@@ -149,7 +149,6 @@ async fn call_that_goes_during_the_pass_that_serves_it_leaves_no_offer() {
     assert!(next.bot().fence > held.bot().fence);
 }
 
-/// Somebody comes back to a place, or begins to wait for something, as that is about to be cleared away.
 /// A pass keeps a bot for whoever is leaving at this moment. Once it has left, the bot goes to the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_pass_keeps_for_who_is_leaving_goes_to_the_next_at_once() {
@@ -178,6 +177,7 @@ async fn what_a_pass_keeps_for_who_is_leaving_goes_to_the_next_at_once() {
     timeout(Duration::from_secs(15), next).await.expect("the next is served").unwrap().unwrap();
 }
 
+/// Somebody comes back to a place, or begins to wait for something, as that is about to be cleared away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn place_that_is_taken_again_is_not_cleared_away() {
     const PRUNE: &str = "select botfarm_prune_queue(100, interval '1 hour', interval '1 day')";
