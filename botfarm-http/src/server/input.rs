@@ -152,9 +152,9 @@ pub(super) async fn read(body: Body, limit: usize, share: Option<&Share>) -> Res
     }
 }
 
-/// The JSON in the body; `None` when it is empty.
+/// The JSON in the body; `None` when it is empty or blank.
 fn json(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refusal> {
-    if body.is_empty() {
+    if body.trim_ascii().is_empty() {
         return Ok(None);
     }
     if !media_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json")) {
