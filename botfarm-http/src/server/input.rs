@@ -70,7 +70,7 @@ impl FromRequest<App> for OptionalJson {
     }
 }
 
-/// Fields from the query, from a JSON body, or from both.
+/// Fields from the query, from a JSON body, or from both. A blank body is none: programs send one with what is in the query.
 pub(super) struct QueryOrJson(pub(super) Fields);
 
 impl FromRequest<App> for QueryOrJson {
@@ -80,7 +80,8 @@ impl FromRequest<App> for QueryOrJson {
         let (parts, body) = request.into_parts();
         let (parameters, mut faults) = parameters(&parts.uri);
         let body = read(body, app.shared.options.body_limit, share(&parts)).await?;
-        let mut value = json(&parts.headers, &body)?.unwrap_or_else(|| Value::Object(Map::new()));
+        let value = json(&parts.headers, body.trim_ascii())?;
+        let mut value = value.unwrap_or_else(|| Value::Object(Map::new()));
         if let Value::Object(fields) = &mut value {
             for (name, text) in parameters {
                 if fields.contains_key(&name) {
@@ -152,9 +153,9 @@ pub(super) async fn read(body: Body, limit: usize, share: Option<&Share>) -> Res
     }
 }
 
-/// The JSON in the body; `None` when it is empty or blank.
+/// The JSON in the body; `None` when it is empty.
 fn json(headers: &HeaderMap, body: &[u8]) -> Result<Option<Value>, Refusal> {
-    if body.trim_ascii().is_empty() {
+    if body.is_empty() {
         return Ok(None);
     }
     if !media_type(headers).is_some_and(|kind| kind == "application/json" || kind.ends_with("+json")) {
