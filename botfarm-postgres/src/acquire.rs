@@ -29,6 +29,9 @@ const SLACK: Duration = Duration::from_secs(3);
 /// How often a request that waits asks again without having been woken.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
 
+/// Whoever waits for less does not rely on a pass that others are about to make.
+const MOMENT: Duration = Duration::from_secs(1);
+
 /// Before a request that waits asks again while the database is away.
 const AWAY: Duration = Duration::from_millis(500);
 
@@ -81,20 +84,25 @@ impl Farm {
                 Err(error) if stands && how == How::Park && (error.lost_connection() || error.gave_way()) => {
                     sleep(AWAY).await;
                     if Instant::now() >= deadline {
-                        how = How::Try;
+                        how = How::Stop;
                     }
                     continue;
                 }
                 asked => asked?,
             };
-            if how == How::Try && matches!(verdict, Verdict::Waiting) {
+            // Who waits for a moment has a pass of its own, as who does not wait: that of others may come too late.
+            let hurries = how == How::Try || !stands && request.wait < MOMENT;
+            if hurries && matches!(verdict, Verdict::Waiting) {
                 for pool in pools {
                     self.pass(pool).await?;
                 }
-                how = How::Stop;
-                continue;
+                if how == How::Try {
+                    how = How::Stop;
+                    continue;
+                }
+            } else {
+                self.serve(pools);
             }
-            self.serve(pools);
             match verdict {
                 Verdict::Granted(lease) => return Ok(*lease),
                 Verdict::Waiting => {}
@@ -109,8 +117,7 @@ impl Farm {
             self.queue.look_soon();
             tokio::select! {
                 () = call.woken() => {}
-                // Not without a last pass: what is free for it may have been freed just now.
-                () = sleep_until(deadline) => how = How::Try,
+                () = sleep_until(deadline) => how = How::Stop,
                 // Whatever else may have been missed.
                 () = sleep(ASK_AGAIN) => {}
                 () = answer.closed() => {}
