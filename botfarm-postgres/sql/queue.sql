@@ -136,12 +136,24 @@ begin
     );
 end $$;
 
+-- Waits for the place of somebody who asks again or leaves at this moment: one short statement has it locked. False when it
+-- is locked for longer.
+create or replace function botfarm_wait_for_place(lease uuid)
+returns boolean language plpgsql set lock_timeout = '100ms' as $$
+begin
+    perform from waiters w where w.lease_id = lease for no key update;
+    return found;
+exception
+    when lock_not_available then
+        return false;
+end $$;
+
 -- Serves those who wait for bots of some pools: first come first served among those whom a free bot fits. Grants are
 -- offers, to be taken up in time. What a request for many cannot use yet is kept from those behind it. A pass waits for
--- nothing but another pass over the same pools. It ends after so many grants, or after 200 ms, with what it has done; then
--- its last row tells where to go on: after which ticket, and which bots are kept for those before it. Of each selector it
--- looks at so many free bots at least; when that was too few for somebody, its last row has no ticket: begin again, and
--- look at more.
+-- another pass over the same pools, and for a moment for whoever asks again or leaves, so that nobody behind is served
+-- before; for nothing else. It ends after so many grants, or after 200 ms, with what it has done; then its last row tells
+-- where to go on: after which ticket, and which bots are kept for those before it. Of each selector it looks at so many
+-- free bots at least; when that was too few for somebody, its last row has no ticket: begin again, and look at more.
 create or replace function botfarm_match(
     pools integer[], after_ticket bigint, kept uuid[], at_least integer, offer interval, grace interval, most integer
 )
@@ -324,7 +336,10 @@ begin
             end if;
             -- Whoever joins or leaves at this moment asks for another pass.
             perform from waiters x where x.lease_id = w.lease_id for no key update skip locked;
-            if not found or not exists (select from wants k where k.lease_id = w.lease_id) then
+            if not found and not botfarm_wait_for_place(w.lease_id)
+                or not exists (select from wants k where k.lease_id = w.lease_id)
+            then
+                -- A bot is kept for it all the same.
                 used := used || chosen;
                 exit;
             end if;

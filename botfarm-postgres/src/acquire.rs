@@ -94,7 +94,13 @@ impl Farm {
             let hurries = how == How::Try || !stands && request.wait < MOMENT;
             if hurries && matches!(verdict, Verdict::Waiting) {
                 for pool in pools {
-                    self.pass(pool).await?;
+                    match self.pass(pool).await {
+                        // Its place is kept, and others make passes, too.
+                        Err(error) if how == How::Park => {
+                            tracing::warn!(error = &error as &dyn std::error::Error, "the queue could not be served");
+                        }
+                        passed => passed?,
+                    }
                 }
                 if how == How::Try {
                     how = How::Stop;
