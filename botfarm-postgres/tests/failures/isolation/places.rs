@@ -100,6 +100,35 @@ async fn pass_keeps_the_place_of_a_waiter_whose_row_is_locked() {
     in_time("the next is served", behind).await.unwrap().unwrap();
 }
 
+/// The first in line asks again at the moment of a pass that has a bot for each: nobody behind is served before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pass_serves_nobody_before_who_asks_again_at_that_moment() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    ground.bots(&farm, 2).await;
+    // However slow the machine is.
+    ground.run("alter function botfarm_wait_for_place set lock_timeout = '60s'").await;
+    let held = farm.acquire(LeaseRequest::many(holder("holder"), vec![ground.any(); 2])).await.unwrap();
+    let request = ground.ask("first").wait(LONG);
+    let locked = format!("select from waiters where lease_id = '{}' for no key update", request.id.as_uuid());
+    let wait = |request: LeaseRequest| {
+        let farm = farm.clone();
+        tokio::spawn(async move { farm.acquire(request).await })
+    };
+    let first = wait(request);
+    ground.until_waiting(1).await;
+    let behind = wait(ground.ask("behind").wait(LONG));
+    ground.until_waiting(2).await;
+    let session = Session::that(&ground, locked).await;
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    until("the pass waits for its place", async || is_blocked(&ground, statement::MATCH).await).await;
+    assert!(!first.is_finished() && !behind.is_finished());
+    session.ends(false).await;
+    let first = in_time("the first is served", first).await.unwrap().unwrap();
+    let behind = in_time("the next is served", behind).await.unwrap().unwrap();
+    assert!(first.bot().fence < behind.bot().fence, "nobody has passed it");
+}
+
 /// The pass that serves it has not committed when its wait is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wait_that_ends_during_the_pass_that_serves_it_ends_with_the_lease() {
