@@ -32,6 +32,10 @@ impl Farm {
             }
         }
         let Some(Standing { shortage, first, .. }) = worst else { return Err(Error::corrupt("no selector")) };
+        if shortage.matching == 0 {
+            // They have been deleted since the request was refused.
+            return self.lacking(request, asked).await;
+        }
         match (request.selectors.as_slice(), first) {
             ([selector], Some(bot)) if selector.names_a_bot() && shortage.matching == 1 => {
                 Ok(FarmError::Busy(Box::new(bot)))

@@ -33,6 +33,8 @@ pub(crate) mod statement {
     pub(crate) const LEAVE: &str = "botfarm_leave(";
     pub(crate) const UPDATE: &str = "botfarm_update(";
     pub(crate) const LOOK: &str = "botfarm_look(";
+    /// Finds out why a request got nothing.
+    pub(crate) const STANDING: &str = "botfarm_standing(";
 }
 
 /// Bots of a project of its own, in a database of its own.

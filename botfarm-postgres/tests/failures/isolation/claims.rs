@@ -1,10 +1,10 @@
 //! Claims, with a session that changes the bot meanwhile.
 
 use botfarm_core::{BotFarm, BotId, Condition, Domain, Ending, Error, LeaseRequest, NewBot, ProjectId, Selector};
-use botfarm_postgres::testing::Proxy;
+use botfarm_postgres::testing::{Point, Proxy};
 
 use super::{Session, claims, deletes, leaves_dirty};
-use crate::ground::{Ground, holder, in_time, labels, statement, until};
+use crate::ground::{Ground, holder, in_time, labels, refusal, statement, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claim_passes_by_a_bot_that_a_session_changes() {
@@ -50,6 +50,25 @@ async fn claim_passes_by_a_bot_that_a_session_changes() {
         assert_eq!(farm.get(bots[0]).await.unwrap().condition, Condition::Dirty);
     }
     ground.assert_sound().await;
+}
+
+/// It was refused since the bot was leased, and then finds out why.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claim_of_what_is_deleted_as_it_is_refused_is_told_that_there_is_none() {
+    let ground = Ground::new().await;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let bot = ground.bot(&farm).await;
+    farm.acquire(ground.ask("holder")).await.unwrap();
+    let asks_why = proxy.stop_at(Point::Request, statement::STANDING);
+    let claim = tokio::spawn({
+        let (farm, request) = (farm.clone(), ground.ask("claims"));
+        async move { farm.acquire(request).await }
+    });
+    in_time("it is refused", asks_why.reached()).await;
+    ground.run(&deletes(bot.id)).await;
+    asks_why.resume();
+    assert_eq!(refusal(in_time("it is told", claim).await.unwrap()), "no-match");
 }
 
 /// A request that names the bot asks for it until the session has come to an end, and is told what that one has done.
