@@ -339,7 +339,7 @@ begin
             if not found and not botfarm_wait_for_place(w.lease_id)
                 or not exists (select from wants k where k.lease_id = w.lease_id)
             then
-                -- A bot is kept for it all the same.
+                -- What was meant for it is kept from those behind.
                 used := used || chosen;
                 exit;
             end if;

@@ -94,12 +94,10 @@ impl Farm {
             let hurries = how == How::Try || !stands && request.wait < MOMENT;
             if hurries && matches!(verdict, Verdict::Waiting) {
                 for pool in pools {
-                    match self.pass(pool).await {
-                        // Its place is kept, and others make passes, too.
-                        Err(error) if how == How::Park => {
-                            tracing::warn!(error = &error as &dyn std::error::Error, "the queue could not be served");
-                        }
-                        passed => passed?,
+                    if how == How::Try {
+                        self.pass(pool).await?;
+                    } else {
+                        self.pass_if_possible(pool).await;
                     }
                 }
                 if how == How::Try {

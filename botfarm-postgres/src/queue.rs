@@ -197,15 +197,19 @@ impl Farm {
 
     async fn serve_pool(&self, pool: i32) {
         loop {
-            // Those who wait look again before long.
-            if let Err(error) = self.pass(pool).await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "the queue could not be served");
-            }
+            self.pass_if_possible(pool).await;
             let mut passes = self.queue.passes.lock();
             if passes.insert(pool, false) != Some(true) {
                 passes.remove(&pool);
                 return;
             }
+        }
+    }
+
+    /// A pass for those who wait anyway: when it fails, they look again before long.
+    pub(crate) async fn pass_if_possible(&self, pool: i32) {
+        if let Err(error) = self.pass(pool).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "the queue could not be served");
         }
     }
 

@@ -33,7 +33,7 @@ impl Farm {
         }
         let Some(Standing { shortage, first, .. }) = worst else { return Err(Error::corrupt("no selector")) };
         if shortage.matching == 0 {
-            // They have been deleted since the request was refused.
+            // They have been deleted or changed since the request was refused.
             return self.lacking(request, asked).await;
         }
         match (request.selectors.as_slice(), first) {

@@ -129,6 +129,27 @@ async fn pass_serves_nobody_before_who_asks_again_at_that_moment() {
     assert!(first.bot().fence < behind.bot().fence, "nobody has passed it");
 }
 
+/// A bot is free, and somebody stands before it; but no pass can be made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn short_wait_does_not_end_with_a_pass_that_fails() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    ground.bot(&farm).await;
+    let held = farm.acquire(ground.ask("holder")).await.unwrap();
+    let first = tokio::spawn({
+        let (farm, request) = (farm.clone(), ground.ask("first").wait(LONG));
+        async move { farm.acquire(request).await }
+    });
+    ground.until_waiting(1).await;
+    ground.run("alter function botfarm_match rename to botfarm_match_away").await;
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    let behind = farm.acquire(ground.ask("behind").wait(Duration::from_millis(300))).await;
+    assert_eq!(refusal(behind), "exhausted");
+    assert!(!first.is_finished());
+    ground.run("alter function botfarm_match_away rename to botfarm_match").await;
+    in_time("the first is served", first).await.unwrap().unwrap();
+}
+
 /// The pass that serves it has not committed when its wait is over.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn wait_that_ends_during_the_pass_that_serves_it_ends_with_the_lease() {
