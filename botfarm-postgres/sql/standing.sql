@@ -63,7 +63,7 @@ begin
         standing as (
             select
                 b.*,
-                coalesce(b.lease_id is not null and b.expires_at > at and b.phase <> 'offered', false) as is_leased,
+                b.lease_id is not null and b.expires_at > at as is_leased,
                 b.free_at > at as rests
             from bots b
         ),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use botfarm_core::{BotFarm, Ending, LeaseRequest, Selector};
+use botfarm_core::{BotFarm, Ending, Error, LeaseRequest, Selector};
 use botfarm_postgres::testing::{Point, Proxy};
 
 use tokio::time::timeout;
@@ -127,6 +127,34 @@ async fn pass_serves_nobody_before_who_asks_again_at_that_moment() {
     let first = in_time("the first is served", first).await.unwrap().unwrap();
     let behind = in_time("the next is served", behind).await.unwrap().unwrap();
     assert!(first.bot().fence < behind.bot().fence, "nobody has passed it");
+}
+
+/// A waiter has been granted the bot, and has not heard of it yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bot_that_a_waiter_is_about_to_receive_is_told_as_leased_by_it() {
+    let ground = Ground::new().await;
+    let farm = ground.farm().await;
+    let bot = ground.bot(&farm).await.id;
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let far = ground.farm_at(&proxy.url()).await;
+    let held = farm.acquire(ground.ask("holder")).await.unwrap();
+    let waiter = tokio::spawn({
+        let request = ground.ask("waiter").wait(LONG);
+        async move { far.acquire(request).await }
+    });
+    ground.until_waiting(1).await;
+    let receives = proxy.stop_at(Point::Request, statement::ACQUIRE);
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    in_time("it is about to receive it", receives.reached()).await;
+    let holding = farm.get(bot).await.unwrap().holding.expect("it is leased");
+    let Err(Error::Exhausted(shortage)) = farm.acquire(ground.ask("any")).await else { panic!("it is had") };
+    assert_eq!((shortage.matching, shortage.leased, shortage.cooling), (1, 1, 0));
+    assert_eq!(shortage.oldest.map(|oldest| oldest.holder), Some(holding.holder.clone()));
+    let by_id = LeaseRequest::new(holder("this one"), Selector::bot(bot));
+    let Err(Error::Busy(busy)) = farm.acquire(by_id).await else { panic!("it is had") };
+    assert_eq!(busy.holder, Some(holding.holder));
+    receives.resume();
+    in_time("it receives it", waiter).await.unwrap().unwrap();
 }
 
 /// A bot is free, and somebody stands before it; but no pass can be made.
