@@ -173,6 +173,7 @@ declare
     cut_off bigint[];
     used uuid[] := kept;
     w waiters;
+    stands boolean;
     n integer;
     -- The requests that some bots could satisfy, if all were free, and those that none could.
     request text;
@@ -336,9 +337,9 @@ begin
             end if;
             -- Whoever joins or leaves at this moment asks for another pass.
             perform from waiters x where x.lease_id = w.lease_id for no key update skip locked;
-            if not found and not botfarm_wait_for_place(w.lease_id)
-                or not exists (select from wants k where k.lease_id = w.lease_id)
-            then
+            stands := found or botfarm_wait_for_place(w.lease_id);
+            -- In a statement of its own, which sees what became of it in the meantime.
+            if not stands or not exists (select from wants k where k.lease_id = w.lease_id) then
                 -- What was meant for it is kept from those behind.
                 used := used || chosen;
                 exit;

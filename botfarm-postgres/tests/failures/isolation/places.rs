@@ -255,6 +255,34 @@ async fn what_a_pass_keeps_for_who_is_leaving_goes_to_the_next_at_once() {
     timeout(Duration::from_secs(15), next).await.expect("the next is served").unwrap().unwrap();
 }
 
+/// A pass waits for the place of somebody who has left when it goes on: nothing is granted to who has gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pass_that_waited_for_who_leaves_serves_the_next() {
+    let ground = Ground::new().await;
+    let other = ground.farm().await;
+    ground.bot(&other).await;
+    // However slow the machine is.
+    ground.run("alter function botfarm_wait_for_place set lock_timeout = '60s'").await;
+    let held = other.acquire(ground.ask("holder")).await.unwrap();
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let first = tokio::spawn({
+        let request = ground.ask("leaves").wait(LONG);
+        async move { farm.acquire(request).await }
+    });
+    ground.until_waiting(1).await;
+    let leave = proxy.stop_at(Point::Commit, statement::LEAVE);
+    first.abort();
+    in_time("it is about to leave", leave.reached()).await;
+    other.release(held.id, Ending::clean()).await.unwrap();
+    until("the pass waits for its place", async || is_blocked(&ground, statement::MATCH).await).await;
+    leave.resume();
+    until("it has left", async || ground.value::<i64>("select count(*) from wants").await == 0).await;
+    // For less than an offer is kept.
+    let next = other.acquire(ground.ask("next").wait(Duration::from_secs(5))).await;
+    next.expect("the bot goes to the next");
+}
+
 /// Somebody comes back to a place, or begins to wait for something, as that is about to be cleared away.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn place_that_is_taken_again_is_not_cleared_away() {
