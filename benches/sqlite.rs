@@ -160,9 +160,9 @@ fn bare_release(connection: &mut Connection, lease: &[u8], fence: i64) -> Result
     transaction.prepare_cached("delete from leases where id = ?1")?.execute([lease])?;
     transaction
         .prepare_cached(
-            "insert into history (lease, bot, fence, holder, acquired_at, ended_at, reason, outcome)
-             values (?1, x'01931f6e7a3c7c449c1b5d2f7a1e0b42', ?2, 'bench', 1764028800000000, 1764028800000001,
-               'released', 'clean')",
+            "insert into history (lease, bot, fence, project, holder, acquired_at, ended_at, reason, outcome)
+             values (?1, x'01931f6e7a3c7c449c1b5d2f7a1e0b42', ?2, 'project', 'bench', 1764028800000000,
+               1764028800000001, 'released', 'clean')",
         )?
         .execute(params![lease, fence])?;
     transaction.commit()?;
@@ -221,8 +221,8 @@ async fn open() -> Result<()> {
     // Ten of each bot, as the farm writes them.
     Connection::open(&path)?.execute(
         "with recursive counter (n) as (select 1 union all select n + 1 from counter where n < 10)
-         insert into history (lease, bot, fence, holder, note, url, acquired_at, ended_at, reason, outcome)
-         select randomblob(16), id, n, 'checkout test', 'a note', 'https://ci.example/jobs/4711', 1764028800000000 + n,
+         insert into history (lease, bot, fence, project, holder, note, url, acquired_at, ended_at, reason, outcome)
+         select randomblob(16), id, n, project, 'checkout test', 'a note', 'https://ci.example/jobs/4711', 1764028800000000 + n,
            1764028900000000 + n, 'released', 'clean'
          from counter, bots
          order by n",
