@@ -141,8 +141,8 @@ fn bare_acquire(connection: &mut Connection, lease: &[u8]) -> Result<()> {
     let transaction = connection.transaction()?;
     transaction
         .prepare_cached(
-            "insert into leases (id, holder, owner, acquired_at, ttl, expires_at, bots)
-             values (?1, 'bench', null, 1764028800000000, 900000000, 1764029700000000, ?2)",
+            r#"insert into leases (id, terms, acquired_at, ttl, expires_at, bots)
+               values (?1, '{"holder":"bench"}', 1764028800000000, 900000000, 1764029700000000, ?2)"#,
         )?
         .execute(params![lease, r#"[["01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42",7,null]]"#])?;
     transaction.commit()?;
@@ -160,9 +160,9 @@ fn bare_release(connection: &mut Connection, lease: &[u8], fence: i64) -> Result
     transaction.prepare_cached("delete from leases where id = ?1")?.execute([lease])?;
     transaction
         .prepare_cached(
-            "insert into history (lease, bot, fence, project, holder, acquired_at, ended_at, reason, outcome)
-             values (?1, x'01931f6e7a3c7c449c1b5d2f7a1e0b42', ?2, 'project', 'bench', 1764028800000000,
-               1764028800000001, 'released', 'clean')",
+            r#"insert into history (lease, bot, fence, project, terms, acquired_at, ended_at, reason, outcome)
+               values (?1, x'01931f6e7a3c7c449c1b5d2f7a1e0b42', ?2, 'project', '{"holder":"bench"}',
+                 1764028800000000, 1764028800000001, 'released', 'clean')"#,
         )?
         .execute(params![lease, fence])?;
     transaction.commit()?;
@@ -220,12 +220,13 @@ async fn open() -> Result<()> {
     drop(farm);
     // Ten of each bot, as the farm writes them.
     Connection::open(&path)?.execute(
-        "with recursive counter (n) as (select 1 union all select n + 1 from counter where n < 10)
-         insert into history (lease, bot, fence, project, holder, note, url, acquired_at, ended_at, reason, outcome)
-         select randomblob(16), id, n, project, 'checkout test', 'a note', 'https://ci.example/jobs/4711', 1764028800000000 + n,
-           1764028900000000 + n, 'released', 'clean'
-         from counter, bots
-         order by n",
+        r#"with recursive counter (n) as (select 1 union all select n + 1 from counter where n < 10)
+           insert into history (lease, bot, fence, project, terms, acquired_at, ended_at, reason, outcome)
+           select randomblob(16), id, n, project,
+             '{"holder":"checkout test","note":"a note","url":"https://ci.example/jobs/4711"}',
+             1764028800000000 + n, 1764028900000000 + n, 'released', 'clean'
+           from counter, bots
+           order by n"#,
         [],
     )?;
     let size = std::fs::metadata(&path)?.len() >> 20;

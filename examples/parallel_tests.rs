@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     }
     let bots = farm.list_all(&BotFilter::default()).await?;
     let held = bots.iter().filter_map(|bot| bot.holding.as_ref());
-    assert_eq!(held.filter(|holding| holding.holder.starts_with("test ")).count(), 0, "an account is not back");
+    assert_eq!(held.filter(|holding| holding.terms.holder.starts_with("test ")).count(), 0, "an account is not back");
     println!("no account was ever used by two tests, and all are back");
     Ok(())
 }

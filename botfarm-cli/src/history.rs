@@ -47,12 +47,12 @@ impl History {
         records.truncate(self.limit);
         let rows: Vec<_> = records.iter().map(row).collect();
         let json: Vec<_> = records.into_iter().map(wire::HistoryRow::from).collect();
-        self.output.list(&json, ["FROM", "FOR", "HOLDER", "OWNER", "ENDED", "NOTE", "URL"], rows)?;
+        self.output.list(&json, ["FROM", "FOR", "HOLDER", "RUN", "OWNER", "ENDED", "NOTE", "URL"], rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-fn row(record: &LeaseRecord) -> [String; 7] {
+fn row(record: &LeaseRecord) -> [String; 8] {
     let (held, ended) = match &record.end {
         None => (String::new(), "in force".to_owned()),
         Some(end) => {
@@ -62,9 +62,10 @@ fn row(record: &LeaseRecord) -> [String; 7] {
             (held, format!("{}{by}{outcome}", end.reason))
         }
     };
-    let notes = [record.note.as_ref(), record.end.as_ref().and_then(|end| end.note.as_ref())];
+    let notes = [record.terms.note.as_ref(), record.end.as_ref().and_then(|end| end.note.as_ref())];
     let notes: Vec<_> = notes.into_iter().flatten().map(ToString::to_string).collect();
-    let url = record.url.as_ref().map(ToString::to_string).unwrap_or_default();
-    let owner = record.owner.as_ref().map(ToString::to_string).unwrap_or_default();
-    [dated(record.from), held, record.holder.to_string(), owner, ended, notes.join("; "), url]
+    let url = record.terms.url.as_ref().map(ToString::to_string).unwrap_or_default();
+    let owner = record.terms.owner.as_ref().map(ToString::to_string).unwrap_or_default();
+    let run = record.terms.run.as_ref().map(ToString::to_string).unwrap_or_default();
+    [dated(record.from), held, record.terms.holder.to_string(), run, owner, ended, notes.join("; "), url]
 }

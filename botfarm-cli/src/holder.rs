@@ -2,7 +2,7 @@
 
 use std::{env, ffi::OsString};
 
-use botfarm_core::{Holder, JobUrl, LeaseRequest, Note};
+use botfarm_core::{Holder, JobUrl, LeaseRequest, Note, Run};
 use clap::Args;
 
 /// The flags that tell others who holds an account.
@@ -11,6 +11,10 @@ pub(crate) struct HeldBy {
     /// Who holds the account, for others to read [default: the CI job or the test, otherwise you]
     #[arg(long, value_name = "NAME", env = "BOTFARM_HOLDER")]
     holder: Option<Holder>,
+
+    /// What the lease is a part of [default: the run of the CI service, or of cargo-nextest]
+    #[arg(long, value_name = "NAME", env = "BOTFARM_RUN")]
+    run: Option<Run>,
 
     /// A remark for others to read
     #[arg(long, value_name = "TEXT")]
@@ -27,11 +31,14 @@ impl HeldBy {
         self.holder.clone().unwrap_or_else(|| Job::found().holder)
     }
 
-    /// The request, with the remark and the job's page.
-    pub(crate) fn apply(&self, mut request: LeaseRequest) -> LeaseRequest {
-        request.note.clone_from(&self.note);
-        request.url = self.job_url.clone().or_else(|| Job::found().url);
-        request
+    /// The request, with its run, the remark and the job's page.
+    pub(crate) fn apply(&self, request: LeaseRequest) -> LeaseRequest {
+        let found = Job::found();
+        request.with_terms(|terms| {
+            terms.run = self.run.clone().or(found.run);
+            terms.note.clone_from(&self.note);
+            terms.url = self.job_url.clone().or(found.url);
+        })
     }
 }
 
@@ -40,6 +47,8 @@ impl HeldBy {
 pub(crate) struct Job {
     /// Its name.
     pub(crate) holder: Holder,
+    /// What it is a part of.
+    pub(crate) run: Option<Run>,
     /// Its page.
     pub(crate) url: Option<JobUrl>,
 }
@@ -60,8 +69,27 @@ impl Job {
             (None, Some(job)) => job,
             (None, None) => person(&var),
         };
-        Self { holder: shortened(&name), url: url.and_then(|url| url.parse().ok()) }
+        let run = run(&var).and_then(|name| shortened(&name).parse().ok());
+        Self { holder: shortened(&name), run, url: url.and_then(|url| url.parse().ok()) }
     }
+}
+
+/// The run of the CI service, which all of its jobs share, or that of cargo-nextest.
+fn run(var: &dyn Fn(&str) -> Option<String>) -> Option<String> {
+    if var("GITHUB_ACTIONS").is_some() {
+        let attempt = var("GITHUB_RUN_ATTEMPT").unwrap_or_else(|| "1".into());
+        return Some(format!("GitHub {} {}/{attempt}", var("GITHUB_REPOSITORY")?, var("GITHUB_RUN_ID")?));
+    }
+    if var("GITLAB_CI").is_some() {
+        return Some(format!("GitLab {} {}", var("CI_PROJECT_PATH")?, var("CI_PIPELINE_ID")?));
+    }
+    if var("BUILDKITE").is_some() {
+        return Some(format!("Buildkite {} {}", var("BUILDKITE_PIPELINE_SLUG")?, var("BUILDKITE_BUILD_NUMBER")?));
+    }
+    if var("JENKINS_URL").is_some() {
+        return Some(format!("Jenkins {} {}", var("JOB_NAME")?, var("BUILD_NUMBER")?));
+    }
+    var("NEXTEST_RUN_ID").map(|id| format!("nextest {id}"))
 }
 
 /// The job of the CI service and its page.
@@ -126,10 +154,40 @@ mod tests {
     use super::*;
 
     fn job(vars: &[(&str, &str)]) -> (String, Option<String>) {
-        let Job { holder, url } = Job::from_vars(&|name| {
-            vars.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
-        });
+        let Job { holder, url, .. } = found(vars);
         (holder.into(), url.map(String::from))
+    }
+
+    fn found(vars: &[(&str, &str)]) -> Job {
+        let value = |name: &str| vars.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value));
+        Job::from_vars(&value)
+    }
+
+    #[test]
+    fn jobs_of_one_run_share_its_name() {
+        let run = |vars: &[(&str, &str)]| found(vars).run.map(String::from);
+        let github = |job: &str, attempt: &str| {
+            run(&[
+                ("GITHUB_ACTIONS", "true"),
+                ("GITHUB_REPOSITORY", "acme/shop"),
+                ("GITHUB_RUN_ID", "9001"),
+                ("GITHUB_RUN_ATTEMPT", attempt),
+                ("GITHUB_JOB", job),
+                ("NEXTEST_RUN_ID", "0190"),
+            ])
+        };
+        assert_eq!(github("e2e", "2").as_deref(), Some("GitHub acme/shop 9001/2"));
+        assert_eq!(github("e2e", "2"), github("smoke", "2"));
+        assert_ne!(github("e2e", "2"), github("e2e", "3"), "another try is another run");
+        let gitlab = [("GITLAB_CI", "true"), ("CI_PROJECT_PATH", "acme/shop"), ("CI_PIPELINE_ID", "5")];
+        assert_eq!(run(&gitlab).as_deref(), Some("GitLab acme/shop 5"));
+        let buildkite = [("BUILDKITE", "true"), ("BUILDKITE_PIPELINE_SLUG", "shop"), ("BUILDKITE_BUILD_NUMBER", "7")];
+        assert_eq!(run(&buildkite).as_deref(), Some("Buildkite shop 7"));
+        let jenkins = [("JENKINS_URL", "https://jenkins.example.com/"), ("JOB_NAME", "shop"), ("BUILD_NUMBER", "12")];
+        assert_eq!(run(&jenkins).as_deref(), Some("Jenkins shop 12"));
+        assert_eq!(run(&[("NEXTEST_RUN_ID", "0190")]).as_deref(), Some("nextest 0190"));
+        assert_eq!(run(&[("GITHUB_ACTIONS", "true")]), None, "half a name would be shared by strangers");
+        assert_eq!(run(&[("USER", "ann")]), None);
     }
 
     #[test]

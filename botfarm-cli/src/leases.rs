@@ -43,16 +43,17 @@ impl Leases {
                 });
                 [
                     users.collect::<Vec<_>>().join(", "),
-                    lease.holder.to_string(),
+                    lease.terms.holder.to_string(),
+                    lease.terms.run.as_ref().map(ToString::to_string).unwrap_or_default(),
                     ago(lease.acquired_at),
                     ahead(lease.expires_at),
-                    lease.url.as_ref().map(ToString::to_string).unwrap_or_default(),
-                    lease.note.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    lease.terms.url.as_ref().map(ToString::to_string).unwrap_or_default(),
+                    lease.terms.note.as_ref().map(ToString::to_string).unwrap_or_default(),
                 ]
             })
             .collect();
         let json: Vec<_> = leases.into_iter().map(wire::ActiveLease::from).collect();
-        self.output.list(&json, ["USERS", "HOLDER", "TAKEN", "EXPIRES", "URL", "NOTE"], rows)?;
+        self.output.list(&json, ["USERS", "HOLDER", "RUN", "TAKEN", "EXPIRES", "URL", "NOTE"], rows)?;
         Ok(ExitCode::SUCCESS)
     }
 }

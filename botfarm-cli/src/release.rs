@@ -42,9 +42,9 @@ impl Release {
         let message = match &bot.holding {
             Some(holding) => {
                 // Whoever has it by now, if it is somebody else, keeps it.
-                let holder = Some(holding.holder.clone());
+                let holder = Some(holding.terms.holder.clone());
                 farm.release_bot(bot.id, BotRelease { ending, holder, ..BotRelease::default() }).await?;
-                format!("released {}, which {} held", named(&bot), holding.holder)
+                format!("released {}, which {} held", named(&bot), holding.terms.holder)
             }
             None => format!("nobody held {}", named(&bot)),
         };

@@ -39,7 +39,7 @@ impl Revoke {
         let bot = user::find(&*farm, &self.user).await?;
         farm.revoke(bot.id, Revocation::new(self.reason, Job::found().holder)).await?;
         let message = match &bot.holding {
-            Some(holding) => format!("revoked {}, which {} held", named(&bot), holding.holder),
+            Some(holding) => format!("revoked {}, which {} held", named(&bot), holding.terms.holder),
             None => format!("nobody held {}", named(&bot)),
         };
         self.output.say(&Message { message: message.clone() }, &message)?;

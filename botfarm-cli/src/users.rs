@@ -94,7 +94,7 @@ fn row(bot: &Bot) -> [String; 7] {
         bot.env.to_string(),
         bot.domain.to_string(),
         state(bot),
-        holding.map(|holding| holding.holder.to_string()).unwrap_or_default(),
+        holding.map(|holding| holding.terms.holder.to_string()).unwrap_or_default(),
         holding.map(|holding| ago(holding.since)).unwrap_or_default(),
         labels.join(" "),
     ]

@@ -1,6 +1,6 @@
 //! One real test account.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,8 @@ use crate::{
     labels::Labels,
     name::{Domain, Env, ProjectId},
     secret::Secret,
-    text::{Holder, JobUrl, Login, Note},
+    terms::Terms,
+    text::Login,
 };
 
 /// A point in time by the farm's clock, in whole microseconds, so that every backend keeps it exactly.
@@ -141,12 +142,8 @@ impl Bot {
 /// What everybody may know of the lease that holds a bot: all but its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
-    /// Who holds it.
-    pub holder: Holder,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look, usually the CI job.
-    pub url: Option<JobUrl>,
+    /// Who holds it, and what else it carries along.
+    pub terms: Arc<Terms>,
     /// Since when.
     pub since: Timestamp,
     /// When the lease ends unless it is renewed.

@@ -247,7 +247,7 @@ pub trait BotFarmExt: BotFarm + Clone {
         let (mut page, mut ended) = (PageRequest::first(PageRequest::MAX), 0);
         loop {
             let Page { items, next } = self.leases(&page).await?;
-            let theirs = items.into_iter().filter(|lease| lease.owner.as_ref() == Some(owner));
+            let theirs = items.into_iter().filter(|lease| lease.terms.owner.as_ref() == Some(owner));
             for (_, bot) in theirs.filter_map(|lease| lease.bots.into_iter().next()) {
                 let revocation = Revocation { owner: Some(owner.clone()), ..revocation.clone() };
                 match self.revoke(bot.id, revocation).await {

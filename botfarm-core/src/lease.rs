@@ -1,15 +1,15 @@
 //! The exclusive, timed right to use one or more bots.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     bot::{Bot, Timestamp, word_enum},
     id::{BotId, Fence, LeaseId},
     name::ProjectId,
-    origin::Origin,
     secret::Secret,
     selector::Selector,
-    text::{Holder, JobUrl, Note, Owner, Role, StickyKey},
+    terms::Terms,
+    text::{Holder, JobUrl, Note, Owner, Role, Run, StickyKey},
 };
 
 /// A digest of what was asked for, so that one lease id cannot stand for two requests.
@@ -25,12 +25,8 @@ pub struct LeaseRequest {
     pub id: LeaseId,
     /// One for each bot wanted, 1 to 32; granted all together or not at all.
     pub selectors: Vec<Selector>,
-    /// Who asks.
-    pub holder: Holder,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look, usually the CI job.
-    pub url: Option<JobUrl>,
+    /// Who asks, and what else the lease is to carry along.
+    pub terms: Arc<Terms>,
     /// How long the lease lives unless it is renewed. The farm has a default and limits.
     pub ttl: Option<Duration>,
     /// How long to stand in the queue when nothing fits. Zero: try once.
@@ -39,10 +35,6 @@ pub struct LeaseRequest {
     pub sticky: Option<StickyKey>,
     /// Bots not to take, at most 1,000: the ones that have just failed.
     pub avoid: Vec<BotId>,
-    /// The authenticated caller, where a service sets one. Not sent over the wire: the service at the other end knows.
-    pub owner: Option<Owner>,
-    /// Where the request came from, where a service knows. It stays in the history.
-    pub origin: Origin,
     /// Refuse to stand for another request of the same id, where a service sets it. Not sent over the wire.
     pub fingerprint: Option<Fingerprint>,
 }
@@ -60,17 +52,20 @@ impl LeaseRequest {
         Self {
             id: LeaseId::new(),
             selectors: selectors.into_iter().collect(),
-            holder,
-            note: None,
-            url: None,
+            terms: Arc::new(Terms::new(holder)),
             ttl: None,
             wait: Duration::ZERO,
             sticky: None,
             avoid: Vec::new(),
-            owner: None,
-            origin: Origin::default(),
             fingerprint: None,
         }
+    }
+
+    /// The same, with what it carries along changed.
+    #[must_use]
+    pub fn with_terms(mut self, change: impl FnOnce(&mut Terms)) -> Self {
+        change(Arc::make_mut(&mut self.terms));
+        self
     }
 
     /// The same, under this id.
@@ -82,13 +77,19 @@ impl LeaseRequest {
     /// The same, with this remark.
     #[must_use]
     pub fn note(self, note: Note) -> Self {
-        Self { note: Some(note), ..self }
+        self.with_terms(|terms| terms.note = Some(note))
+    }
+
+    /// The same, as a part of this run.
+    #[must_use]
+    pub fn run(self, run: Run) -> Self {
+        self.with_terms(|terms| terms.run = Some(run))
     }
 
     /// The same, with a place to look.
     #[must_use]
     pub fn url(self, url: JobUrl) -> Self {
-        Self { url: Some(url), ..self }
+        self.with_terms(|terms| terms.url = Some(url))
     }
 
     /// The same, for this long.
@@ -127,12 +128,8 @@ impl LeaseRequest {
 pub struct Lease {
     /// Its id, which the holder chose. Who knows it may renew and release.
     pub id: LeaseId,
-    /// Who holds it.
-    pub holder: Holder,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look.
-    pub url: Option<JobUrl>,
+    /// Who holds it, and what else it carries along.
+    pub terms: Arc<Terms>,
     /// When it was granted.
     pub acquired_at: Timestamp,
     /// When it ends unless it is renewed, by the farm's clock.
@@ -277,14 +274,8 @@ impl Revocation {
 /// A lease in force, as everybody may see it: without its id and without passwords.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveLease {
-    /// Who holds it.
-    pub holder: Holder,
-    /// The authenticated caller whom it was granted to, where a service says so. Not sent over the wire.
-    pub owner: Option<Owner>,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look.
-    pub url: Option<JobUrl>,
+    /// Who holds it, and what else it carries along.
+    pub terms: Arc<Terms>,
     /// When it was granted.
     pub acquired_at: Timestamp,
     /// When it ends unless it is renewed.
@@ -302,16 +293,8 @@ pub struct LeaseRecord {
     pub fence: Fence,
     /// The project that the bot was in then. It may have moved since.
     pub project: ProjectId,
-    /// Who held it, by the name that they chose.
-    pub holder: Holder,
-    /// The authenticated caller who was given it, where a service knew one.
-    pub owner: Option<Owner>,
-    /// Where the request for it came from, where a service knew.
-    pub origin: Origin,
-    /// The holder's remark at the acquire.
-    pub note: Option<Note>,
-    /// Where to look.
-    pub url: Option<JobUrl>,
+    /// Who held it, and what else its lease carried along.
+    pub terms: Arc<Terms>,
     /// Since when.
     pub from: Timestamp,
     /// How it ended, if it has.

@@ -12,7 +12,7 @@
 //!
 //! # Layout
 //! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` and `faults` are what can go wrong.
-//! `bot`, `selector`, `lease`, `origin`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
+//! `bot`, `selector`, `lease`, `terms`, `origin`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
 //! contract. `guard` keeps a lease alive. `operators`, `idempotency` and `audit` are what a service keeps besides. `matching`, `absence`, `allowed` and `input` are shared by the farms. `nearest`
 //! and `meant` are what somebody may have meant. `keyring` (a feature) seals the
 //! passwords of farms that store them. `schema` (a feature) describes values to those who describe an API. `conformance`
@@ -51,6 +51,7 @@ pub mod schema;
 mod secret;
 mod selector;
 mod stats;
+mod terms;
 mod text;
 
 pub use absence::Place;
@@ -80,4 +81,5 @@ pub use policy::{AfterExpiry, EnvPolicy, LeasePolicy};
 pub use secret::Secret;
 pub use selector::Selector;
 pub use stats::{PoolStats, Stats};
-pub use text::{BadText, Holder, JobUrl, Login, Note, Owner, RequestId, Role, StickyKey, Subject};
+pub use terms::Terms;
+pub use text::{BadText, Holder, JobUrl, Login, Note, Owner, RequestId, Role, Run, StickyKey, Subject};

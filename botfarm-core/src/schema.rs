@@ -21,7 +21,7 @@ use crate::{
     name::{self, Domain, Env, ProjectId},
     operators::{self, OperatorId, TokenId},
     secret::Secret,
-    text::{Holder, JobUrl, Login, Note, Owner, RequestId, Role, StickyKey, Subject},
+    text::{Holder, JobUrl, Login, Note, Owner, RequestId, Role, Run, StickyKey, Subject},
 };
 
 /// What [`is_control`](crate::text::is_control) means, within a character class.
@@ -102,6 +102,8 @@ schema! {
     JobUrl as "JobUrl" => text(2_000, URL, "https://ci.example.com/jobs/4711")
         .description(Some("Where to look, usually the CI job. Without a user name or password in it."));
     Role as "UserRole" => text(64, "^[A-Za-z0-9_-]+$", "buyer").description(Some("What a user is for within its lease."));
+    Run as "Run" => text(200, LINE, "GitHub acme/shop 9001/1")
+        .description(Some("What a lease is a part of: a CI run, a test session."));
     StickyKey as "StickyKey" => text(200, LINE, "checkout/3")
         .description(Some("Asks for the users last leased with the same key, if they are free."));
     Owner as "Owner" => text(200, LINE, "token 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42")
@@ -220,6 +222,7 @@ mod tests {
         is_as_long_as_the_schema_says::<ProjectId>();
         is_as_long_as_the_schema_says::<Env>();
         is_as_long_as_the_schema_says::<Domain>();
+        is_as_long_as_the_schema_says::<Run>();
         is_as_long_as_the_schema_says::<StickyKey>();
         is_as_long_as_the_schema_says::<Owner>();
         is_as_long_as_the_schema_says::<RequestId>();

@@ -188,6 +188,11 @@ text_newtype! {
 }
 
 text_newtype! {
+    /// What a lease is a part of: a CI run, a test session. 1 to 200 characters.
+    Run, |text| check_line(text, 200)
+}
+
+text_newtype! {
     /// What was done, to what, or with which result, in an audit trail: 1 to 200 characters.
     Subject, |text| check_line(text, 200)
 }

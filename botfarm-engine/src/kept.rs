@@ -1,10 +1,10 @@
 //! What a journal keeps.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, Note, Origin,
-    Outcome, Owner, ProjectId, Role, Secret, StickyKey,
+    Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, LeaseEnd, LeaseId, LeaseRecord, Note, Outcome,
+    ProjectId, Role, Secret, StickyKey, Terms,
     operators::{Operator, OperatorId, PasswordHash, SessionId, Token, TokenDigest, TokenId},
 };
 
@@ -84,16 +84,8 @@ pub struct KeptStatus {
 pub struct KeptLease {
     /// Its id.
     pub id: LeaseId,
-    /// Who holds it.
-    pub holder: Holder,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look.
-    pub url: Option<JobUrl>,
-    /// The authenticated caller who asked for it.
-    pub owner: Option<Owner>,
-    /// Where the request came from.
-    pub origin: Origin,
+    /// Who holds it, and what else it carries along.
+    pub terms: Arc<Terms>,
     /// What it was asked for with.
     pub sticky: Option<StickyKey>,
     /// What was asked for, where the id must not stand for anything else.
@@ -130,16 +122,8 @@ pub struct KeptHandOut {
     pub fence: Fence,
     /// The project that the bot was in.
     pub project: ProjectId,
-    /// Who held it.
-    pub holder: Holder,
-    /// The authenticated caller who asked for it.
-    pub owner: Option<Owner>,
-    /// Where the request came from.
-    pub origin: Origin,
-    /// The holder's remark at the acquire.
-    pub note: Option<Note>,
-    /// Where to look.
-    pub url: Option<JobUrl>,
+    /// Who held it, and what else its lease carried along.
+    pub terms: Arc<Terms>,
     /// Since when.
     pub from: Moment,
     /// When it ended.
@@ -169,11 +153,7 @@ impl KeptHandOut {
             bot: self.bot,
             fence: self.fence,
             project: self.project,
-            holder: self.holder,
-            owner: self.owner,
-            origin: self.origin,
-            note: self.note,
-            url: self.url,
+            terms: self.terms,
             from: self.from.timestamp(),
             end: Some(end),
         }

@@ -1,6 +1,6 @@
 //! The leases in force.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
     Bot, BotId, Error, Fingerprint, Holding, Lease, LeaseId, LeaseRequest, LeasedBot, Result, Selector,
@@ -32,9 +32,7 @@ impl Held {
     /// What everybody may know of it.
     pub(crate) fn holding(&self) -> Holding {
         Holding {
-            holder: self.request.holder.clone(),
-            note: self.request.note.clone(),
-            url: self.request.url.clone(),
+            terms: Arc::clone(&self.request.terms),
             since: self.since.timestamp(),
             expires_at: self.ends.at.timestamp(),
         }
@@ -49,12 +47,10 @@ impl Held {
             LeasedBot { role: selector.role.clone(), bot, password: password.clone(), fence: *fence }
         });
         let bots = leased.collect();
-        let Holding { holder, note, url, since, expires_at } = holding;
+        let Holding { terms, since, expires_at } = holding;
         Lease {
             id: self.request.id,
-            holder,
-            note,
-            url,
+            terms,
             acquired_at: since,
             expires_at,
             ttl: self.ttl,
@@ -70,18 +66,19 @@ impl Held {
             role: selector.role.clone(),
             fence: bots[slot].fence,
         });
-        let LeaseRequest { id, holder, note, url, owner, origin, sticky, fingerprint, .. } = self.request.clone();
+        let LeaseRequest { id, terms, sticky, fingerprint, .. } = &self.request;
+        let (terms, sticky) = (Arc::clone(terms), sticky.clone());
         let (acquired_at, ttl, expires_at, bots) = (self.since, self.ttl, self.ends.at, leased.collect());
-        KeptLease { id, holder, note, url, owner, origin, sticky, fingerprint, acquired_at, ttl, expires_at, bots }
+        KeptLease { id: *id, terms, sticky, fingerprint: *fingerprint, acquired_at, ttl, expires_at, bots }
     }
 
     /// As a journal kept it: of the request, what is still of use.
     pub(crate) fn restored(kept: KeptLease, ends: Timer, bots: SmallVec<[(Slot, BotId); 1]>) -> Self {
-        let KeptLease { id, holder, note, url, owner, origin, sticky, fingerprint, acquired_at, ttl, .. } = kept;
+        let KeptLease { id, terms, sticky, fingerprint, acquired_at, ttl, .. } = kept;
         let selectors = kept.bots.into_iter().map(|leased| Selector { role: leased.role, ..Selector::any() });
-        let request =
-            LeaseRequest { note, url, owner, origin, sticky, fingerprint, ..LeaseRequest::many(holder, selectors) };
-        Self { request: request.id(id), since: acquired_at, ttl, ends, bots }
+        let request = LeaseRequest::many(terms.holder.clone(), selectors).id(id);
+        let request = LeaseRequest { terms, sticky, fingerprint, ..request };
+        Self { request, since: acquired_at, ttl, ends, bots }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::{collections::VecDeque, iter::successors, sync::Arc};
 
 use botfarm_core::{
-    BotId, EndReason, Error, Fence, Holder, JobUrl, LeaseEnd, LeaseId, LeaseRecord, Note, Origin, Outcome, Owner,
-    ProjectId,
+    BotId, EndReason, Error, Fence, Holder, LeaseEnd, LeaseId, LeaseRecord, Note, Outcome, ProjectId, Terms,
 };
 use foldhash::HashMap;
 
@@ -53,11 +52,7 @@ pub(crate) struct Past {
     pub(crate) bot: BotId,
     pub(crate) fence: Fence,
     pub(crate) project: ProjectId,
-    pub(crate) holder: Holder,
-    pub(crate) owner: Option<Owner>,
-    pub(crate) origin: Origin,
-    pub(crate) note: Option<Note>,
-    pub(crate) url: Option<JobUrl>,
+    pub(crate) terms: Arc<Terms>,
     pub(crate) from: Moment,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) end: Ended,
@@ -71,11 +66,7 @@ impl Past {
             bot: self.bot,
             fence: self.fence,
             project: self.project.clone(),
-            holder: self.holder.clone(),
-            owner: self.owner.clone(),
-            origin: self.origin.clone(),
-            note: self.note.clone(),
-            url: self.url.clone(),
+            terms: Arc::clone(&self.terms),
             from: self.from.timestamp(),
             end: Some(self.end.shown(self.outcome)),
         }
@@ -89,11 +80,7 @@ impl Past {
             bot: self.bot,
             fence: self.fence,
             project: self.project.clone(),
-            holder: self.holder.clone(),
-            owner: self.owner.clone(),
-            origin: self.origin.clone(),
-            note: self.note.clone(),
-            url: self.url.clone(),
+            terms: Arc::clone(&self.terms),
             from: self.from,
             at: self.end.at,
             reason: self.end.reason,
@@ -105,26 +92,10 @@ impl Past {
 
     /// As a journal kept it.
     pub(crate) fn restored(kept: KeptHandOut, earlier: Option<PastId>) -> Self {
-        let KeptHandOut {
-            lease,
-            bot,
-            fence,
-            project,
-            holder,
-            owner,
-            origin,
-            note,
-            url,
-            from,
-            at,
-            reason,
-            outcome,
-            by,
-            remark,
-        } = kept;
+        let KeptHandOut { lease, bot, fence, project, terms, from, at, reason, outcome, by, remark } = kept;
         let remark = (by.is_some() || remark.is_some()).then(|| Arc::new(EndRemark { by, note: remark }));
         let end = Ended { at, reason, remark };
-        Self { lease, bot, fence, project, holder, owner, origin, note, url, from, outcome, end, earlier }
+        Self { lease, bot, fence, project, terms, from, outcome, end, earlier }
     }
 }
 

@@ -258,7 +258,7 @@ proptest! {
                 farm.engine.list(&BotFilter::default(), None, 1_000, &mut bots);
                 farm.engine.leases(None, 1_000, &mut leases);
                 let bots: Vec<_> = bots.iter().map(|(_, bot)| (bot.login.clone(), bot.state(), bot.condition)).collect();
-                let mut leases: Vec<_> = leases.iter().map(|(_, lease)| (lease.holder.clone(), lease.expires_at)).collect();
+                let mut leases: Vec<_> = leases.iter().map(|(_, lease)| (lease.terms.holder.clone(), lease.expires_at)).collect();
                 leases.sort();
                 seen.push((bots, leases, farm.engine.next_due(), farm.engine.waiting()));
             }

@@ -249,7 +249,7 @@ impl BotFarm for FaultyFarm {
                     && asked.selectors[0].condition.as_str() == "ready"
                     && let Some(granted) = self.last_granted(&asked) =>
             {
-                Lease { id: asked.id, holder: asked.holder, ..granted }
+                Lease { id: asked.id, terms: asked.terms, ..granted }
             }
             Err(Error::Exhausted(told)) if !self.waiting.lock().unwrap().is_empty() => {
                 let distinct: HashSet<_> = self.waiting.lock().unwrap().iter().copied().collect();

@@ -1,6 +1,6 @@
 //! Who had a bot, and when.
 
-use botfarm_core::{BotId, Cursor, Error as FarmError, Fence, LeaseEnd, LeaseRecord, Origin, Page, PageRequest};
+use botfarm_core::{BotId, Cursor, Error as FarmError, Fence, LeaseEnd, LeaseRecord, Page, PageRequest};
 
 use crate::connection::repeat;
 use crate::{error::Result, farm::Farm, rows};
@@ -91,19 +91,11 @@ impl Farm {
             };
             // The bot was there when the history was read, and is gone by now.
             let Some(project) = row.project else { return Err(FarmError::NoSuchBot { id: bot }.into()) };
-            let terms = rows::terms(row.terms)?;
             records.push(LeaseRecord {
                 bot,
                 fence: Fence(row.fence),
                 project: rows::text(&project)?,
-                holder: rows::text(&terms.holder)?,
-                owner: terms.owner.as_deref().map(rows::text).transpose()?,
-                origin: Origin {
-                    address: terms.address,
-                    request: terms.request.as_deref().map(rows::text).transpose()?,
-                },
-                note: terms.note.as_deref().map(rows::text).transpose()?,
-                url: terms.url.as_deref().map(rows::text).transpose()?,
+                terms: rows::terms(row.terms)?.into(),
                 from: row.leased_at,
                 end,
             });

@@ -1,10 +1,10 @@
 //! Leases in force, and how they end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
     ActiveLease, Bot, BotId, BotRelease, Busy, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Holding,
-    Lease, LeaseId, LostLease, Outcome, Page, PageRequest, Revocation,
+    Lease, LeaseId, LostLease, Outcome, Page, PageRequest, Revocation, Terms,
 };
 use uuid::Uuid;
 
@@ -159,15 +159,15 @@ impl Farm {
     pub(crate) async fn release_bot(&self, bot: BotId, release: &BotRelease) -> Result<()> {
         let holding = self.holding(bot).await?;
         if let Some(named) = release.lease
-            && holding.as_ref().is_none_or(|(id, ..)| *id != named)
+            && holding.as_ref().is_none_or(|(id, _)| *id != named)
         {
             return Err(self.not_current(bot, named).await?.into());
         }
-        let Some((id, owner, holder)) = holding else { return Ok(()) };
-        if release.owner.as_ref().is_some_and(|wanted| owner.as_deref() != Some(wanted.as_str())) {
-            return Err(FarmError::NotHolder { bot, holder }.into());
+        let Some((id, terms)) = holding else { return Ok(()) };
+        if release.owner.is_some() && release.owner != terms.owner {
+            return Err(FarmError::NotHolder { bot, holder: terms.holder }.into());
         }
-        if release.holder.as_ref().is_some_and(|wanted| *wanted != holder) {
+        if release.holder.as_ref().is_some_and(|wanted| *wanted != terms.holder) {
             return self.held_by_another(bot).await;
         }
         // The lease that was seen, or none: by now the bot may be somebody else's.
@@ -186,7 +186,8 @@ impl Farm {
     /// What a release is told that names another holder; nothing when the bot has become free meanwhile.
     async fn held_by_another(&self, bot: BotId) -> Result<()> {
         let Bot { id, holding, condition, .. } = self.get(bot).await?;
-        let Some(Holding { holder, since, expires_at, .. }) = holding else { return Ok(()) };
+        let Some(Holding { terms, since, expires_at }) = holding else { return Ok(()) };
+        let holder = terms.holder.clone();
         let busy = Busy { bot: id, holder: Some(holder), since: Some(since), expires_at: Some(expires_at), condition };
         Err(FarmError::Busy(Box::new(busy)).into())
     }
@@ -210,8 +211,8 @@ impl Farm {
     }
 
     pub(crate) async fn revoke(&self, bot: BotId, revocation: &Revocation) -> Result<()> {
-        let Some((id, owner, _)) = self.holding(bot).await? else { return Ok(()) };
-        if revocation.owner.as_ref().is_some_and(|wanted| owner.as_deref() != Some(wanted.as_str())) {
+        let Some((id, terms)) = self.holding(bot).await? else { return Ok(()) };
+        if revocation.owner.is_some() && revocation.owner != terms.owner {
             return Ok(());
         }
         let end = End {
@@ -226,8 +227,8 @@ impl Farm {
         Ok(())
     }
 
-    /// The lease that holds a bot, its owner and its holder.
-    async fn holding(&self, bot: BotId) -> Result<Option<(LeaseId, Option<String>, Holder)>> {
+    /// The lease that holds a bot, and what it carries along.
+    async fn holding(&self, bot: BotId) -> Result<Option<(LeaseId, Terms)>> {
         let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"select
@@ -245,10 +246,7 @@ impl Farm {
         })?;
         let Some(row) = row else { return Err(FarmError::NoSuchBot { id: bot }.into()) };
         match (row.held, row.lease_id, row.terms) {
-            (true, Some(id), Some(terms)) => {
-                let terms = rows::terms(terms)?;
-                Ok(Some((id.into(), terms.owner, rows::text(&terms.holder)?)))
-            }
+            (true, Some(id), Some(terms)) => Ok(Some((id.into(), rows::terms(terms)?))),
             _ => Ok(None),
         }
     }
@@ -327,7 +325,6 @@ impl Farm {
         let mut leases: Vec<(Uuid, ActiveLease)> = Vec::new();
         for row in rows {
             let alias = row.alias.as_deref().map(rows::text).transpose()?;
-            let owner = row.terms["owner"].as_str().map(rows::text).transpose()?;
             let bot = BotRow {
                 id: row.id,
                 login: row.login,
@@ -348,10 +345,7 @@ impl Farm {
                 (_, None) => return Err(Error::corrupt("a held bot has no holder")),
                 (_, Some(holding)) => {
                     let lease = ActiveLease {
-                        holder: holding.holder.clone(),
-                        owner,
-                        note: holding.note.clone(),
-                        url: holding.url.clone(),
+                        terms: Arc::clone(&holding.terms),
                         acquired_at: holding.since,
                         expires_at: holding.expires_at,
                         bots: vec![(alias, bot)],

@@ -1,55 +1,15 @@
 //! From rows to what the trait speaks of.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use botfarm_core::{
-    Bot, EndReason, Fence, Holding, Keyring, Labels, Lease, LeaseId, LeaseRequest, LeasedBot, Outcome, Timestamp,
+    Bot, EndReason, Fence, Holding, Keyring, Labels, Lease, LeaseId, LeasedBot, Outcome, Terms, Timestamp,
 };
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use crate::error::{Error, Result};
-
-/// What a lease only carries along.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct Terms {
-    pub(crate) holder: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) owner: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) address: Option<IpAddr>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) request: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) note: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) url: Option<String>,
-}
-
-impl Terms {
-    pub(crate) fn of(request: &LeaseRequest) -> Self {
-        Self {
-            holder: request.holder.as_str().to_owned(),
-            owner: request.owner.as_deref().map(str::to_owned),
-            address: request.origin.address,
-            request: request.origin.request.as_deref().map(str::to_owned),
-            note: request.note.as_deref().map(str::to_owned),
-            url: request.url.as_deref().map(str::to_owned),
-        }
-    }
-
-    /// The terms as everybody may see them, for the time of the lease.
-    pub(crate) fn holding(&self, since: Timestamp, expires_at: Timestamp) -> Result<Holding> {
-        Ok(Holding {
-            holder: text(&self.holder)?,
-            note: self.note.as_deref().map(text).transpose()?,
-            url: self.url.as_deref().map(text).transpose()?,
-            since,
-            expires_at,
-        })
-    }
-}
 
 /// One bot of a lease, as `botfarm_lease` writes it.
 #[derive(Debug, Deserialize)]
@@ -66,7 +26,7 @@ pub(crate) struct LeaseRow {
     created_at: Timestamp,
     alias: Option<String>,
     fence: i64,
-    terms: Terms,
+    terms: Arc<Terms>,
     /// In microseconds.
     ttl: u64,
     leased_at: Timestamp,
@@ -79,12 +39,11 @@ pub(crate) struct LeaseRow {
 pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, keyring: &Keyring) -> Result<Lease> {
     let rows: Vec<LeaseRow> = serde_json::from_value(rows).map_err(Error::corrupt)?;
     let Some(first) = rows.first() else { return Err(Error::corrupt("a lease without a bot")) };
-    let holding = first.terms.holding(first.leased_at, first.expires_at)?;
+    let terms = Arc::clone(&first.terms);
+    let holding = Holding { terms: Arc::clone(&terms), since: first.leased_at, expires_at: first.expires_at };
     let mut lease = Lease {
         id,
-        holder: holding.holder.clone(),
-        note: holding.note.clone(),
-        url: holding.url.clone(),
+        terms,
         acquired_at: holding.since,
         expires_at: holding.expires_at,
         ttl: Duration::from_micros(first.ttl),
@@ -143,7 +102,9 @@ pub(crate) struct BotRow {
 impl BotRow {
     pub(crate) fn bot(self) -> Result<Bot> {
         let holding = match (self.terms, self.leased_at, self.expires_at) {
-            (Some(terms), Some(since), Some(expires_at)) => Some(self::terms(terms)?.holding(since, expires_at)?),
+            (Some(terms), Some(since), Some(expires_at)) => {
+                Some(Holding { terms: Arc::new(self::terms(terms)?), since, expires_at })
+            }
             _ => None,
         };
         Ok(Bot {

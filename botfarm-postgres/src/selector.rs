@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    rows::{Terms, label_texts},
+    rows::label_texts,
 };
 
 /// One selector.
@@ -47,7 +47,7 @@ impl Asked {
         Ok(Self {
             selectors: serde_json::to_value(selectors).map_err(Error::corrupt)?,
             avoid: request.avoid.iter().map(BotId::as_uuid).collect(),
-            terms: serde_json::to_value(Terms::of(request)).map_err(Error::corrupt)?,
+            terms: serde_json::to_value(&*request.terms).map_err(Error::corrupt)?,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! How changes are written: each says how a row is from now on, so that to write it twice does no harm.
 
 use botfarm_core::{
-    Origin, Timestamp,
+    Timestamp,
     operators::{Operator, PasswordHash, Token, TokenDigest},
 };
 use botfarm_engine::{Change, KeptBot, KeptHandOut, KeptLease, KeptStatus, Moment};
@@ -30,9 +30,9 @@ fn keep(connection: &Connection, seal: &Seal, change: &Change) -> Result<(), Err
             // That its leases have ended must be known; who had it need not.
             run(
                 connection,
-                "update history
-                 set bot = null, holder = '-', note = null, url = null, ended_by = null, remark = null
-                 where bot = ?1",
+                r#"update history
+                 set bot = null, terms = '{"holder":"-"}', ended_by = null, remark = null
+                 where bot = ?1"#,
                 params![id],
             )
             .map(drop)
@@ -131,17 +131,12 @@ fn lease(connection: &Connection, lease: &KeptLease) -> Result<(), Error> {
     run(
         connection,
         "insert into leases (
-           id, holder, note, url, owner, address, request, sticky, fingerprint, acquired_at, ttl, expires_at, bots
+           id, terms, sticky, fingerprint, acquired_at, ttl, expires_at, bots
          )
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             lease.id.as_uuid().as_bytes(),
-            lease.holder.as_str(),
-            lease.note.as_deref(),
-            lease.url.as_deref(),
-            lease.owner.as_deref(),
-            address(&lease.origin),
-            lease.origin.request.as_deref(),
+            serde_json::to_string(&*lease.terms)?,
             lease.sticky.as_deref(),
             lease.fingerprint.map(|fingerprint| fingerprint.0),
             at(lease.acquired_at),
@@ -157,21 +152,15 @@ fn hand_out(connection: &Connection, kept: &KeptHandOut) -> Result<(), Error> {
     run(
         connection,
         "insert into history (
-           lease, bot, fence, project, holder, owner, address, request, note, url, acquired_at, ended_at, reason,
-           outcome, ended_by, remark
+           lease, bot, fence, project, terms, acquired_at, ended_at, reason, outcome, ended_by, remark
          )
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             kept.lease.as_uuid().as_bytes(),
             kept.bot.as_uuid().as_bytes(),
             kept.fence.0,
             kept.project.as_str(),
-            kept.holder.as_str(),
-            kept.owner.as_deref(),
-            address(&kept.origin),
-            kept.origin.request.as_deref(),
-            kept.note.as_deref(),
-            kept.url.as_deref(),
+            serde_json::to_string(&*kept.terms)?,
             at(kept.from),
             at(kept.at),
             kept.reason.as_str(),
@@ -238,10 +227,6 @@ fn run(connection: &Connection, sql: &str, parameters: impl rusqlite::Params) ->
 /// The row that a change is about must be there.
 fn one(rows: usize) -> Result<(), Error> {
     if rows == 1 { Ok(()) } else { Err(Error::Damage(format!("{rows} rows were changed in the place of one"))) }
-}
-
-fn address(origin: &Origin) -> Option<String> {
-    origin.address.map(|address| address.to_string())
 }
 
 fn at(moment: Moment) -> i64 {

@@ -1,9 +1,9 @@
 //! All that has been kept.
 
-use std::str::FromStr;
+use std::{str::FromStr, sync::Arc};
 
 use botfarm_core::{
-    Bot, BotId, Condition, Fence, Fingerprint, Labels, LeaseRecord, NewBot, Origin, Timestamp,
+    Bot, BotId, Condition, Fence, Fingerprint, Labels, LeaseRecord, NewBot, Origin, Terms, Timestamp,
     operators::{Operator, OperatorId, PasswordHash, Scope, SessionId, Token, TokenDigest, TokenId},
 };
 use botfarm_engine::{KeptBot, KeptHandOut, KeptLease, KeptLeasedBot, KeptStatus, Moment, REMEMBERED, Snapshot};
@@ -97,11 +97,7 @@ fn lease(row: &Row<'_>) -> Result<KeptLease, Error> {
     let fingerprint: Option<[u8; 32]> = row.get("fingerprint")?;
     Ok(KeptLease {
         id: id(row, "id")?.into(),
-        holder: text(row, "holder")?,
-        note: optional(row, "note")?,
-        url: optional(row, "url")?,
-        owner: optional(row, "owner")?,
-        origin: origin(row)?,
+        terms: terms(row)?,
         sticky: optional(row, "sticky")?,
         fingerprint: fingerprint.map(Fingerprint),
         acquired_at: moment(row.get("acquired_at")?),
@@ -119,11 +115,7 @@ fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
         bot: Uuid::from_bytes(bot.unwrap_or_default()).into(),
         fence: Fence(row.get("fence")?),
         project: parsed(row, "project")?,
-        holder: text(row, "holder")?,
-        owner: optional(row, "owner")?,
-        origin: origin(row)?,
-        note: optional(row, "note")?,
-        url: optional(row, "url")?,
+        terms: terms(row)?,
         from: moment(row.get("acquired_at")?),
         at: moment(row.get("ended_at")?),
         reason: parsed(row, "reason")?,
@@ -131,6 +123,11 @@ fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
         by: optional(row, "ended_by")?,
         remark: optional(row, "remark")?,
     })
+}
+
+fn terms(row: &Row<'_>) -> Result<Arc<Terms>, Error> {
+    let terms: String = row.get("terms")?;
+    Ok(Arc::new(serde_json::from_str(&terms)?))
 }
 
 pub(crate) fn origin(row: &Row<'_>) -> Result<Origin, Error> {

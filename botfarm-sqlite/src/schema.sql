@@ -23,12 +23,7 @@ create table bots (
 -- The leases in force. One row says all of a lease: there is no half of one.
 create table leases (
   id blob primary key, -- not the id that its holder has, which is nowhere in this file
-  holder text not null,
-  note text,
-  url text,
-  owner text,
-  address text,
-  request text,
+  terms text not null, -- a JSON object: who holds it, and what else it carries along
   sticky text,
   fingerprint blob,
   acquired_at integer not null,
@@ -44,12 +39,7 @@ create table history (
   bot blob, -- null: it was deleted
   fence integer not null,
   project text not null, -- that the bot was in
-  holder text not null,
-  owner text,
-  address text,
-  request text,
-  note text,
-  url text,
+  terms text not null, -- a JSON object
   acquired_at integer not null,
   ended_at integer not null,
   reason text not null,

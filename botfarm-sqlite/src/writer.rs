@@ -190,8 +190,8 @@ mod tests {
         let mut database = Connection::open_in_memory().unwrap();
         database.execute_batch(include_str!("schema.sql")).unwrap();
         let hand_out = |bot: Option<u8>, fence: i64, ended_at: i64| {
-            let sql = "insert into history (lease, bot, fence, project, holder, acquired_at, ended_at, reason)
-                       values (x'00', ?1, ?2, 'shop', 'somebody', 0, ?3, 'released')";
+            let sql = r#"insert into history (lease, bot, fence, project, terms, acquired_at, ended_at, reason)
+                         values (x'00', ?1, ?2, 'shop', '{"holder":"ada"}', 0, ?3, 'released')"#;
             database.execute(sql, params![bot.map(|bot| [bot; 16]), fence, ended_at]).unwrap();
         };
         // 1 is handed out all the time, 2 hardly ever; 3 was deleted. They end at 0, 1, 2, …

@@ -262,8 +262,8 @@ async fn deleted_bot_leaves_no_holder_behind_and_its_leases_ended() {
     assert_eq!(farm.history(made.id, &PageRequest::default()).await.unwrap_err().code(), "no-such-user");
     drop(farm);
     let database = rusqlite::Connection::open(folder.path().join("data/farm.db")).unwrap();
-    let holder: String = database.query_row("select holder from history", [], |row| row.get(0)).unwrap();
-    assert_eq!(holder, "-");
+    let terms: String = database.query_row("select terms from history", [], |row| row.get(0)).unwrap();
+    assert_eq!(terms, r#"{"holder":"-"}"#);
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ impl Updates {
             if let Some(holding) = bot.holding.as_ref().filter(|_| changes.need_a_free_bot()) {
                 let moved = [("project_id", changes.project.is_some()), ("domain", changes.domain.is_some())];
                 let moved = moved.iter().filter(|(_, moved)| *moved);
-                faults.extend(moved.map(|(field, _)| Fault::held(row, field, &holding.holder)));
+                faults.extend(moved.map(|(field, _)| Fault::held(row, field, &holding.terms.holder)));
             }
             planned.push((bot, changes));
         }

@@ -181,9 +181,7 @@ mod tests {
     fn lease(bots: Vec<LeasedBot>) -> Lease {
         Lease {
             id: "22222222-2222-4222-8222-222222222222".parse::<LeaseId>().unwrap(),
-            holder: "test".parse().unwrap(),
-            note: None,
-            url: None,
+            terms: botfarm_core::Terms::new("test".parse().unwrap()).into(),
             acquired_at: Timestamp::UNIX_EPOCH,
             expires_at: Timestamp::UNIX_EPOCH,
             ttl: Duration::from_mins(1),

@@ -132,8 +132,8 @@ async fn explain(farm: &dyn BotFarm, request: &LeaseRequest, error: &Error, unti
         .collect();
     holders.sort_by_key(|(lease, _)| lease.acquired_at);
     for (lease, bot) in holders.iter().take(NAMED) {
-        let url = lease.url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
-        say(format_args!("  {} is held by {}, taken {}{url}", bot.login, lease.holder, ago(lease.acquired_at)));
+        let url = lease.terms.url.as_ref().map(|url| format!(", {url}")).unwrap_or_default();
+        say(format_args!("  {} is held by {}, taken {}{url}", bot.login, lease.terms.holder, ago(lease.acquired_at)));
     }
     if let more @ 1.. = holders.len().saturating_sub(NAMED) {
         say(format_args!("  and {more} more"));

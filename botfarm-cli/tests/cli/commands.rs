@@ -187,7 +187,7 @@ async fn leases_say_who_holds_what() {
     assert!(lines[1].starts_with("stage/qa-2  nightly checkout  ") && lines[1].ends_with("  two lines"), "{table}");
     let leases = service.json(&["leases"]).await;
     let keys: Vec<_> = leases[0].as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(keys, ["acquired_at", "expires_at", "holder", "note", "url", "users"], "and no lease id");
+    assert_eq!(keys, ["acquired_at", "expires_at", "holder", "note", "run", "url", "users"], "and no lease id");
     assert_eq!(logins(&leases[0]["users"]), ["qa-2"]);
     assert!(!leases.to_string().contains("s3cret"), "{leases}");
     run.end().await;
@@ -232,6 +232,7 @@ async fn a_revocation_needs_a_reason_and_stays_in_the_history() {
         "project_id",
         "reason",
         "request_id",
+        "run",
         "to",
         "url",
         "user_id",

@@ -699,6 +699,6 @@ async fn the_ci_job_is_the_holder() {
     let bot = service.until_bot("qa-1", |bot| !FREE(bot)).await;
     assert_eq!(bot["lease"]["holder"], "GitHub acme/shop e2e #42 chrome");
     assert_eq!(bot["lease"]["url"], "https://github.com/acme/shop/actions/runs/9001/attempts/1");
-    assert_eq!(bot["lease"]["note"], "smoke");
+    assert_eq!((&bot["lease"]["note"], &bot["lease"]["run"]), (&"smoke".into(), &"GitHub acme/shop 9001/1".into()));
     assert_eq!(run.end().await.0, 0);
 }

@@ -141,7 +141,7 @@ pub async fn held_bot_is_neither_moved_nor_deleted(trial: Trial) {
         match answer {
             Err(Error::InUse { bot: id, holder, expires_at }) => assert_eq!(
                 (id, &holder, expires_at),
-                (bot.id, &lease.holder, lease.expires_at),
+                (bot.id, &lease.terms.holder, lease.expires_at),
                 "the error says who holds the bot, and until when"
             ),
             other => panic!("a bot stays where it is while somebody holds it: got {other:?}"),
@@ -195,8 +195,8 @@ pub async fn bot_shows_who_holds_it(trial: Trial) {
     assert_eq!(seen.state(), BotState::Leased, "a bot in a lease is leased");
     let holding = seen.holding.expect("somebody holds it");
     assert_eq!(
-        (holding.holder, holding.note, holding.url, holding.since, holding.expires_at),
-        (lease.holder.clone(), lease.note.clone(), lease.url.clone(), lease.acquired_at, lease.expires_at),
+        (&holding.terms, holding.since, holding.expires_at),
+        (&lease.terms, lease.acquired_at, lease.expires_at),
         "everybody sees who holds a bot, since when and until when"
     );
     let renewed = trial.renew(&lease, None).await.expect("the lease is in force");

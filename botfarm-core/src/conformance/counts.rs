@@ -1,5 +1,7 @@
 //! How the farm is doing, and who has its bots.
 
+use std::sync::Arc;
+
 use super::{
     policy,
     trial::{Trial, text},
@@ -63,7 +65,11 @@ pub async fn expired_lease_is_counted_no_longer(trial: Trial) {
     trial.until_after(lease.expires_at).await;
     let pool = trial.pool().await;
     assert_eq!((pool.leased, pool.free + pool.cooling), (0, 1), "a lease is over at its end, asked for or not");
-    assert_eq!(in_force(&trial, &[lease.holder]).await, [], "a lease that is over is listed no longer");
+    assert_eq!(
+        in_force(&trial, std::slice::from_ref(&lease.terms.holder)).await,
+        [],
+        "a lease that is over is listed no longer"
+    );
     trial.until_after(lease.expires_at + policy().cooling).await;
     assert_eq!((trial.pool().await.free, trial.pool().await.cooling), (1, 0), "a bot rests for so long, and no longer");
 }
@@ -77,7 +83,7 @@ async fn in_force(trial: &Trial, holders: &[crate::Holder]) -> Vec<ActiveLease> 
             let least = lease.bots.iter().map(|(_, bot)| bot.id).min();
             assert!(least > before, "leases come by the least id among their bots");
             before = least;
-            if holders.contains(&lease.holder) {
+            if holders.contains(&lease.terms.holder) {
                 seen.push(lease);
             }
         }
@@ -103,16 +109,13 @@ pub async fn leases_in_force_are_listed(trial: Trial) {
     trial.farm().revoke(revoked.bot().bot.id, revocation).await.expect("a held bot can be taken away");
     leases[2] = trial.renew(&leases[2], None).await.expect("it is in force");
 
-    let mut holders: Vec<_> = leases.iter().map(|lease| lease.holder.clone()).collect();
-    holders.extend([released.holder, revoked.holder.clone()]);
+    let mut holders: Vec<_> = leases.iter().map(|lease| lease.terms.holder.clone()).collect();
+    holders.extend([released.terms.holder.clone(), revoked.terms.holder.clone()]);
     let listed = in_force(&trial, &holders).await;
     let wanted: Vec<_> = leases
         .iter()
         .map(|lease| ActiveLease {
-            holder: lease.holder.clone(),
-            owner: None,
-            note: lease.note.clone(),
-            url: lease.url.clone(),
+            terms: Arc::clone(&lease.terms),
             acquired_at: lease.acquired_at,
             expires_at: lease.expires_at,
             bots: lease.bots.iter().map(|leased| (leased.role.clone(), leased.bot.clone())).collect(),
@@ -132,7 +135,7 @@ pub async fn leases_have_neither_gaps_nor_repeats_while_others_come_and_go(trial
     for bot in &bots {
         leases.push(trial.take(trial.named(bot)).await);
     }
-    let holders: Vec<_> = leases.iter().map(|lease| lease.holder.clone()).collect();
+    let holders: Vec<_> = leases.iter().map(|lease| lease.terms.holder.clone()).collect();
     let changing = [trial.bot().await, trial.bot().await];
     let churn = async {
         for turn in 0..20 {
@@ -144,7 +147,7 @@ pub async fn leases_have_neither_gaps_nor_repeats_while_others_come_and_go(trial
     let listings = async {
         for _ in 0..3 {
             let listed = in_force(&trial, &holders).await;
-            let listed: Vec<_> = listed.into_iter().map(|lease| lease.holder).collect();
+            let listed: Vec<_> = listed.into_iter().map(|lease| lease.terms.holder.clone()).collect();
             assert_eq!(listed, holders, "every lease that is in force throughout is listed exactly once");
         }
     };

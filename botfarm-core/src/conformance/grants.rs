@@ -17,14 +17,11 @@ pub async fn lease_is_as_asked_and_granted(trial: Trial) {
         .ask(trial.any().role(text("admin")))
         .ttl(Duration::from_millis(90_500))
         .note(text("checks out\nwith \"quotes\" & ünïcödé"))
+        .run(text("nightly #4711"))
         .url(text("https://ci.test/job/4711?tab=log#L7"));
     let before = trial.now().await;
     let lease = trial.acquire(request.clone()).await.expect("it is free");
-    assert_eq!(
-        (lease.id, &lease.holder, &lease.note, &lease.url),
-        (request.id, &request.holder, &request.note, &request.url),
-        "a lease carries what was asked for"
-    );
+    assert_eq!((lease.id, &lease.terms), (request.id, &request.terms), "a lease carries what was asked for");
     assert_eq!(Some(lease.ttl), request.ttl, "a TTL within the limits is granted");
     let lives = (lease.expires_at - lease.acquired_at).to_std().expect("it ends after it began");
     assert_eq!(lives, lease.ttl, "a lease lives for its TTL");
@@ -118,7 +115,7 @@ pub async fn busy_bot_is_named_with_its_holder(trial: Trial) {
         assert_eq!(busy.bot, bot.id, "the error says which bot");
         assert_eq!(
             (busy.holder, busy.since, busy.expires_at, busy.condition),
-            (Some(lease.holder.clone()), Some(lease.acquired_at), Some(lease.expires_at), Condition::Ready),
+            (Some(lease.terms.holder.clone()), Some(lease.acquired_at), Some(lease.expires_at), Condition::Ready),
             "the error says who has it, since when and until when"
         );
     }
@@ -149,7 +146,7 @@ pub async fn shortage_counts_the_bots_that_match(trial: Trial) {
     let told = told.oldest.expect("somebody holds one");
     assert_eq!(
         (told.holder, told.since),
-        (oldest.holder, oldest.acquired_at),
+        (oldest.terms.holder.clone(), oldest.acquired_at),
         "the error says who has held for longest"
     );
 }

@@ -1,18 +1,21 @@
 //! Who had a bot, and how that ended.
 
+use std::sync::Arc;
+
 use super::{
     policy,
     trial::{Trial, text},
 };
 use crate::{
     BotChanges, EndReason, Ending, LeaseEnd, LeaseRecord, NewBot, Outcome, Page, PageRequest, ProjectId, Revocation,
+    Terms,
 };
 
 pub async fn history_tells_every_hand_out_newest_first(trial: Trial) {
     let bot = trial.bot().await;
     assert_eq!(trial.history(bot.id).await, [], "a new bot has no history");
-    let clean =
-        trial.acquire(trial.ask(trial.any()).note(text("n")).url(text("https://ci.test/1"))).await.expect("free");
+    let clean = trial.ask(trial.any()).note(text("n")).run(text("run 7")).url(text("https://ci.test/1"));
+    let clean = trial.acquire(clean).await.expect("free");
     trial.end(&clean, Ending::clean().note(text("all well"))).await;
     let expired = trial.acquire(trial.ask(trial.any()).ttl(policy().min_ttl)).await.expect("it is free");
     let revoked = trial.take_in_time(trial.any()).await;
@@ -31,12 +34,12 @@ pub async fn history_tells_every_hand_out_newest_first(trial: Trial) {
             bot: bot.id,
             fence: lease.bot().fence,
             project: bot.project.clone(),
-            holder: lease.holder.clone(),
             // A service knows more of a request than its client sends.
-            owner: record.owner.clone(),
-            origin: record.origin.clone(),
-            note: lease.note.clone(),
-            url: lease.url.clone(),
+            terms: Arc::new(Terms {
+                owner: record.terms.owner.clone(),
+                origin: record.terms.origin.clone(),
+                ..Terms::clone(&lease.terms)
+            }),
             from: lease.acquired_at,
             end: record.end.clone(),
         };

@@ -173,6 +173,6 @@ pub async fn import_says_who_keeps_a_bot_from_moving(trial: Trial) {
     let lease = trial.take(trial.named(&bot)).await;
     let moved = NewBot { domain: Domain::REGULAR, ..held };
     let faults = faults(trial.farm().import(vec![moved], false).await, "a bot that is held does not move");
-    let detail = format!("must stay as it is while {} holds the bot", lease.holder);
+    let detail = format!("must stay as it is while {} holds the bot", lease.terms.holder);
     assert_eq!(faults, [Fault::new("/0/domain", detail)], "every farm says it in the same words");
 }

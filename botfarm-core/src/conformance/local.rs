@@ -15,14 +15,14 @@ pub async fn bot_is_released_by_the_owner_of_its_lease_alone(trial: Trial) {
     let [mine, other]: [Owner; 2] = [text("me"), text("somebody else")];
     let by =
         |owner: &Owner| BotRelease { ending: Ending::broken(), owner: Some(owner.clone()), ..BotRelease::default() };
-    let request = LeaseRequest { owner: Some(mine.clone()), ..trial.ask(trial.named(&bot)) };
+    let request = trial.ask(trial.named(&bot)).with_terms(|terms| terms.owner = Some(mine.clone()));
     let lease = trial.acquire(request.clone()).await.expect("it is free");
     let nobodys = trial.take(trial.named(&unowned)).await;
     for (bot, lease, owner) in [(&bot, &lease, &other), (&unowned, &nobodys, &mine)] {
         let seen = trial.look(bot).await;
         match trial.farm().release_bot(bot.id, by(owner)).await {
             Err(Error::NotHolder { bot: id, holder }) => {
-                assert_eq!((id, &holder), (bot.id, &lease.holder), "the error says who holds the bot");
+                assert_eq!((id, &holder), (bot.id, &lease.terms.holder), "the error says who holds the bot");
             }
             answer => panic!("a bot is not released by an owner whose lease it is not: got {answer:?}"),
         }
@@ -67,7 +67,7 @@ pub async fn what_an_owner_has_leased_is_taken_away_from_it_alone(trial: Trial) 
     let [gone, other]: [Owner; 2] = [0, 1].map(|_| text(&format!("owner {}", uuid::Uuid::new_v4())));
     let take = async |owner: Option<&Owner>, bots: &[&crate::Bot]| {
         let selectors = bots.iter().map(|bot| trial.named(bot));
-        let request = LeaseRequest { owner: owner.cloned(), ..trial.ask_many(selectors) };
+        let request = trial.ask_many(selectors).with_terms(|terms| terms.owner = owner.cloned());
         trial.acquire(request).await.expect("they are free")
     };
     let pair = take(Some(&gone), &[&bots[3], &bots[0]]).await;
@@ -113,7 +113,8 @@ pub async fn history_tells_whose_hand_out_it_was_and_where_it_came_from(trial: T
     let of = |number: u8| {
         let address = Some(std::net::IpAddr::from([192, 0, 2, number]));
         let origin = Origin { address, request: Some(text(&format!("request-{number}"))) };
-        LeaseRequest { owner: Some(text(&format!("token {number}"))), origin, ..trial.ask(trial.any()) }
+        let owner = Some(text(&format!("token {number}")));
+        trial.ask(trial.any()).with_terms(|terms| (terms.owner, terms.origin) = (owner, origin))
     };
     let ended = of(1);
     trial.release(&trial.acquire(ended.clone()).await.expect("it is free")).await;
@@ -126,9 +127,14 @@ pub async fn history_tells_whose_hand_out_it_was_and_where_it_came_from(trial: T
     let waiter = trial.park(nobodys.clone()).await;
     trial.release(&lease).await;
     waiter.lease("a waiter is served").await;
-    let told: Vec<_> =
-        trial.history(bot.id).await.into_iter().map(|record| (record.holder, record.owner, record.origin)).collect();
-    let asked = [nobodys, queued, expired, ended].map(|request| (request.holder, request.owner, request.origin));
+    let told: Vec<_> = trial
+        .history(bot.id)
+        .await
+        .into_iter()
+        .map(|record| (record.terms.holder.clone(), record.terms.owner.clone(), record.terms.origin.clone()))
+        .collect();
+    let asked = [nobodys, queued, expired, ended]
+        .map(|request| (request.terms.holder.clone(), request.terms.owner.clone(), request.terms.origin.clone()));
     assert_eq!(told, asked, "a record tells the caller who was given the bot, and where the request came from");
 }
 

@@ -145,7 +145,11 @@ pub async fn release_of_a_bot_spares_other_leases_than_the_named(trial: Trial) {
         assert_eq!(told.reason, reason, "the error says how the named lease ended");
     }
     let seen = trial.look(&bot).await;
-    assert_eq!(seen.holding.map(|holding| holding.holder), Some(current.holder.clone()), "a refusal changes nothing");
+    assert_eq!(
+        seen.holding.map(|holding| holding.terms.holder.clone()),
+        Some(current.terms.holder.clone()),
+        "a refusal changes nothing"
+    );
     trial.lookup(&elsewhere).await.expect("a lease that was named for the wrong bot stays in force");
 
     trial.farm().release_bot(bot.id, by(current.id)).await.expect("the lease that holds the bot was named");
@@ -181,12 +185,13 @@ pub async fn late_release_ends_no_lease_of_another_holder(trial: Trial) {
     let by = |holder: &Holder| BotRelease { holder: Some(holder.clone()), ..BotRelease::default() };
     let late = trial.acquire(trial.ask(trial.any()).ttl(policy().min_ttl)).await.expect("it is free");
     trial.until_after(late.expires_at + policy().cooling).await;
-    trial.farm().release_bot(bot.id, by(&late.holder)).await.expect("nobody holds the bot");
+    trial.farm().release_bot(bot.id, by(&late.terms.holder)).await.expect("nobody holds the bot");
     let next = trial.take(trial.any()).await;
-    let told = busy(trial.farm().release_bot(bot.id, by(&late.holder)).await, "the bot is somebody else's by now");
-    assert_eq!((told.bot, told.holder.as_ref()), (bot.id, Some(&next.holder)), "who has it is told");
+    let told =
+        busy(trial.farm().release_bot(bot.id, by(&late.terms.holder)).await, "the bot is somebody else's by now");
+    assert_eq!((told.bot, told.holder.as_ref()), (bot.id, Some(&next.terms.holder)), "who has it is told");
     assert_eq!(told.expires_at, Some(next.expires_at), "and until when");
     trial.lookup(&next).await.expect("the lease of somebody else is in force");
-    trial.farm().release_bot(bot.id, by(&next.holder)).await.expect("it is the holder's own");
+    trial.farm().release_bot(bot.id, by(&next.terms.holder)).await.expect("it is the holder's own");
     assert_eq!(trial.look(&bot).await.holding, None, "who holds the bot gives it back by name");
 }

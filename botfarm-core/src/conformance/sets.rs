@@ -41,8 +41,8 @@ pub async fn set_is_granted_whole(trial: Trial) {
     for bot in [&member, &admin, &plain] {
         let holding = trial.look(bot).await.holding.expect("it is held");
         assert_eq!(
-            (holding.holder, holding.since, holding.expires_at),
-            (lease.holder.clone(), lease.acquired_at, lease.expires_at),
+            (holding.terms.holder.clone(), holding.since, holding.expires_at),
+            (lease.terms.holder.clone(), lease.acquired_at, lease.expires_at),
             "all bots of a lease are held alike"
         );
     }

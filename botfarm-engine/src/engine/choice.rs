@@ -115,7 +115,8 @@ impl Engine {
             cooling,
             out_of_service,
             waiting: self.rivals(request.id, selector),
-            oldest: oldest.map(|held| Oldest { holder: held.request.holder.clone(), since: held.since.timestamp() }),
+            oldest: oldest
+                .map(|held| Oldest { holder: held.request.terms.holder.clone(), since: held.since.timestamp() }),
             // Leases are given back long before they end, as a rule.
             retry_after: ends.clamp(Duration::from_secs(1), Duration::from_secs(5)),
         }))
@@ -125,7 +126,7 @@ impl Engine {
     pub(super) fn busy(&self, slot: Slot) -> Busy {
         let bot = self.seen(slot);
         let (holder, since, expires_at) = match bot.holding {
-            Some(Holding { holder, since, expires_at, .. }) => (Some(holder), Some(since), Some(expires_at)),
+            Some(Holding { terms, since, expires_at }) => (Some(terms.holder.clone()), Some(since), Some(expires_at)),
             None => (None, None, bot.cooling_until),
         };
         Busy { bot: bot.id, holder, since, expires_at, condition: bot.condition }

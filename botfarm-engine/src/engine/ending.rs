@@ -73,10 +73,10 @@ impl Engine {
         }
         let Some(id) = current else { return Ok(()) };
         let held = self.live(id)?;
-        if release.owner.is_some() && release.owner != held.request.owner {
-            return Err(Error::NotHolder { bot, holder: held.request.holder.clone() });
+        if release.owner.is_some() && release.owner != held.request.terms.owner {
+            return Err(Error::NotHolder { bot, holder: held.request.terms.holder.clone() });
         }
-        if release.holder.is_some_and(|holder| holder != held.request.holder) {
+        if release.holder.is_some_and(|holder| holder != held.request.terms.holder) {
             return Err(Error::Busy(Box::new(self.busy(slot))));
         }
         self.release(id, release.ending)
@@ -88,8 +88,9 @@ impl Engine {
     /// Those of [`BotFarm::revoke`](botfarm_core::BotFarm::revoke).
     pub fn revoke(&mut self, bot: BotId, Revocation { reason, by, owner }: Revocation) -> Result<()> {
         let slot = self.slot(bot)?;
-        let is_meant =
-            |id: &LeaseId| owner.is_none() || self.leases.get(*id).is_some_and(|held| held.request.owner == owner);
+        let is_meant = |id: &LeaseId| {
+            owner.is_none() || self.leases.get(*id).is_some_and(|held| held.request.terms.owner == owner)
+        };
         if let Some(id) = self.bots[slot].lease().filter(is_meant) {
             let remark = Some(EndRemark { by: Some(by), note: Some(reason) });
             self.end(id, self.now, EndReason::Revoked, None, remark)?;
@@ -142,11 +143,7 @@ impl Engine {
                 bot: bot.id,
                 fence: *fence,
                 project: bot.project.clone(),
-                holder: held.request.holder.clone(),
-                owner: held.request.owner.clone(),
-                origin: held.request.origin.clone(),
-                note: held.request.note.clone(),
-                url: held.request.url.clone(),
+                terms: Arc::clone(&held.request.terms),
                 from: held.since,
                 outcome,
                 end: end.clone(),

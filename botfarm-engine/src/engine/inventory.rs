@@ -60,7 +60,7 @@ impl Engine {
             let moved = [("project_id", bot.project != new.project), ("domain", bot.domain != new.domain)];
             if let Some(held) = self.holder_of(slot) {
                 let moved = moved.iter().filter(|(_, moved)| *moved);
-                faults.extend(moved.map(|(field, _)| (row, Fault::held(row, field, &held.request.holder))));
+                faults.extend(moved.map(|(field, _)| (row, Fault::held(row, field, &held.request.terms.holder))));
             }
             let same_login = bot.login.as_str() == new.login.as_str();
             let elsewhere = moved.iter().any(|(_, moved)| *moved);
@@ -142,7 +142,7 @@ impl Engine {
         let Some(held) = self.holder_of(slot) else { return Ok(()) };
         Err(Error::InUse {
             bot: self.bots[slot].bot.id,
-            holder: held.request.holder.clone(),
+            holder: held.request.terms.holder.clone(),
             expires_at: held.ends.at.timestamp(),
         })
     }

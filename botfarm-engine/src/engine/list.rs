@@ -92,11 +92,10 @@ impl Engine {
         if held.bots.iter().any(|(_, id)| *id < self.bots[slot].bot.id) {
             return None;
         }
-        let Holding { holder, note, url, since, expires_at } = held.holding();
+        let Holding { terms, since, expires_at } = held.holding();
         let bots = held.bots.iter().zip(&held.request.selectors);
         let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
-        let owner = held.request.owner.clone();
-        Some(ActiveLease { holder, owner, note, url, acquired_at: since, expires_at, bots })
+        Some(ActiveLease { terms, acquired_at: since, expires_at, bots })
     }
 
     /// The hand-outs of a bot, newest first, from before one of them on: one more than a page has, if there are so many.
@@ -120,11 +119,9 @@ impl Engine {
     pub fn current(&self, bot: BotId) -> Result<Option<LeaseRecord>> {
         let slot = self.slot(bot)?;
         Ok(self.holder_of(slot).map(|held| {
-            let Holding { holder, note, url, since, .. } = held.holding();
-            let (entry, request) = (&self.bots[slot], &held.request);
-            let (fence, project) = (entry.fence, entry.bot.project.clone());
-            let (owner, origin) = (request.owner.clone(), request.origin.clone());
-            LeaseRecord { bot, fence, project, holder, owner, origin, note, url, from: since, end: None }
+            let Holding { terms, since, .. } = held.holding();
+            let entry = &self.bots[slot];
+            LeaseRecord { bot, fence: entry.fence, project: entry.bot.project.clone(), terms, from: since, end: None }
         }))
     }
 

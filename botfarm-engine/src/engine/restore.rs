@@ -100,15 +100,15 @@ impl Engine {
         let earliest = self.now.plus(grace);
         for lease in leases {
             if lease.bots.is_empty() || self.leases.get(lease.id).is_some() {
-                return Err(Contradiction(format!("a lease of {} has no bot, or is there twice", lease.holder)));
+                return Err(Contradiction(format!("a lease of {} has no bot, or is there twice", lease.terms.holder)));
             }
             let mut bots = SmallVec::new();
             for KeptLeasedBot { bot, fence, .. } in &lease.bots {
                 let slot = self.bots.slot(*bot);
-                let slot =
-                    slot.ok_or_else(|| Contradiction(format!("{} holds {bot}, which is not there", lease.holder)))?;
+                let slot = slot
+                    .ok_or_else(|| Contradiction(format!("{} holds {bot}, which is not there", lease.terms.holder)))?;
                 if holders.insert(*bot, *fence).is_some() || matches!(self.bots[slot].status, Status::Cooling { .. }) {
-                    return Err(Contradiction(format!("{} holds {bot}, which is not free", lease.holder)));
+                    return Err(Contradiction(format!("{} holds {bot}, which is not free", lease.terms.holder)));
                 }
                 bots.push((slot, *bot));
             }

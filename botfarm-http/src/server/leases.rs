@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use botfarm_core::{Ending, Faults, LeaseId, LeaseRequest, Selector, input::Fields, nearest};
+use botfarm_core::{Ending, Faults, LeaseId, LeaseRequest, Selector, Terms, input::Fields, nearest};
 use serde_json::Value;
 
 use super::{
@@ -92,17 +92,22 @@ pub(super) fn request(
     LeaseRequest {
         id,
         selectors,
-        holder: fields.optional("holder").unwrap_or_else(|| caller.name()),
-        note: fields.optional("note"),
-        url: fields.optional("url"),
+        terms: terms(fields, caller).into(),
         ttl: fields.optional("ttl_seconds").map(|Seconds(ttl)| ttl),
         wait: wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(options.max_wait)),
         sticky: None,
         avoid: Vec::new(),
-        owner: caller.owner(),
-        origin: caller.origin(),
         fingerprint: None,
     }
+}
+
+fn terms(fields: &mut Fields, caller: &Caller) -> Terms {
+    let mut terms = Terms::new(fields.optional("holder").unwrap_or_else(|| caller.name()));
+    (terms.owner, terms.origin) = (caller.owner(), caller.origin());
+    terms.run = fields.optional("run");
+    terms.note = fields.optional("note");
+    terms.url = fields.optional("url");
+    terms
 }
 
 fn selectors(fields: &mut Fields) -> Vec<Selector> {

@@ -104,7 +104,7 @@ impl BotFarm for Metered {
     }
 
     async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
-        let (id, owner, asked) = (request.id, request.owner.clone(), Instant::now());
+        let (id, owner, asked) = (request.id, request.terms.owner.clone(), Instant::now());
         let answer = self.seen_of(id, self.farm.acquire(request).await);
         match &answer {
             Ok(lease) if self.ledger.granted(lease, owner) => self.metrics.granted(asked.elapsed()),

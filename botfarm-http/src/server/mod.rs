@@ -113,7 +113,7 @@ impl App {
     /// Whether the caller may ask for this lease, beside what it has; if it wants to wait, with its place.
     fn admit(&self, request: &LeaseRequest) -> Result<Option<SemaphorePermit<'_>>, Refusal> {
         let most = self.share.most_leases();
-        self.share.lease(self.shared.metered.in_force(request.owner.as_ref(), request.id, most))?;
+        self.share.lease(self.shared.metered.in_force(request.terms.owner.as_ref(), request.id, most))?;
         if request.wait.is_zero() { Ok(None) } else { self.share.wait().map(Some) }
     }
 

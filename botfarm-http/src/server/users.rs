@@ -1,6 +1,6 @@
 //! `/users`: the bots themselves.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{
     Json,
@@ -9,7 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use botfarm_core::{
-    BotFilter, BotId, ImportReport, Labels, LeaseRecord, Origin,
+    BotFilter, BotId, ImportReport, Labels, Origin,
     input::{self, Fields},
 };
 
@@ -137,9 +137,12 @@ pub(super) async fn history(
     let page = list::page(&mut query).unwrap_or_default();
     query.finish(())?;
     let turn = app.share.page().await?;
-    let records =
-        app.farm.history(id, &page).await?.map(|record| {
-            if caller.is_auditor() { record } else { LeaseRecord { origin: Origin::default(), ..record } }
-        });
+    let records = app.farm.history(id, &page).await?.map(|record| {
+        let mut record = record;
+        if !caller.is_auditor() {
+            Arc::make_mut(&mut record.terms).origin = Origin::default();
+        }
+        record
+    });
     Ok(list::one_page::<_, HistoryRow>(&uri, records, turn))
 }

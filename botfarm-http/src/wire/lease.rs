@@ -1,15 +1,16 @@
 //! Leases, and what is asked of them.
 
-use std::{net::IpAddr, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use botfarm_core::{
     Bot, BotId, BotRelease, Condition, Domain, EndReason, Ending, Env, Fence, Holder, JobUrl, Labels, LeaseEnd,
-    LeaseId, LeaseRecord, LeasedBot, Login, Note, Origin, Outcome, Owner, ProjectId, RequestId, Revocation, Role,
+    LeaseId, LeaseRecord, LeasedBot, Login, Note, Origin, Outcome, Owner, ProjectId, RequestId, Revocation, Role, Run,
     StickyKey,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
+    terms::Terms,
     user::User,
     value::{Password, Seconds, Time},
 };
@@ -29,12 +30,9 @@ pub struct Lease {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct LeaseTerms {
-    /// Who holds it.
-    pub holder: Holder,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look, usually the CI job.
-    pub url: Option<JobUrl>,
+    /// Who holds it, and what else it carries along.
+    #[serde(flatten)]
+    pub terms: Terms,
     /// When it was granted.
     pub acquired_at: Time,
     /// When it ends unless it is renewed, by the farm's clock.
@@ -69,9 +67,7 @@ impl From<botfarm_core::Lease> for Lease {
     fn from(lease: botfarm_core::Lease) -> Self {
         let terms = LeaseTerms {
             renew_after_seconds: Seconds(lease.renew_after()),
-            holder: lease.holder,
-            note: lease.note,
-            url: lease.url,
+            terms: lease.terms.into(),
             acquired_at: Time(lease.acquired_at),
             expires_at: Time(lease.expires_at),
             expires_in_seconds: Seconds(lease.remaining),
@@ -86,9 +82,7 @@ impl From<Lease> for botfarm_core::Lease {
     fn from(Lease { id, terms }: Lease) -> Self {
         Self {
             id,
-            holder: terms.holder,
-            note: terms.note,
-            url: terms.url,
+            terms: Arc::new(terms.terms.into()),
             acquired_at: terms.acquired_at.0,
             expires_at: terms.expires_at.0,
             ttl: terms.ttl_seconds.0,
@@ -150,12 +144,9 @@ pub struct Unlocked {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct ActiveLease {
-    /// Who holds it.
-    pub holder: Holder,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look.
-    pub url: Option<JobUrl>,
+    /// Who holds it, and what else it carries along.
+    #[serde(flatten)]
+    pub terms: Terms,
     /// When it was granted.
     pub acquired_at: Time,
     /// When it ends unless it is renewed.
@@ -178,17 +169,17 @@ pub struct ActiveUser {
 
 impl From<botfarm_core::ActiveLease> for ActiveLease {
     fn from(lease: botfarm_core::ActiveLease) -> Self {
-        let botfarm_core::ActiveLease { holder, owner: _, note, url, acquired_at, expires_at, bots } = lease;
+        let botfarm_core::ActiveLease { terms, acquired_at, expires_at, bots } = lease;
         let users = bots.into_iter().map(|(role, bot)| ActiveUser { user: User::from(bot), role }).collect();
-        Self { holder, note, url, acquired_at: Time(acquired_at), expires_at: Time(expires_at), users }
+        Self { terms: terms.into(), acquired_at: Time(acquired_at), expires_at: Time(expires_at), users }
     }
 }
 
 impl From<ActiveLease> for botfarm_core::ActiveLease {
     fn from(lease: ActiveLease) -> Self {
-        let ActiveLease { holder, note, url, acquired_at, expires_at, users } = lease;
+        let ActiveLease { terms, acquired_at, expires_at, users } = lease;
         let bots = users.into_iter().map(|active| (active.role, Bot::from(active.user))).collect();
-        Self { holder, owner: None, note, url, acquired_at: acquired_at.0, expires_at: expires_at.0, bots }
+        Self { terms: Arc::new(terms.into()), acquired_at: acquired_at.0, expires_at: expires_at.0, bots }
     }
 }
 
@@ -202,8 +193,9 @@ pub struct HistoryRow {
     pub fence: Fence,
     /// The project that the user was in then.
     pub project_id: ProjectId,
-    /// Who held it, by the name that they chose.
-    pub holder: Holder,
+    /// Who held it, and what else its lease carried along.
+    #[serde(flatten)]
+    pub terms: Terms,
     /// The caller who was given it, `operator` or `token` and its id; null where nobody was asked who they are.
     pub owner: Option<Owner>,
     /// The address that the request came from. Null for whoever is no admin, or confined.
@@ -211,10 +203,6 @@ pub struct HistoryRow {
     pub address: Option<IpAddr>,
     /// The `X-Request-Id` of the request. Null for whoever is no admin, or confined.
     pub request_id: Option<RequestId>,
-    /// The holder's remark at the acquire.
-    pub note: Option<Note>,
-    /// Where to look.
-    pub url: Option<JobUrl>,
     /// Since when.
     pub from: Time,
     /// Until when; null while the lease is in force.
@@ -231,17 +219,15 @@ pub struct HistoryRow {
 
 impl From<LeaseRecord> for HistoryRow {
     fn from(record: LeaseRecord) -> Self {
-        let LeaseRecord { bot, fence, project, holder, owner, origin, note, url, from, end } = record;
+        let LeaseRecord { bot, fence, project, terms, from, end } = record;
         let row = Self {
             user_id: bot,
             fence,
             project_id: project,
-            holder,
-            owner,
-            address: origin.address,
-            request_id: origin.request,
-            note,
-            url,
+            owner: terms.owner.clone(),
+            address: terms.origin.address,
+            request_id: terms.origin.request.clone(),
+            terms: terms.into(),
             from: Time(from),
             to: None,
             reason: None,
@@ -260,11 +246,12 @@ impl From<LeaseRecord> for HistoryRow {
 
 impl From<HistoryRow> for LeaseRecord {
     fn from(row: HistoryRow) -> Self {
-        let HistoryRow { user_id, fence, project_id, holder, owner, address, request_id, note, url, from, .. } = row;
+        let HistoryRow { user_id, fence, project_id, terms, owner, address, request_id, from, .. } = row;
         let HistoryRow { to, reason, outcome, by, end_note, .. } = row;
         let end = to.zip(reason).map(|(to, reason)| LeaseEnd { at: to.0, reason, outcome, by, note: end_note });
-        let origin = Origin { address, request: request_id };
-        Self { bot: user_id, fence, project: project_id, holder, owner, origin, note, url, from: from.0, end }
+        let mut terms = botfarm_core::Terms::from(terms);
+        (terms.owner, terms.origin) = (owner, Origin { address, request: request_id });
+        Self { bot: user_id, fence, project: project_id, terms: Arc::new(terms), from: from.0, end }
     }
 }
 
@@ -330,6 +317,9 @@ pub struct LeaseRequest {
     /// Who asks. The caller's name unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
+    /// The CI run or test session that the lease is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
     /// A remark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,
@@ -347,14 +337,16 @@ pub struct LeaseRequest {
 
 impl From<&botfarm_core::LeaseRequest> for LeaseRequest {
     fn from(request: &botfarm_core::LeaseRequest) -> Self {
+        let botfarm_core::Terms { holder, run, note, url, .. } = (*request.terms).clone();
         Self {
             users: request.selectors.iter().map(Selector::from).collect(),
             id: Some(request.id),
             ttl_seconds: request.ttl.map(Seconds),
             wait_seconds: Seconds(request.wait),
-            holder: Some(request.holder.clone()),
-            note: request.note.clone(),
-            url: request.url.clone(),
+            holder: Some(holder),
+            run,
+            note,
+            url,
             sticky: request.sticky.clone(),
             avoid: request.avoid.clone(),
         }
@@ -376,6 +368,9 @@ pub struct LockRequest {
     /// Who asks. The caller's name unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<Holder>,
+    /// The CI run or test session that the lease is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
     /// A remark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<Note>,

@@ -7,6 +7,7 @@ mod audit;
 mod lease;
 mod operator;
 mod problem;
+mod terms;
 mod user;
 mod value;
 
@@ -20,5 +21,6 @@ pub use operator::{
     Token,
 };
 pub use problem::{Code, Oldest, Problem};
+pub use terms::Terms;
 pub use user::{Health, HealthStatus, Message, NewUser, Pool, Stats, User, UserChanges, UserLease};
 pub use value::{Expiry, Password, Seconds, Time};

@@ -1,12 +1,16 @@
 //! A bot on the wire: a user.
 
+use std::sync::Arc;
+
 use botfarm_core::{
-    Bot, BotChanges, BotId, Condition, Domain, Env, Holder, Holding, JobUrl, Labels, Login, NewBot, Note, PoolStats,
-    ProjectId,
+    Bot, BotChanges, BotId, Condition, Domain, Env, Holding, Labels, Login, NewBot, PoolStats, ProjectId,
 };
 use serde::{Deserialize, Serialize};
 
-use super::value::{Password, Time};
+use super::{
+    terms::Terms,
+    value::{Password, Time},
+};
 
 /// A test account, as everybody may see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,12 +44,9 @@ pub struct User {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 pub struct UserLease {
-    /// Who holds it.
-    pub holder: Holder,
-    /// The holder's remark.
-    pub note: Option<Note>,
-    /// Where to look, usually the CI job.
-    pub url: Option<JobUrl>,
+    /// Who holds it, and what else it carries along.
+    #[serde(flatten)]
+    pub terms: Terms,
     /// Since when.
     pub since: Time,
     /// When the lease ends unless it is renewed.
@@ -89,15 +90,15 @@ impl From<User> for Bot {
 
 impl From<Holding> for UserLease {
     fn from(holding: Holding) -> Self {
-        let Holding { holder, note, url, since, expires_at } = holding;
-        Self { holder, note, url, since: Time(since), expires_at: Time(expires_at) }
+        let Holding { terms, since, expires_at } = holding;
+        Self { terms: terms.into(), since: Time(since), expires_at: Time(expires_at) }
     }
 }
 
 impl From<UserLease> for Holding {
     fn from(lease: UserLease) -> Self {
-        let UserLease { holder, note, url, since, expires_at } = lease;
-        Self { holder, note, url, since: since.0, expires_at: expires_at.0 }
+        let UserLease { terms, since, expires_at } = lease;
+        Self { terms: Arc::new(terms.into()), since: since.0, expires_at: expires_at.0 }
     }
 }
 

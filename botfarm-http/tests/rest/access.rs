@@ -145,10 +145,9 @@ impl Ground {
                 let new = botfarm_core::NewBot { env: env.clone(), ..bot(&name) };
                 let bot = farm.create(new).await.unwrap();
                 if kind == "held" {
-                    let request = LeaseRequest {
-                        owner: Some(Owner::try_from("somebody else").unwrap()),
-                        ..LeaseRequest::new("somebody else".parse().unwrap(), Selector::bot(bot.id))
-                    };
+                    let owner = Owner::try_from("somebody else").unwrap();
+                    let request = LeaseRequest::new("somebody else".parse().unwrap(), Selector::bot(bot.id))
+                        .with_terms(|terms| terms.owner = Some(owner));
                     let lease = farm.acquire(request).await.unwrap();
                     names.push((
                         if place == "in" { "{in-lease}" } else { "{out-lease}" },

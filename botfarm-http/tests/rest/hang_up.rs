@@ -39,7 +39,7 @@ async fn a_caller_that_hangs_up_leaves_the_queue_and_the_next_gets_the_bot() {
     drop(gone);
     waiting(&rest, 1).await;
     rest.farm.release(held.id, Ending::clean()).await.unwrap();
-    assert_eq!(&*next.await.unwrap().unwrap().holder, "next");
+    assert_eq!(&*next.await.unwrap().unwrap().terms.holder, "next");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,7 +77,7 @@ async fn a_call_survives_no_runtime_but_the_client_does() {
     thread.join().unwrap();
     waiting(&rest, 0).await;
     rest.farm.release(held.id, Ending::clean()).await.unwrap();
-    assert_eq!(&*farm.acquire(request("next", LONG)).await.unwrap().holder, "next");
+    assert_eq!(&*farm.acquire(request("next", LONG)).await.unwrap().terms.holder, "next");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,5 +133,5 @@ async fn a_wait_longer_than_the_service_s_goes_on_in_turns() {
     waiting(&rest, 0).await;
     waiting(&rest, 1).await;
     rest.farm.release(held.id, Ending::clean()).await.unwrap();
-    assert_eq!(&*patient.await.unwrap().unwrap().holder, "patient");
+    assert_eq!(&*patient.await.unwrap().unwrap().terms.holder, "patient");
 }

@@ -26,8 +26,8 @@ async fn a_lease_of_several_users_has_one_for_each_selector() {
     let id = LeaseId::new().as_uuid();
     let body = json!({
         "users": [{"as": "member", "login": "bob"}, {"as": "admin", "labels": {"role": "admin"}, "env": "stage"}],
-        "id": id, "ttl_seconds": 600, "wait_seconds": 1, "holder": "checkout test", "note": "n",
-        "url": "https://ci.test/7", "sticky": "worker-1", "avoid": [LeaseId::new().as_uuid()],
+        "id": id, "ttl_seconds": 600, "wait_seconds": 1, "holder": "checkout test", "run": "nightly 7",
+        "note": "n", "url": "https://ci.test/7", "sticky": "worker-1", "avoid": [LeaseId::new().as_uuid()],
     });
     let answer = rest.post("/api/v1/leases", body).await;
     assert_eq!(answer.status, 201);
@@ -48,7 +48,7 @@ async fn a_lease_of_several_users_has_one_for_each_selector() {
     let left = lease["expires_in_seconds"].as_f64().unwrap();
     assert!(590.0 < left && left <= 600.0, "{left}");
     let mut expected = json!({
-        "id": id, "holder": "checkout test", "note": "n", "url": "https://ci.test/7",
+        "id": id, "holder": "checkout test", "run": "nightly 7", "note": "n", "url": "https://ci.test/7",
         "acquired_at": users[0]["lease"]["since"], "expires_at": users[0]["lease"]["expires_at"],
         "expires_in_seconds": lease["expires_in_seconds"], "ttl_seconds": 600, "renew_after_seconds": 200, "users": users,
     });

@@ -100,7 +100,8 @@ async fn active_leases_show_neither_ids_nor_passwords() {
     for login in ["ada", "bob", "eve"] {
         rest.farm.create(bot(login)).await.unwrap();
     }
-    let body = json!({"users": [{"as": "admin", "login": "ada"}, {"login": "bob"}], "holder": "me", "note": "n"});
+    let body =
+        json!({"users": [{"as": "admin", "login": "ada"}, {"login": "bob"}], "holder": "me", "run": "r", "note": "n"});
     let lease = rest.post("/api/v1/leases", body).await.json();
     let other = rest.post("/api/v1/leases", json!({"users": [{}]})).await.json();
     let answer = rest.get("/api/v1/leases").await;
@@ -112,7 +113,7 @@ async fn active_leases_show_neither_ids_nor_passwords() {
     let mut second = rest.get(&format!("/api/v1/users/{}", users[1])).await.json();
     second["as"] = Value::Null;
     let expected = json!({
-        "holder": "me", "note": "n", "url": null, "acquired_at": lease["acquired_at"],
+        "holder": "me", "run": "r", "note": "n", "url": null, "acquired_at": lease["acquired_at"],
         "expires_at": lease["expires_at"], "users": [first, second],
     });
     assert_eq!(list[0], expected);

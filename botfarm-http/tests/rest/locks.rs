@@ -20,7 +20,7 @@ async fn locked(rest: &Rest, id: &str, answer: &Value, holder: &str, ttl: u32) -
     json!({
         "message": format!("User {id} is yours; renew or release the lease by its lease_id."),
         "id": id, "user_id": id, "lease_id": answer["lease_id"], "locktime": user["lease"]["since"],
-        "holder": holder, "note": null, "url": null,
+        "holder": holder, "run": null, "note": null, "url": null,
         "acquired_at": user["lease"]["since"], "expires_at": user["lease"]["expires_at"],
         "expires_in_seconds": answer["expires_in_seconds"], "ttl_seconds": ttl, "renew_after_seconds": ttl / 3,
         "users": [user],
@@ -60,13 +60,13 @@ async fn a_body_says_who_for_how_long_and_why() {
     let rest = Rest::empty();
     let id = rest.farm.create(bot("ada")).await.unwrap().id;
     let body = json!({
-        "ttl_seconds": 60.5, "wait_seconds": 0.5, "holder": "me", "note": "why", "url": "http://ci.test/1",
+        "ttl_seconds": 60.5, "wait_seconds": 0.5, "holder": "me", "run": "r", "note": "why", "url": "http://ci.test/1",
     });
     let lease = rest.post(&format!("/api/v1/users/{id}/acquire"), body).await.json();
     assert_eq!(lease["ttl_seconds"], 60.5);
     assert_eq!(
-        (&lease["holder"], &lease["note"], &lease["url"]),
-        (&json!("me"), &json!("why"), &json!("http://ci.test/1"))
+        [&lease["holder"], &lease["run"], &lease["note"], &lease["url"]],
+        [&json!("me"), &json!("r"), &json!("why"), &json!("http://ci.test/1")]
     );
 }
 

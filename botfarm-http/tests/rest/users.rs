@@ -42,6 +42,7 @@ async fn a_leased_user_shows_its_holder_but_neither_password_nor_lease_id() {
     let rest = Rest::empty();
     let kept = rest.farm.create(bot("ada")).await.unwrap();
     let request = LeaseRequest::new("checkout test".parse().unwrap(), Selector::any())
+        .run("nightly 7".parse().unwrap())
         .note("nightly".parse().unwrap())
         .url("https://ci.test/7".parse().unwrap());
     let lease = rest.farm.acquire(request).await.unwrap();
@@ -49,8 +50,8 @@ async fn a_leased_user_shows_its_holder_but_neither_password_nor_lease_id() {
     let user = answer.json();
     assert_eq!(user["locktime"], time(lease.acquired_at));
     let expected = json!({
-        "holder": "checkout test", "note": "nightly", "url": "https://ci.test/7", "since": time(lease.acquired_at),
-        "expires_at": time(lease.expires_at),
+        "holder": "checkout test", "run": "nightly 7", "note": "nightly", "url": "https://ci.test/7",
+        "since": time(lease.acquired_at), "expires_at": time(lease.expires_at),
     });
     assert_eq!(user["lease"], expected);
     let text = user.to_string();
@@ -110,7 +111,7 @@ async fn the_history_has_every_hand_out_newest_first_and_in_pages() {
     let kept = rest.farm.create(bot("ada")).await.unwrap();
     let path = format!("/api/v1/users/{}/history", kept.id);
     assert_eq!(rest.get(&path).await.json(), json!([]));
-    let body = json!({"users": [{}], "holder": "first", "note": "n", "url": "http://ci.test"});
+    let body = json!({"users": [{}], "holder": "first", "run": "r", "note": "n", "url": "http://ci.test"});
     let first = rest.post("/api/v1/leases", body).await;
     let id = first.json()["id"].as_str().unwrap().to_owned();
     rest.delete(&format!("/api/v1/leases/{id}?outcome=clean&note=all%20well")).await;
@@ -120,12 +121,12 @@ async fn the_history_has_every_hand_out_newest_first_and_in_pages() {
     let end = records[1].end.clone().unwrap();
     let expected = json!([
         {
-            "user_id": kept.id, "fence": records[0].fence, "holder": "second", "note": null, "url": null,
+            "user_id": kept.id, "fence": records[0].fence, "holder": "second", "run": null, "note": null, "url": null,
             "project_id": kept.project, "owner": null, "address": null, "request_id": second,
             "from": time(records[0].from), "to": null, "reason": null, "outcome": null, "by": null, "end_note": null,
         },
         {
-            "user_id": kept.id, "fence": records[1].fence, "holder": "first", "note": "n", "url": "http://ci.test",
+            "user_id": kept.id, "fence": records[1].fence, "holder": "first", "run": "r", "note": "n", "url": "http://ci.test",
             "project_id": kept.project, "owner": null, "address": null, "request_id": first,
             "from": time(records[1].from), "to": time(end.at), "reason": "released", "outcome": "clean", "by": null,
             "end_note": "all well",

@@ -35,7 +35,7 @@ async fn killed_holder_loses_the_bot_at_its_ttl_and_a_waiter_gets_it() {
     let history = farm.history(bot.id, &PageRequest::default()).await.unwrap().items;
     let dead = &history[1];
     let end = dead.end.as_ref().unwrap();
-    assert_eq!((dead.holder.as_str(), end.reason, end.outcome), ("child", EndReason::Expired, None));
+    assert_eq!((dead.terms.holder.as_str(), end.reason, end.outcome), ("child", EndReason::Expired, None));
     // Not before its end and the rest after it. (The time of the grant is that of its receipt.)
     assert!(lease.acquired_at >= end.at + conformance::policy().cooling);
     ground.assert_sound().await;

@@ -33,7 +33,7 @@ async fn refused_reuse_of_an_id_changes_nothing() {
     farm.release(admin.id, Ending::clean()).await.unwrap();
     let lease = in_time("it is served", waiter).await.unwrap().unwrap();
     assert_eq!(lease.bot().bot.labels, labels("role", "admin"));
-    assert_eq!(lease.holder, holder("admin"));
+    assert_eq!(lease.terms.holder, holder("admin"));
     // Nor when it has its lease.
     assert_eq!(refusal(other.acquire(of("user", 4).id(id)).await), "key-reused");
     assert_eq!(other.lookup(id).await.unwrap().bot().fence, lease.bot().fence);

@@ -45,7 +45,10 @@ async fn change_and_deletion_whose_answer_is_lost_are_told_as_done() {
     let lease = other.acquire(ground.ask("next")).await.unwrap();
     stop.cut();
     let seen = in_time("it is told so", repaired).await.unwrap().unwrap();
-    assert_eq!((seen.condition, seen.holding.map(|holding| holding.holder)), (Condition::Ready, Some(lease.holder)));
+    assert_eq!(
+        (seen.condition, seen.holding.map(|holding| holding.terms.holder.clone())),
+        (Condition::Ready, Some(lease.terms.holder.clone()))
+    );
     other.release(lease.id, Ending::clean()).await.unwrap();
 
     let stop = proxy.cut_at(Point::Reply, "botfarm_delete(");

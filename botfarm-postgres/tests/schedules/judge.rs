@@ -148,7 +148,7 @@ fn check_told(story: &Story, id: LeaseId, lease: &Lease<'_>, all: &[BotId]) -> R
                 Want::Bot(number) => Some(all[*number] == *bot),
                 _ => None,
             });
-            it.asks.holder.as_str() == *holder && it.asked.wants.len() == bots.len() && named.all(|fits| fits)
+            it.asks.terms.holder.as_str() == *holder && it.asked.wants.len() == bots.len() && named.all(|fits| fits)
         });
         if !fits {
             return Err(format!("{name} is not what was asked for, but {holder}'s {bots:?}, for {:?}", told.call));

@@ -257,7 +257,7 @@ impl<'a> Play<'a> {
         self.tasks.push(tokio::spawn(async move {
             let answer = match answer.await {
                 Ok(Some(lease)) => Answer::Lease {
-                    holder: lease.holder.to_string(),
+                    holder: lease.terms.holder.to_string(),
                     bots: lease.bots.iter().map(|leased| (leased.bot.id, leased.fence.0)).collect(),
                     until: sent + lease.remaining,
                 },

@@ -6,7 +6,7 @@ type Variables = Record<string, string | undefined>;
 /** What a run is part of, and its page. */
 export type Job = { name: string; url?: string };
 
-const longestHolder = 200;
+const longest = 200;
 
 /** Looks at the environment. */
 export function found(variables: Variables = process.env): Job {
@@ -17,11 +17,27 @@ export function found(variables: Variables = process.env): Job {
 
 /** The name under which others see the account held. BOTFARM_HOLDER is it, if that is set. */
 export function holder(test?: string, variables: Variables = process.env): string {
-  if (variables.BOTFARM_HOLDER) return flat(variables.BOTFARM_HOLDER).slice(0, longestHolder);
-  const job = flat(found(variables).name).slice(0, longestHolder / 2);
+  if (variables.BOTFARM_HOLDER) return flat(variables.BOTFARM_HOLDER).slice(0, longest);
+  const job = flat(found(variables).name).slice(0, longest / 2);
   if (!test) return job;
   // The end of a test's name tells more than its start.
-  return `${flat(test).slice(-(longestHolder - job.length - 2)).trim()}, ${job}`;
+  return `${flat(test).slice(-(longest - job.length - 2)).trim()}, ${job}`;
+}
+
+/** What the lease is a part of: BOTFARM_RUN, else the run of the CI service. */
+export function run(all: Variables = process.env): string | undefined {
+  if (all.BOTFARM_RUN) return flat(all.BOTFARM_RUN).slice(0, longest);
+  // Half a name would be shared by strangers.
+  const whole = (service: string, ...parts: (string | undefined)[]) =>
+    parts.every(Boolean) ? flat([service, ...parts].join(' ')).slice(0, longest) : undefined;
+  if (all.GITHUB_ACTIONS) {
+    const attempt = all.GITHUB_RUN_ID && `${all.GITHUB_RUN_ID}/${all.GITHUB_RUN_ATTEMPT || '1'}`;
+    return whole('GitHub', all.GITHUB_REPOSITORY, attempt);
+  }
+  if (all.GITLAB_CI) return whole('GitLab', all.CI_PROJECT_PATH, all.CI_PIPELINE_ID);
+  if (all.BUILDKITE) return whole('Buildkite', all.BUILDKITE_PIPELINE_SLUG, all.BUILDKITE_BUILD_NUMBER);
+  if (all.JENKINS_URL) return whole('Jenkins', all.JOB_NAME, all.BUILD_NUMBER);
+  return undefined;
 }
 
 function ci(all: Variables): Job | undefined {

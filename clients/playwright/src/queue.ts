@@ -2,7 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { lasting, pause } from './durations';
 import { BotfarmError, LeaseLost, NoAccount } from './errors';
-import { found } from './job';
+import { found, run as runOf } from './job';
 import { Lease } from './lease';
 import type { Transport } from './transport';
 import { fits, shown, type ActiveLease, type GrantedLease, type Selector } from './wire';
@@ -34,11 +34,13 @@ export type Request = {
 export async function acquire(transport: Transport, request: Request): Promise<Lease> {
   const { id = randomUUID() } = request;
   const { url } = found();
+  const run = runOf();
   const body = {
     id,
     users: request.wanted,
     holder: request.holder,
     ttl_seconds: request.ttl / 1000,
+    ...(run && { run }),
     ...(url && { url }),
     ...(request.sticky && { sticky: request.sticky }),
   };

@@ -1,7 +1,7 @@
 import { hostname } from 'node:os';
 import { expect, test } from '@playwright/test';
 import { milliseconds } from '../src/durations';
-import { found, holder } from '../src/job';
+import { found, holder, run } from '../src/job';
 
 const github = {
   GITHUB_ACTIONS: 'true',
@@ -29,6 +29,18 @@ const buildkite = {
   BUILDKITE_JOB_ID: '0190',
 };
 const jenkins = { JENKINS_URL: 'x', JOB_NAME: 'shop', BUILD_NUMBER: '12', BUILD_URL: 'https://ci.example/job/12/' };
+
+test('jobs of one run share its name', () => {
+  expect(run(github)).toBe('GitHub acme/shop 9001/2');
+  expect(run({ ...github, GITHUB_JOB: 'smoke' })).toBe('GitHub acme/shop 9001/2');
+  expect(run({ ...gitlab, CI_PIPELINE_ID: '5' })).toBe('GitLab acme/shop 5');
+  expect(run(gitlab)).toBeUndefined();
+  expect(run(buildkite)).toBe('Buildkite shop 7');
+  expect(run(jenkins)).toBe('Jenkins shop 12');
+  expect(run({ ...jenkins, BOTFARM_RUN: 'nightly' })).toBe('nightly');
+  expect(run({ ...jenkins, JOB_NAME: '' })).toBeUndefined();
+  expect(run({ USER: 'ann' })).toBeUndefined();
+});
 
 test('a job is named with its page', () => {
   const page = 'https://github.example.com/acme/shop/actions/runs/9001/attempts/2';

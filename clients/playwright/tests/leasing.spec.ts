@@ -182,7 +182,7 @@ test('the report says which account and who held it, and no secret', async ({ se
   expect(done.results[0]?.annotations).toMatchObject([
     { type: 'account', description: `ada@shop.example (stage), held by ${holder}` },
   ]);
-  expect(await service.history()).toMatchObject([{ holder, url: variables.BUILD_URL }]);
+  expect(await service.history()).toMatchObject([{ holder, run: 'Jenkins shop 12', url: variables.BUILD_URL }]);
   for (const said of [done.output, done.report]) {
     expect(said).toContain('ada@shop.example');
     expect(said).not.toContain('s3cret');

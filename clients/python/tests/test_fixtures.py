@@ -243,7 +243,8 @@ def test_reports_say_which_account_and_who_held_it_and_no_secret(
     held = "test_reports_say_which_account_and_who_held_it_and_no_secret.py::test_fails, Jenkins shop #12"
     assert properties == {"account": "ada@shop.example (stage)", "held by": held}
     row = next(service.farm.history(service.user("ada")))
-    assert (row["holder"], row["url"]) == (held, "https://jenkins.example.com/job/shop/12/")
+    assert (row["holder"], row["run"]) == (held, "Jenkins shop 12")
+    assert row["url"] == "https://jenkins.example.com/job/shop/12/"
     for said in (result.stdout.str(), result.stderr.str(), report.read_text()):
         assert "s3cret" not in said
         assert "/leases/" not in said

@@ -58,6 +58,25 @@ def test_a_job_is_named_with_its_page(variables: dict[str, str], name: str, url:
     assert job.found(variables) == (name, url)
 
 
+@pytest.mark.parametrize(
+    ("variables", "run"),
+    [
+        (GITHUB, "GitHub acme/shop 9001/2"),
+        (GITHUB | {"GITHUB_JOB": "smoke"}, "GitHub acme/shop 9001/2"),
+        (GITLAB | {"CI_PIPELINE_ID": "5"}, "GitLab acme/shop 5"),
+        (GITLAB, None),
+        (BUILDKITE, "Buildkite shop 7"),
+        (JENKINS, "Jenkins shop 12"),
+        (JENKINS | {"BOTFARM_RUN": "nightly"}, "nightly"),
+        (JENKINS | {"JOB_NAME": ""}, None),
+        ({"PYTEST_XDIST_TESTRUNUID": "0190"}, "pytest 0190"),
+        ({"USER": "ann"}, None),
+    ],
+)
+def test_jobs_of_one_run_share_its_name(variables: dict[str, str], run: str | None) -> None:
+    assert job.run(variables) == run
+
+
 def test_a_test_is_named_before_its_job() -> None:
     assert job.holder("tests/test_cart.py::test_pays", JENKINS) == "tests/test_cart.py::test_pays, Jenkins shop #12"
     assert job.holder(None, JENKINS) == "Jenkins shop #12"

@@ -256,7 +256,9 @@ impl Game {
             let records = self.trial.history(bot.bot.id).await;
             let told: Vec<_> = records
                 .into_iter()
-                .map(|record| (record.fence, record.holder, record.end.map(|end| (end.reason, end.outcome))))
+                .map(|record| {
+                    (record.fence, record.terms.holder.clone(), record.end.map(|end| (end.reason, end.outcome)))
+                })
                 .collect();
             let hand_outs = bot.hand_outs.iter().rev().cloned();
             let wanted: Vec<_> = hand_outs.map(|hand_out| (hand_out.fence, hand_out.holder, hand_out.end)).collect();

@@ -34,7 +34,7 @@ impl State {
     pub(super) fn explain(&self, place: usize, fates: &[Fate<'_>], left: &[BotId]) -> Result<(), Complaint> {
         let (Some(waiter), Some(fate)) = (self.line.get(place), fates.get(place)) else { return Ok(()) };
         let request = &waiter.request;
-        let holder = &request.holder;
+        let holder = &request.terms.holder;
         let could_match = self.could_match(request);
         for (answer, over) in &fate.answers {
             match answer {
@@ -91,7 +91,7 @@ impl State {
     /// Checks a lease that was granted; gives the bots that are left.
     fn check_grant(&self, waiter: &ModelWaiter, lease: &Lease, left: &[BotId]) -> Result<Vec<BotId>, Complaint> {
         let ModelWaiter { request, new, .. } = waiter;
-        let holder = &request.holder;
+        let holder = &request.terms.holder;
         if lease.bots.len() != request.selectors.len() {
             return Err(format!("{holder} was granted a part: {} of {}", lease.bots.len(), request.selectors.len()));
         }
@@ -114,7 +114,7 @@ impl State {
                 return Err(format!("{holder} was granted {} with another password", bot.bot.login));
             }
         }
-        if (lease.id, &lease.holder, Some(lease.ttl)) != (request.id, holder, request.ttl) {
+        if (lease.id, &lease.terms.holder, Some(lease.ttl)) != (request.id, holder, request.ttl) {
             return Err(format!("{holder} was granted another lease than asked for: {lease:?}"));
         }
         if let ([leased], [fitting]) = (&lease.bots[..], &wishes[..]) {
@@ -133,10 +133,10 @@ impl State {
             return Ok(());
         }
         if new && fitting.iter().any(preferred) {
-            return Err(format!("{} was not granted the bot last leased with its sticky key", request.holder));
+            return Err(format!("{} was not granted the bot last leased with its sticky key", request.terms.holder));
         }
         match fitting.iter().find(|id| bot(**id).is_ok_and(|bot| bot.since < got.since)) {
-            Some(_) => Err(format!("{} was not granted the least recently used bot that fits", request.holder)),
+            Some(_) => Err(format!("{} was not granted the least recently used bot that fits", request.terms.holder)),
             None => Ok(()),
         }
     }
@@ -157,7 +157,7 @@ impl State {
             return Err(format!("a request that names no bot was told {busy:?}"));
         };
         let holder = match bot.is {
-            Is::Held(id) => self.lease(id).map(|lease| lease.request.holder.clone()),
+            Is::Held(id) => self.lease(id).map(|lease| lease.request.terms.holder.clone()),
             _ => None,
         };
         let wanted = (bot.bot.id, bot.bot.condition, holder);
@@ -191,7 +191,7 @@ impl State {
         let holds = |id| members.iter().any(|bot| bot.is == Is::Held(id));
         let holding = || self.leases.iter().filter(|lease| holds(lease.request.id));
         let first = holding().map(|lease| lease.since).min();
-        let mut oldest = holding().filter(|lease| Some(lease.since) == first).map(|lease| &lease.request.holder);
+        let mut oldest = holding().filter(|lease| Some(lease.since) == first).map(|lease| &lease.request.terms.holder);
         let told_oldest = told.oldest.as_ref().map(|oldest| &oldest.holder);
         if !told_oldest.map_or(first.is_none(), |told| oldest.any(|holder| holder == told)) {
             return Err(format!("a request was told {told}, but somebody else has held one for longer"));
@@ -206,10 +206,10 @@ impl State {
         let (state, holder) = match *is {
             Is::Free => (BotState::Free, None),
             Is::Resting(_) => (BotState::Cooling, None),
-            Is::Held(id) => (BotState::Leased, self.lease(id).map(|lease| &lease.request.holder)),
+            Is::Held(id) => (BotState::Leased, self.lease(id).map(|lease| &lease.request.terms.holder)),
         };
         let wanted = (state, holder, bot.condition, &bot.labels, &bot.login);
-        let holding = seen.holding.as_ref().map(|holding| &holding.holder);
+        let holding = seen.holding.as_ref().map(|holding| &holding.terms.holder);
         let told = (seen.state(), holding, seen.condition, &seen.labels, &seen.login);
         if told == wanted { Ok(()) } else { Err(format!("a bot is seen as {told:?}, it is {wanted:?}")) }
     }

@@ -142,7 +142,7 @@ impl State {
         for (id, fence) in &bots {
             if let Some(bot) = self.bot_mut(*id) {
                 bot.is = Is::Held(request.id);
-                bot.hand_outs.push(HandOut { fence: *fence, holder: request.holder.clone(), end: None });
+                bot.hand_outs.push(HandOut { fence: *fence, holder: request.terms.holder.clone(), end: None });
             }
         }
         let ends = now.plus(request.ttl.unwrap_or(self.policy.default_ttl));
@@ -238,7 +238,7 @@ impl fmt::Display for State {
         f.write_str("before that")?;
         for ModelWaiter { request, .. } in &self.line {
             let selectors: Vec<_> = request.selectors.iter().map(ToString::to_string).collect();
-            write!(f, "\n  {} asks for {}, not {:?}", request.holder, selectors.join("; "), request.avoid)?;
+            write!(f, "\n  {} asks for {}, not {:?}", request.terms.holder, selectors.join("; "), request.avoid)?;
         }
         for ModelBot { bot, is, since, .. } in &self.bots {
             write!(

@@ -25,7 +25,7 @@ fn held_user() -> Value {
         json!({
             "locktime": "2026-01-03T03:04:05.000000Z",
             "lease": {
-                "holder": "nightly", "note": null, "url": "https://ci.example.com/jobs/4711",
+                "holder": "nightly", "run": "shop 4711", "note": null, "url": "https://ci.example.com/jobs/4711",
                 "since": "2026-01-03T03:04:05.000000Z", "expires_at": "2026-01-03T03:19:05.000000Z",
             },
         }),
@@ -35,7 +35,7 @@ fn held_user() -> Value {
 pub(super) fn lease() -> Value {
     let user = with(held_user(), json!({"as": null, "password": "an-example-of-a-password", "fence": 7}));
     json!({
-        "id": "6f1c2a52-8f0e-4b53-9d5e-0c6b1f6f3e77", "holder": "nightly", "note": null,
+        "id": "6f1c2a52-8f0e-4b53-9d5e-0c6b1f6f3e77", "holder": "nightly", "run": "shop 4711", "note": null,
         "url": "https://ci.example.com/jobs/4711", "acquired_at": "2026-01-03T03:04:05.000000Z",
         "expires_at": "2026-01-03T03:19:05.000000Z", "expires_in_seconds": 900, "ttl_seconds": 900,
         "renew_after_seconds": 300, "users": [user],
@@ -57,7 +57,7 @@ pub(super) fn unlocked() -> Value {
 
 pub(super) fn active_lease() -> Value {
     json!({
-        "holder": "nightly", "note": null, "url": "https://ci.example.com/jobs/4711",
+        "holder": "nightly", "run": "shop 4711", "note": null, "url": "https://ci.example.com/jobs/4711",
         "acquired_at": "2026-01-03T03:04:05.000000Z", "expires_at": "2026-01-03T03:19:05.000000Z",
         "users": [with(held_user(), json!({"as": null}))],
     })
@@ -65,7 +65,7 @@ pub(super) fn active_lease() -> Value {
 
 pub(super) fn history_row() -> Value {
     json!({
-        "user_id": "01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42", "fence": 7, "holder": "nightly", "note": null,
+        "user_id": "01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42", "fence": 7, "holder": "nightly", "run": "shop 4711", "note": null,
         "project_id": "0b7e6f9a-4a53-4d0e-9a51-2f5f5c1d7a11", "owner": "token 01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b42",
         "address": "192.0.2.7", "request_id": "b1c9d2f0-5c1e-4d57-8d21-000000000007",
         "url": "https://ci.example.com/jobs/4711", "from": "2026-01-03T03:04:05.000000Z",

@@ -149,10 +149,10 @@ async fn bot_that_a_waiter_is_about_to_receive_is_told_as_leased_by_it() {
     let holding = farm.get(bot).await.unwrap().holding.expect("it is leased");
     let Err(Error::Exhausted(shortage)) = farm.acquire(ground.ask("any")).await else { panic!("it is had") };
     assert_eq!((shortage.matching, shortage.leased, shortage.cooling), (1, 1, 0));
-    assert_eq!(shortage.oldest.map(|oldest| oldest.holder), Some(holding.holder.clone()));
+    assert_eq!(shortage.oldest.map(|oldest| oldest.holder), Some(holding.terms.holder.clone()));
     let by_id = LeaseRequest::new(holder("this one"), Selector::bot(bot));
     let Err(Error::Busy(busy)) = farm.acquire(by_id).await else { panic!("it is had") };
-    assert_eq!(busy.holder, Some(holding.holder));
+    assert_eq!(busy.holder, Some(holding.terms.holder.clone()));
     receives.resume();
     in_time("it receives it", waiter).await.unwrap().unwrap();
 }

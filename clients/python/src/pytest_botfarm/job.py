@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_LONGEST_HOLDER = 200
+_LONGEST = 200
 
 
 class Job(NamedTuple):
@@ -25,12 +25,34 @@ def found(variables: Mapping[str, str] = os.environ) -> Job:
 def holder(test: str | None, variables: Mapping[str, str] = os.environ) -> str:
     """The name under which others see the account held. BOTFARM_HOLDER is it, if that is set."""
     if chosen := variables.get("BOTFARM_HOLDER"):
-        return _flat(chosen)[:_LONGEST_HOLDER]
-    job = _flat(found(variables).name)[: _LONGEST_HOLDER // 2]
+        return _flat(chosen)[:_LONGEST]
+    job = _flat(found(variables).name)[: _LONGEST // 2]
     if not test:
         return job
     # The end of a test's name tells more than its start.
-    return f"{_flat(test)[-(_LONGEST_HOLDER - len(job) - 2) :].strip()}, {job}"
+    return f"{_flat(test)[-(_LONGEST - len(job) - 2) :].strip()}, {job}"
+
+
+def run(variables: Mapping[str, str] = os.environ) -> str | None:
+    """What the lease is a part of: BOTFARM_RUN, else the run of the CI service, else that of pytest-xdist."""
+    if chosen := variables.get("BOTFARM_RUN"):
+        return _flat(chosen)[:_LONGEST]
+    var = {name: value for name, value in variables.items() if value}
+    runs = (
+        ("GITHUB_ACTIONS", "GitHub {GITHUB_REPOSITORY} {GITHUB_RUN_ID}/{GITHUB_RUN_ATTEMPT}"),
+        ("GITLAB_CI", "GitLab {CI_PROJECT_PATH} {CI_PIPELINE_ID}"),
+        ("BUILDKITE", "Buildkite {BUILDKITE_PIPELINE_SLUG} {BUILDKITE_BUILD_NUMBER}"),
+        ("JENKINS_URL", "Jenkins {JOB_NAME} {BUILD_NUMBER}"),
+        ("PYTEST_XDIST_TESTRUNUID", "pytest {PYTEST_XDIST_TESTRUNUID}"),
+    )
+    for sign, name in runs:
+        if sign in var:
+            try:
+                return _flat(name.format_map({"GITHUB_RUN_ATTEMPT": "1"} | var))[:_LONGEST]
+            except KeyError:
+                # Half a name would be shared by strangers.
+                return None
+    return None
 
 
 def _ci(var: Mapping[str, str]) -> Job | None:

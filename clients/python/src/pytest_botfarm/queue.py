@@ -72,7 +72,13 @@ class Request:
     def _body(self, lease_id: str) -> dict[str, Any]:
         body: dict[str, Any] = {"id": lease_id, "users": list(self.wanted), "ttl_seconds": self.ttl}
         body["holder"] = self.holder or job.holder(None)
-        more = {"note": self.note, "url": job.found().url, "sticky": self.sticky, "avoid": list(self.avoid)}
+        more = {
+            "run": job.run(),
+            "note": self.note,
+            "url": job.found().url,
+            "sticky": self.sticky,
+            "avoid": list(self.avoid),
+        }
         return body | {name: value for name, value in more.items() if value}
 
     def _waiting(self, shortage: NoAccount, transport: Transport, left: float) -> str:

@@ -30,6 +30,7 @@ class HeldBy(TypedDict):
     """Who holds an account. Times are RFC 3339."""
 
     holder: str
+    run: str | None
     note: str | None
     url: str | None
     since: str
@@ -80,6 +81,7 @@ class ActiveLease(TypedDict):
     """A lease in force, without its id and without passwords."""
 
     holder: str
+    run: str | None
     note: str | None
     url: str | None
     acquired_at: str
@@ -94,6 +96,7 @@ class HistoryRow(TypedDict):
     fence: int
     project_id: str
     holder: str
+    run: str | None
     owner: str | None
     address: str | None
     request_id: str | None

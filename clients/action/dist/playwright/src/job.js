@@ -2,9 +2,10 @@
 Object.defineProperty(exports, "__esModule", { value: true });
 exports.found = found;
 exports.holder = holder;
+exports.run = run;
 // Who holds: the CI job, otherwise whoever sits at the keyboard. The same names as `botfarm run` gives.
 const node_os_1 = require("node:os");
-const longestHolder = 200;
+const longest = 200;
 /** Looks at the environment. */
 function found(variables = process.env) {
     const job = ci(variables) ?? { name: person(variables) };
@@ -14,12 +15,30 @@ function found(variables = process.env) {
 /** The name under which others see the account held. BOTFARM_HOLDER is it, if that is set. */
 function holder(test, variables = process.env) {
     if (variables.BOTFARM_HOLDER)
-        return flat(variables.BOTFARM_HOLDER).slice(0, longestHolder);
-    const job = flat(found(variables).name).slice(0, longestHolder / 2);
+        return flat(variables.BOTFARM_HOLDER).slice(0, longest);
+    const job = flat(found(variables).name).slice(0, longest / 2);
     if (!test)
         return job;
     // The end of a test's name tells more than its start.
-    return `${flat(test).slice(-(longestHolder - job.length - 2)).trim()}, ${job}`;
+    return `${flat(test).slice(-(longest - job.length - 2)).trim()}, ${job}`;
+}
+/** What the lease is a part of: BOTFARM_RUN, else the run of the CI service. */
+function run(all = process.env) {
+    if (all.BOTFARM_RUN)
+        return flat(all.BOTFARM_RUN).slice(0, longest);
+    // Half a name would be shared by strangers.
+    const whole = (service, ...parts) => parts.every(Boolean) ? flat([service, ...parts].join(' ')).slice(0, longest) : undefined;
+    if (all.GITHUB_ACTIONS) {
+        const attempt = all.GITHUB_RUN_ID && `${all.GITHUB_RUN_ID}/${all.GITHUB_RUN_ATTEMPT || '1'}`;
+        return whole('GitHub', all.GITHUB_REPOSITORY, attempt);
+    }
+    if (all.GITLAB_CI)
+        return whole('GitLab', all.CI_PROJECT_PATH, all.CI_PIPELINE_ID);
+    if (all.BUILDKITE)
+        return whole('Buildkite', all.BUILDKITE_PIPELINE_SLUG, all.BUILDKITE_BUILD_NUMBER);
+    if (all.JENKINS_URL)
+        return whole('Jenkins', all.JOB_NAME, all.BUILD_NUMBER);
+    return undefined;
 }
 function ci(all) {
     const or = (name, otherwise) => all[name] || otherwise;

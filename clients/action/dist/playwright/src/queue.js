@@ -21,11 +21,13 @@ const lookedAt = 500;
 async function acquire(transport, request) {
     const { id = (0, node_crypto_1.randomUUID)() } = request;
     const { url } = (0, job_1.found)();
+    const run = (0, job_1.run)();
     const body = {
         id,
         users: request.wanted,
         holder: request.holder,
         ttl_seconds: request.ttl / 1000,
+        ...(run && { run }),
         ...(url && { url }),
         ...(request.sticky && { sticky: request.sticky }),
     };

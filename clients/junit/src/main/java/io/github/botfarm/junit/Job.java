@@ -7,7 +7,7 @@ import java.util.stream.Stream;
 
 /** Who holds: the CI job, otherwise whoever sits at the keyboard. The same names as {@code botfarm run} gives. */
 record Job(String name, String url) {
-    private static final int LONGEST_HOLDER = 200;
+    private static final int LONGEST = 200;
     private static final int LONGEST_URL = 2000;
 
     /** Looks at the environment. The URL is null where there is none. */
@@ -46,13 +46,43 @@ record Job(String name, String url) {
     static String holder(String test, Map<String, String> all) {
         String chosen = all.getOrDefault("BOTFARM_HOLDER", "");
         if (!chosen.isEmpty()) {
-            return first(flat(chosen), LONGEST_HOLDER);
+            return first(flat(chosen), LONGEST);
         }
-        String job = first(flat(found(all).name()), LONGEST_HOLDER / 2);
+        String job = first(flat(found(all).name()), LONGEST / 2);
         String name = flat(test);
         // The end of a test's name tells more than its start.
-        int rest = LONGEST_HOLDER - job.length() - 2;
+        int rest = LONGEST - job.length() - 2;
         return name.substring(Math.max(0, name.length() - rest)).strip() + ", " + job;
+    }
+
+    /** What the lease is a part of: BOTFARM_RUN, else the run of the CI service; null where there is none. */
+    static String run(Map<String, String> all) {
+        Variables variables = new Variables(all);
+        if (variables.has("BOTFARM_RUN")) {
+            return first(flat(variables.or("BOTFARM_RUN", "")), LONGEST);
+        }
+        if (variables.has("GITHUB_ACTIONS")) {
+            String run = variables.or("GITHUB_RUN_ID", "");
+            String attempt = run.isEmpty() ? "" : run + "/" + variables.or("GITHUB_RUN_ATTEMPT", "1");
+            return whole("GitHub", variables.or("GITHUB_REPOSITORY", ""), attempt);
+        }
+        if (variables.has("GITLAB_CI")) {
+            return whole("GitLab", variables.or("CI_PROJECT_PATH", ""), variables.or("CI_PIPELINE_ID", ""));
+        }
+        if (variables.has("BUILDKITE")) {
+            return whole("Buildkite", variables.or("BUILDKITE_PIPELINE_SLUG", ""),
+                    variables.or("BUILDKITE_BUILD_NUMBER", ""));
+        }
+        if (variables.has("JENKINS_URL")) {
+            return whole("Jenkins", variables.or("JOB_NAME", ""), variables.or("BUILD_NUMBER", ""));
+        }
+        return null;
+    }
+
+    /** Half a name would be shared by strangers. */
+    private static String whole(String service, String of, String number) {
+        boolean known = !of.isEmpty() && !number.isEmpty();
+        return known ? first(flat(service + " " + of + " " + number), LONGEST) : null;
     }
 
     /** The address, if the service takes it for one. */

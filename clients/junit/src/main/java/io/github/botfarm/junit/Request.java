@@ -69,6 +69,10 @@ record Request(List<Selector> wanted, Duration patience, Duration ttl, String ho
         body.put("users", wanted.stream().map(Selector::onTheWire).toList());
         body.put("holder", holder);
         body.put("ttl_seconds", ttl.toMillis() / 1000.0);
+        String run = Job.run(System.getenv());
+        if (run != null) {
+            body.put("run", run);
+        }
         String url = Job.found(System.getenv()).url();
         if (url != null) {
             body.put("url", url);

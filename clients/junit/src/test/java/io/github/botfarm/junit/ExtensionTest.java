@@ -177,6 +177,7 @@ class ExtensionTest {
         counts(result, 0, 1);
         var row = farm.history().get(0);
         assertEquals("Fails.fails fails(Account), Jenkins shop #12", row.path("holder").asText());
+        assertEquals("Jenkins shop 12", row.path("run").asText());
         assertEquals("https://jenkins.example.com/job/shop/12/", row.path("url").asText());
         for (String said : List.of(result.output(), result.report())) {
             assertTrue(said.contains("ada@shop.example (stage)"), said);

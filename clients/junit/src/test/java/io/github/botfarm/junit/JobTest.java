@@ -1,6 +1,7 @@
 package io.github.botfarm.junit;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -42,6 +43,29 @@ class JobTest {
         String host = InetAddress.getLocalHost().getHostName();
         assertEquals(new Job("ann@" + host, null), Job.found(Map.of("USER", "ann")));
         assertEquals(new Job("somebody@" + host, null), Job.found(Map.of("CI", "true")));
+    }
+
+    @Test
+    void jobsOfOneRunShareItsName() {
+        Map<String, String> github = new HashMap<>(Map.of(
+                "GITHUB_ACTIONS", "true", "GITHUB_REPOSITORY", "acme/shop", "GITHUB_RUN_ID", "9001",
+                "GITHUB_RUN_ATTEMPT", "2", "GITHUB_JOB", "e2e"));
+        assertEquals("GitHub acme/shop 9001/2", Job.run(github));
+        github.put("GITHUB_JOB", "smoke");
+        assertEquals("GitHub acme/shop 9001/2", Job.run(github));
+        github.remove("GITHUB_RUN_ID");
+        assertNull(Job.run(github));
+        Map<String, String> gitlab =
+                Map.of("GITLAB_CI", "true", "CI_PROJECT_PATH", "acme/shop", "CI_PIPELINE_ID", "5");
+        assertEquals("GitLab acme/shop 5", Job.run(gitlab));
+        Map<String, String> buildkite =
+                Map.of("BUILDKITE", "true", "BUILDKITE_PIPELINE_SLUG", "shop", "BUILDKITE_BUILD_NUMBER", "7");
+        assertEquals("Buildkite shop 7", Job.run(buildkite));
+        assertEquals("Jenkins shop 12", Job.run(JENKINS));
+        Map<String, String> chosen = new HashMap<>(JENKINS);
+        chosen.put("BOTFARM_RUN", "nightly");
+        assertEquals("nightly", Job.run(chosen));
+        assertNull(Job.run(Map.of("USER", "ann")));
     }
 
     @Test
