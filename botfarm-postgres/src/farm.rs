@@ -32,7 +32,7 @@ pub struct PostgresFarm(Arc<Farm>);
 pub(crate) struct Farm {
     pub(crate) database: Database,
     pub(crate) keyring: Keyring,
-    /// By which it knows which operators and tokens it has written itself.
+    /// By which it knows which operators and tokens it has written itself, and by which it calls leases.
     pub(crate) pepper: Pepper,
     pub(crate) policy: LeasePolicy,
     pub(crate) takeover_grace: Duration,
@@ -118,6 +118,16 @@ impl PostgresFarm {
         let task = self.0.runtime.spawn(call(self.0.clone()));
         Ok(joined(task.await)??)
     }
+
+    /// What a lease is called within the farm, and in its database.
+    pub(crate) fn inner(&self, id: LeaseId) -> LeaseId {
+        self.0.pepper.lease(id)
+    }
+}
+
+/// The lease as its holder knows it.
+fn outer(id: LeaseId) -> impl FnOnce(Lease) -> Lease {
+    move |lease| Lease { id, ..lease }
 }
 
 /// What came of an acquire, on its way to the caller. When nobody takes it out, the lease is undone.
@@ -183,7 +193,8 @@ impl BotFarm for PostgresFarm {
 
     async fn acquire(&self, request: LeaseRequest) -> Result<Lease> {
         let (mut answer, answered) = oneshot::channel();
-        let farm = self.0.clone();
+        let (farm, id) = (self.0.clone(), request.id);
+        let request = LeaseRequest { id: self.inner(id), ..request };
         self.0.runtime.spawn(async move {
             let call = Uuid::new_v4();
             let acquired = farm.acquire(&request, call, &mut answer).await;
@@ -191,24 +202,29 @@ impl BotFarm for PostgresFarm {
             let _ = answer.send(Answer { id: request.id, call, acquired: Some(acquired), farm: farm.clone() });
         });
         match answered.await {
-            Ok(answer) => Ok(answer.take()?),
+            Ok(answer) => Ok(answer.take().map(outer(id))?),
             Err(gone) => Err(FarmError::backend(gone)),
         }
     }
 
     async fn lookup(&self, id: LeaseId) -> Result<Lease> {
-        self.run(async move |farm| farm.lookup(id).await).await
+        let inner = self.inner(id);
+        self.run(async move |farm| farm.lookup(inner).await).await.map(outer(id))
     }
 
     async fn renew(&self, id: LeaseId, ttl: Option<Duration>) -> Result<Lease> {
-        self.run(async move |farm| farm.renew(id, ttl).await).await
+        let inner = self.inner(id);
+        self.run(async move |farm| farm.renew(inner, ttl).await).await.map(outer(id))
     }
 
     async fn release(&self, id: LeaseId, ending: Ending) -> Result<()> {
-        self.run(async move |farm| farm.release(id, &ending).await).await
+        let inner = self.inner(id);
+        self.run(async move |farm| farm.release(inner, &ending).await).await
     }
 
     async fn release_bot(&self, bot: BotId, release: BotRelease) -> Result<()> {
+        let lease = release.lease.map(|id| self.inner(id));
+        let release = BotRelease { lease, ..release };
         self.run(async move |farm| farm.release_bot(bot, &release).await).await
     }
 

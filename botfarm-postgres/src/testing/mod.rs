@@ -36,6 +36,11 @@ mod proxy;
 mod server;
 mod template;
 
+use botfarm_core::LeaseId;
+use uuid::Uuid;
+
+use crate::PostgresFarm;
+
 pub use self::{
     cluster::Cluster,
     daemon::Signal,
@@ -44,3 +49,9 @@ pub use self::{
     proxy::{Direction, Point, Proxy, Stop},
     server::Server,
 };
+
+/// What a lease is called in the database of a farm, which has no lease's id.
+#[must_use]
+pub fn kept_as(farm: &PostgresFarm, lease: LeaseId) -> Uuid {
+    farm.inner(lease).as_uuid()
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use botfarm_core::{BotChanges, BotFarm, EndReason, Ending, Lease, LeaseRequest, Result};
 use botfarm_postgres::{
     PostgresFarm,
-    testing::{Point, Proxy},
+    testing::{Point, Proxy, kept_as},
 };
 use sqlx::AssertSqlSafe;
 use tokio::task::JoinHandle;
@@ -17,8 +17,8 @@ fn wait(farm: &PostgresFarm, request: &LeaseRequest) -> JoinHandle<Result<Lease>
     tokio::spawn(async move { farm.acquire(request).await })
 }
 
-async fn until_listening(ground: &Ground, request: &LeaseRequest, count: i64) {
-    let listeners = format!("select count(*) from listeners where lease_id = '{}'", request.id.as_uuid());
+async fn until_listening(ground: &Ground, farm: &PostgresFarm, request: &LeaseRequest, count: i64) {
+    let listeners = format!("select count(*) from listeners where lease_id = '{}'", kept_as(farm, request.id));
     until("they listen", async || ground.value::<i64>(&listeners).await == count).await;
 }
 
@@ -33,9 +33,9 @@ async fn one_goes_and_the_other_keeps_the_place() {
         let held = other.acquire(ground.ask("holder")).await.unwrap();
         let request = ground.ask("twin").wait(LONG);
         let first = wait(first_at, &request);
-        until_listening(&ground, &request, 1).await;
+        until_listening(&ground, &farm, &request, 1).await;
         let second = wait(second_at, &request);
-        until_listening(&ground, &request, 2).await;
+        until_listening(&ground, &farm, &request, 2).await;
         let behind = wait(&other, &ground.ask("behind").wait(LONG));
         ground.until_waiting(2).await;
         let (goes, stays) = if first_goes { (first, second) } else { (second, first) };
@@ -64,16 +64,16 @@ async fn late_word_that_one_has_gone_takes_no_place_from_another() {
     let held = other.acquire(ground.ask("holder")).await.unwrap();
     let request = ground.ask("twin").wait(LONG);
     let first = wait(&farm, &request);
-    until_listening(&ground, &request, 1).await;
+    until_listening(&ground, &farm, &request, 1).await;
     let behind = wait(&other, &ground.ask("behind").wait(LONG));
     ground.until_waiting(2).await;
     let leaves = proxy.stop_at(Point::Request, statement::LEAVE);
     first.abort();
     in_time("it is about to leave", leaves.reached()).await;
     let second = wait(&farm, &request);
-    until_listening(&ground, &request, 2).await;
+    until_listening(&ground, &farm, &request, 2).await;
     leaves.resume();
-    until_listening(&ground, &request, 1).await;
+    until_listening(&ground, &farm, &request, 1).await;
     other.release(held.id, Ending::clean()).await.unwrap();
     let lease = in_time("the second is served", second).await.unwrap().unwrap();
     assert!(!behind.is_finished(), "nobody has passed it");
@@ -91,7 +91,7 @@ async fn call_that_has_gone_unnoticed_gets_nothing_for_ever() {
     let held = other.acquire(ground.ask("holder")).await.unwrap();
     let request = ground.ask("goes").wait(LONG);
     let goes = wait(&farm, &request);
-    until_listening(&ground, &request, 1).await;
+    until_listening(&ground, &farm, &request, 1).await;
     let stays = wait(&farm, &ground.ask("stays").wait(LONG));
     ground.until_waiting(2).await;
     let leaves = proxy.stop_at(Point::Request, statement::LEAVE);
@@ -102,7 +102,7 @@ async fn call_that_has_gone_unnoticed_gets_nothing_for_ever() {
     proxy.cut().await;
     until("the process has noticed that the database is away", async || farm.check().await.is_err()).await;
     proxy.accept().await;
-    until_listening(&ground, &request, 0).await;
+    until_listening(&ground, &farm, &request, 0).await;
     other.release(held.id, Ending::clean()).await.unwrap();
     let lease = in_time("who stayed is served", stays).await.unwrap().unwrap();
     ground.assert_next(held.bot().fence.0, &lease).await;
@@ -119,7 +119,7 @@ async fn both_are_told_when_nothing_could_satisfy_them_any_more() {
     farm.acquire(ground.ask("holder")).await.unwrap();
     let request = LeaseRequest::new(holder("twin"), ground.any().labels(labels("role", "admin"))).wait(LONG);
     let twins = [wait(&farm, &request), wait(&other, &request)];
-    until_listening(&ground, &request, 2).await;
+    until_listening(&ground, &farm, &request, 2).await;
     let changed = Instant::now();
     other.update(bot, role("user")).await.unwrap();
     for twin in twins {
@@ -139,7 +139,7 @@ async fn ended_id_is_not_granted_again_to_a_twin_that_began_before() {
     let lease = farm.acquire(request.clone()).await.unwrap();
     let mut session = ground.connection().await;
     // All wait for the id, and go on in the order in which they came.
-    let lock = format!("pg_advisory_lock(hashtextextended('{}', 7238461))", request.id.as_uuid());
+    let lock = format!("pg_advisory_lock(hashtextextended('{}', 7238461))", kept_as(&farm, request.id));
     sqlx::query(AssertSqlSafe(format!("select {lock}"))).execute(&mut session).await.unwrap();
     let released = tokio::spawn({
         let (farm, id) = (farm.clone(), lease.id);

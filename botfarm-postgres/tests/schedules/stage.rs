@@ -1,13 +1,13 @@
 //! Two processes of one farm, behind proxies, and the bots that schedules are played on.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use botfarm_core::{
     BotFarm, BotId, Env, Keyring, Labels, LeaseId, LeasePolicy, MasterKey, NewBot, ProjectId, conformance,
 };
 use botfarm_postgres::{
     PostgresFarm, PostgresOptions,
-    testing::{Database, Proxy},
+    testing::{Database, Proxy, kept_as},
 };
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
@@ -70,7 +70,13 @@ impl Stage {
     /// Plays a schedule to its end, and judges it.
     pub(crate) async fn play(&mut self, steps: &[Step]) -> Result<(), Complaint> {
         let (story, ended) = Play::on(self).all(steps).await;
-        let (books, ids) = (self.read_books().await, self.ids.clone());
+        let (mut books, ids) = (self.read_books().await, self.ids.clone());
+        let asked = story.calls.iter().filter_map(|told| story.lease_of(told.call));
+        let known: HashMap<LeaseId, LeaseId> =
+            asked.map(|lease| (kept_as(&self.farms[0], lease).into(), lease)).collect();
+        for row in &mut books {
+            row.lease = known.get(&row.lease).copied().unwrap_or(row.lease);
+        }
         if story.calls.iter().any(|told| told.hung_up) {
             // What it asked for may be granted late, and undone.
             self.renew().await;
@@ -89,14 +95,19 @@ impl Stage {
             join listeners l using (lease_id)
             where t.parked
                 and w.lease_id = any($1)";
-        let leases: Vec<_> = leases.iter().map(LeaseId::as_uuid).collect();
-        let standing = sqlx::query_scalar(STANDING).bind(leases).fetch_all(&mut self.books).await.unwrap();
-        standing.into_iter().map(|lease: Uuid| lease.into()).collect()
+        let standing = sqlx::query_scalar(STANDING).bind(self.kept_as(leases)).fetch_all(&mut self.books);
+        let standing: Vec<Uuid> = standing.await.unwrap();
+        leases.iter().copied().filter(|lease| standing.contains(&kept_as(&self.farms[0], *lease))).collect()
+    }
+
+    /// What the database calls these leases.
+    fn kept_as(&self, leases: &[LeaseId]) -> Vec<Uuid> {
+        leases.iter().map(|lease| kept_as(&self.farms[0], *lease)).collect()
     }
 
     /// How many calls still listen for these leases, by the database.
     pub(crate) async fn listeners(&mut self, leases: &[LeaseId]) -> i64 {
-        let leases: Vec<_> = leases.iter().map(LeaseId::as_uuid).collect();
+        let leases = self.kept_as(leases);
         let listeners = sqlx::query_scalar("select count(*) from listeners where lease_id = any($1)").bind(leases);
         listeners.fetch_one(&mut self.books).await.unwrap()
     }

@@ -4,16 +4,17 @@ use std::{env, path::Path, sync::Arc, time::Duration};
 
 use botfarm_core::{
     Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Condition, Ending, Env, Error, Keyring, Labels, Lease,
-    LeasePolicy, LeaseRequest, NewBot, PageRequest, Result, Revocation, Selector, conformance,
+    LeaseId, LeasePolicy, LeaseRequest, NewBot, PageRequest, Result, Revocation, Selector, conformance,
 };
 use botfarm_postgres::{
     PostgresFarm, PostgresOptions,
-    testing::{Point, Proxy},
+    testing::{Point, Proxy, kept_as},
 };
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 use crate::{
     chance,
@@ -133,7 +134,7 @@ impl Client {
         match chance(40) {
             0 | 1 => {
                 let bot = self.any_bot();
-                let call = uuid::Uuid::new_v4();
+                let call = Uuid::new_v4();
                 self.writer.write(&[Record::Revoking { call, bot: bot.as_uuid(), at: now() }]);
                 let revocation = Revocation::new("stress".parse().unwrap(), "admin".parse().unwrap());
                 if self.farm().revoke(bot, revocation).await.is_ok() {
@@ -159,12 +160,20 @@ impl Client {
         sleep(Duration::from_millis(chance(20))).await;
     }
 
+    /// What the database calls a lease.
+    fn kept_as(&self, lease: LeaseId) -> Uuid {
+        kept_as(&self.farms[0], lease)
+    }
+
     async fn lease(&self) {
         let (request, kind) = self.request();
         let (id, size) = (request.id, request.selectors.len());
         let asked = now();
         self.writer.write(
-            &kind.map(|kind| Record::Asked { lease: id.as_uuid(), kind, sent: asked }).into_iter().collect::<Vec<_>>(),
+            &kind
+                .map(|kind| Record::Asked { lease: self.kept_as(id), kind, sent: asked })
+                .into_iter()
+                .collect::<Vec<_>>(),
         );
         let (sent, acquired) = match chance(10) {
             0 | 1 => self.hang_up(request).await,
@@ -182,7 +191,7 @@ impl Client {
         let until = after(sent, lease.remaining);
         let from = now();
         let grants = lease.bots.iter().map(|leased| Record::Grant {
-            lease: id.as_uuid(),
+            lease: self.kept_as(id),
             size,
             bot: leased.bot.id.as_uuid(),
             fence: leased.fence.0,
@@ -202,7 +211,7 @@ impl Client {
         if let Ok(acquired) = timeout(Duration::from_micros(patience), self.farm().acquire(request.clone())).await {
             return (sent, acquired);
         }
-        self.writer.write(&[Record::HungUp { lease: id.as_uuid() }]);
+        self.writer.write(&[Record::HungUp { lease: self.kept_as(id) }]);
         let sent = now();
         let seen = match chance(4) {
             0 => Err(Error::NoSuchLease),
@@ -221,7 +230,7 @@ impl Client {
         let one = async {
             let acquired = timeout(patience, self.farms[0].acquire(request.clone())).await;
             if acquired.is_err() {
-                self.writer.write(&[Record::HungUp { lease: request.id.as_uuid() }]);
+                self.writer.write(&[Record::HungUp { lease: self.kept_as(request.id) }]);
             }
             acquired.unwrap_or(Err(Error::NoSuchLease))
         };
@@ -238,7 +247,7 @@ impl Client {
             let renewed = if chance(4) == 0 { self.farm().lookup(id).await } else { self.farm().renew(id, None).await };
             let Ok(renewed) = renewed else { return };
             let until = after(sent, renewed.remaining);
-            self.writer.write(&[Record::Renewed { lease: id.as_uuid(), size: renewed.bots.len(), until }]);
+            self.writer.write(&[Record::Renewed { lease: self.kept_as(id), size: renewed.bots.len(), until }]);
         }
         sleep(Duration::from_millis(chance(100))).await;
         let ending = match chance(4) {
@@ -249,12 +258,12 @@ impl Client {
             // It expires.
             0 | 1 => {}
             2 => {
-                self.writer.write(&[Record::Ended { lease: id.as_uuid(), at: now() }]);
+                self.writer.write(&[Record::Ended { lease: self.kept_as(id), at: now() }]);
                 let release = BotRelease { ending, lease: Some(id), ..BotRelease::default() };
                 let _ = self.farm().release_bot(lease.bots[0].bot.id, release).await;
             }
             _ => {
-                self.writer.write(&[Record::Ended { lease: id.as_uuid(), at: now() }]);
+                self.writer.write(&[Record::Ended { lease: self.kept_as(id), at: now() }]);
                 let _ = self.farm().release(id, ending).await;
             }
         }
