@@ -2,10 +2,12 @@
 
 mod error;
 mod master_key;
+mod owner;
 mod pepper;
+mod unreadable;
 mod vars;
 
-use std::{ffi::OsString, fmt, str, sync::Arc};
+use std::{ffi::OsString, fmt, ops::RangeInclusive, str, sync::Arc};
 
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
@@ -16,26 +18,31 @@ use zeroize::Zeroizing;
 pub use self::{
     error::KeyError,
     master_key::{KeyId, MasterKey},
+    owner::SealedFor,
     pepper::Pepper,
+    unreadable::Unreadable,
 };
-use crate::{id::BotId, secret::Secret};
+use crate::secret::Secret;
 
 /// The layout of a sealed value, its first byte.
 const VERSION: u8 = 1;
+/// Layouts to come.
+const LATER: RangeInclusive<u8> = VERSION + 1..=15;
 const NONCE: usize = 24;
 const HEADER: usize = 1 + KeyId::LENGTH + NONCE;
 const TAG: usize = 16;
 
 /// What a farm keeps sealed, to recognise its key by.
 const CHECK: &[u8] = b"botfarm";
-/// In the place of a bot's id, and of another length than any.
+/// In the place of what a password is sealed for, and like none of that.
 const CHECK_CONTEXT: &[u8] = b"botfarm check";
 
 /// The keys of a farm: the current one, under which everything new is sealed, and old ones, for reading.
 ///
 /// A sealed value is `0x01`, the [id](KeyId) of its key (4 bytes), a random nonce (24 bytes), and the ciphertext of
-/// XChaCha20-Poly1305 with its tag. The bot's id is bound in as associated data, so that a value moved to another bot
-/// does not open. It is as long as the password plus 45 bytes.
+/// XChaCha20-Poly1305 with its tag. [What it is sealed for](SealedFor) is bound in as associated data: a value that is
+/// moved to another bot does not open, nor one whose bot got another login, env or project in the store, nor an older one
+/// that is put back. It is as long as the password plus 45 bytes.
 ///
 /// To change the key without an outage: add the new one to `BOTFARM_OLD_KEYS` of every replica, then make it
 /// `BOTFARM_KEY` and the former one the old, then run `botfarm rekey`, then drop the old one.
@@ -82,22 +89,30 @@ impl Keyring {
         Ok(Self::new(current, vars::old(&vars)?))
     }
 
-    /// Seals the password of `bot` under the current key. Twice the same password gives two different values.
+    /// Seals a password under the current key. Twice the same password gives two different values.
     ///
     /// # Panics
     /// When the operating system has no randomness to give.
     #[must_use]
-    pub fn seal(&self, password: &Secret, bot: BotId) -> Vec<u8> {
-        self.seal_bytes(password.expose().as_bytes(), bot.as_uuid().as_bytes())
+    pub fn seal(&self, password: &Secret, of: &SealedFor<'_>) -> Vec<u8> {
+        self.seal_secret(password, &of.bytes())
     }
 
-    /// Opens what [`seal`](Self::seal) gave for the same bot, under this or any ring that has the key.
+    /// Opens what [`seal`](Self::seal) gave for the same, under this or any ring that has the key.
     ///
     /// # Errors
-    /// `NotSealed` when it is no sealed value; `UnknownKey` when the ring lacks its key; `Altered` when it was changed,
-    /// or sealed for another bot.
-    pub fn open(&self, sealed: &[u8], bot: BotId) -> Result<Secret, KeyError> {
-        let plain = self.open_bytes(sealed, bot.as_uuid().as_bytes())?;
+    /// `NotSealed` when it is no sealed value; `Later` when it was sealed by a later version; `UnknownKey` when the ring
+    /// lacks its key; `Altered` when it was changed, or sealed for something else.
+    pub fn open(&self, sealed: &[u8], of: &SealedFor<'_>) -> Result<Secret, KeyError> {
+        self.open_secret(sealed, &of.bytes())
+    }
+
+    fn seal_secret(&self, secret: &Secret, context: &[u8]) -> Vec<u8> {
+        self.seal_bytes(secret.expose().as_bytes(), context)
+    }
+
+    fn open_secret(&self, sealed: &[u8], context: &[u8]) -> Result<Secret, KeyError> {
+        let plain = self.open_bytes(sealed, context)?;
         // Copied at its exact length, so that no reallocation leaves a second copy behind.
         let password = str::from_utf8(&plain).map_err(|_| KeyError::NotSealed)?.to_owned();
         Secret::try_from(password).map_err(|_| KeyError::NotSealed)
@@ -195,8 +210,10 @@ impl Key {
 
 /// Key id, nonce and ciphertext of a sealed value.
 fn parts(sealed: &[u8]) -> Result<(KeyId, &XNonce, &[u8]), KeyError> {
-    if sealed.first() != Some(&VERSION) || sealed.len() < HEADER + TAG {
-        return Err(KeyError::NotSealed);
+    match sealed.first() {
+        Some(&VERSION) if sealed.len() >= HEADER + TAG => {}
+        Some(version) if LATER.contains(version) => return Err(KeyError::Later),
+        _ => return Err(KeyError::NotSealed),
     }
     let (id, rest) = sealed[1..].split_first_chunk().ok_or(KeyError::NotSealed)?;
     let (nonce, ciphertext) = rest.split_first_chunk::<NONCE>().ok_or(KeyError::NotSealed)?;

@@ -66,7 +66,7 @@ pub use faults::Faults;
 pub use guard::LeaseGuard;
 pub use id::{BotId, Fence, LeaseId};
 #[cfg(feature = "keyring")]
-pub use keyring::{KeyError, KeyId, Keyring, MasterKey, Pepper};
+pub use keyring::{KeyError, KeyId, Keyring, MasterKey, Pepper, SealedFor, Unreadable};
 pub use labels::Labels;
 pub use lease::{
     ActiveLease, BotRelease, EndReason, Ending, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot,

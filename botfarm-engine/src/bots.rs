@@ -44,7 +44,8 @@ pub(crate) struct Entry {
     pub(crate) indexes: SmallVec<[IndexId; 3]>,
     /// As it was given: who holds it, and until when it rests, is known by the status.
     pub(crate) bot: Bot,
-    pub(crate) password: Secret,
+    /// `None`: it cannot be read, so nobody gets the bot.
+    pub(crate) password: Option<Secret>,
     /// What its last lease was asked for with.
     pub(crate) sticky: Option<StickyKey>,
     /// The last of its hand-outs that have ended.
@@ -52,7 +53,7 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
-    pub(crate) fn new(bot: Bot, password: Secret, since: u64) -> Self {
+    pub(crate) fn new(bot: Bot, password: Option<Secret>, since: u64) -> Self {
         Self {
             status: Status::Free { since },
             fence: Fence(0),
@@ -68,6 +69,10 @@ impl Entry {
     /// Where it stands in each of its indexes.
     pub(crate) fn position(&self) -> Position {
         match self.status {
+            // Kept from everybody.
+            Status::Free { since } if self.password.is_none() => {
+                Position { bucket: Bucket::reserved(self.bot.condition), order: since }
+            }
             Status::Free { since } => Position { bucket: Bucket::free(self.bot.condition), order: since },
             Status::Reserved { since } => Position { bucket: Bucket::reserved(self.bot.condition), order: since },
             Status::Held { hand_out, .. } => Position { bucket: Bucket::HELD, order: hand_out },
@@ -115,9 +120,9 @@ impl Entry {
         }
     }
 
-    /// Whether the bot is one of those wanted, in the condition wanted, whoever holds it.
+    /// Whether the bot is one of those wanted, in the condition wanted, whoever holds it, and can be handed out.
     pub(crate) fn fits(&self, selector: &Selector, policy: &LeasePolicy) -> bool {
-        selector.fits(&self.bot) && policy.reaches(selector, &self.bot.env)
+        self.password.is_some() && selector.fits(&self.bot) && policy.reaches(selector, &self.bot.env)
     }
 }
 

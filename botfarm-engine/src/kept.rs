@@ -56,8 +56,8 @@ pub enum Change {
 pub struct KeptBot {
     /// Who it is; without who holds it, and until when it rests.
     pub bot: Bot,
-    /// Its password.
-    pub password: Secret,
+    /// Its password; `None`: what is kept of it cannot be read, and stays as it is.
+    pub password: Option<Secret>,
     /// What the farm is doing with it.
     pub status: KeptStatus,
 }

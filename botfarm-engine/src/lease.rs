@@ -44,7 +44,8 @@ impl Held {
         let leased = self.bots.iter().zip(&self.request.selectors).map(|(&(slot, _), selector)| {
             let Entry { bot, password, fence, .. } = &bots[slot];
             let bot = Bot { holding: Some(holding.clone()), ..bot.clone() };
-            LeasedBot { role: selector.role.clone(), bot, password: password.clone(), fence: *fence }
+            let password = password.clone().expect("a bot without a password is not handed out");
+            LeasedBot { role: selector.role.clone(), bot, password, fence: *fence }
         });
         let bots = leased.collect();
         let Holding { terms, since, expires_at } = holding;

@@ -30,7 +30,10 @@ create table bots (
     login text not null,
     -- The login as logins are compared. Folded by the client, so that every backend folds alike.
     login_key text not null,
+    -- The password, for this id, env, login, project and generation.
     sealed bytea not null,
+    -- Greater whenever the password is another, or is sealed for something else.
+    generation bigint not null default 0,
     labels text[] not null,
     created_at timestamptz not null default now(),
     -- The call that changed it last: it is told so, should it ask again.

@@ -22,8 +22,8 @@ begin
     return next;
 end $$;
 
--- Found says whether there is such a bot, holder who holds it, where that stands in the way: then nothing was changed. A
--- call that asks again, since its answer was lost, changes nothing more.
+-- Found says whether there is such a bot, outrun that its password is not the one that was read, holder who holds it, where
+-- that stands in the way: then nothing was changed. A call that asks again, since its answer was lost, changes nothing more.
 create or replace function botfarm_update(
     bot uuid,
     its_call uuid,
@@ -32,15 +32,18 @@ create or replace function botfarm_update(
     to_domain text,
     to_labels text[],
     to_condition text,
-    to_sealed bytea
+    to_sealed bytea,
+    to_generation bigint,
+    was_sealed bytea
 )
-returns table (is_found boolean, holder text, held_until timestamptz, pools integer[]) language plpgsql as $$
+returns table (is_found boolean, is_outrun boolean, holder text, held_until timestamptz, pools integer[]) language plpgsql as $$
 declare
     slot bot_slots;
     pool pools;
 begin
     select * into slot from bot_slots s where s.bot_id = bot order by s.version desc limit 1 for no key update;
     is_found := found;
+    is_outrun := false;
     if not is_found then
         return next;
         return;
@@ -56,6 +59,14 @@ begin
         held_until := slot.expires_at;
         return next;
         return;
+    end if;
+    if to_sealed is not null then
+        perform from bots b where b.id = bot and b.sealed = was_sealed for no key update;
+        is_outrun := not found;
+        if is_outrun then
+            return next;
+            return;
+        end if;
     end if;
     if to_project is not null or to_domain is not null then
         select * into pool from pools p where p.id = slot.pool_id;
@@ -81,6 +92,7 @@ begin
     set pool_id = slot.pool_id,
         labels = coalesce(to_labels, b.labels),
         sealed = coalesce(to_sealed, b.sealed),
+        generation = coalesce(to_generation, b.generation),
         changed_by = its_call
     where b.id = bot;
     update pools p
@@ -89,6 +101,23 @@ begin
         and p.put_back_at < clock_timestamp() - interval '1 s';
     pools := botfarm_awaited_pools(pools || slot.pool_id);
     return next;
+end $$;
+
+-- Sets a bot aside as broken, of which the password is not as the farm has written it: also while it is held. False when the
+-- password is another by now.
+create or replace function botfarm_set_aside(bot uuid, its_sealed bytea) returns boolean language plpgsql as $$
+declare
+    slot bot_slots;
+begin
+    select * into slot from bot_slots s where s.bot_id = bot order by s.version desc limit 1 for no key update;
+    update bot_slots s
+    set version = s.version + 1,
+        condition = 'broken',
+        leased_as = case when s.lease_id is not null then 'broken' else s.leased_as end
+    where s.bot_id = bot
+        and s.version = slot.version
+        and exists (select from bots b where b.id = bot and b.sealed = its_sealed);
+    return found;
 end $$;
 
 create or replace function botfarm_delete(bot uuid)

@@ -13,6 +13,7 @@ create or replace function botfarm_given(s bot_slots, b bots, p pools) returns j
         'id', b.id,
         'login', b.login,
         'sealed', encode(b.sealed, 'hex'),
+        'generation', b.generation,
         'project', p.project,
         'env', p.env,
         'domain', p.domain,

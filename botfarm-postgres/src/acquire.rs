@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use botfarm_core::{Error as FarmError, Lease, LeaseRequest, Selector};
+use botfarm_core::{BotId, Error as FarmError, Lease, LeaseId, LeaseRequest, Selector};
 use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
@@ -16,6 +16,7 @@ use crate::{
     farm::{Answer, Farm},
     queue::ALIVE,
     rows::{self, interval},
+    seals::Unreadable,
     selector::Asked,
 };
 
@@ -34,6 +35,17 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// Before a request that waits asks again while the database is away.
 const AWAY: Duration = Duration::from_millis(500);
+
+/// So many bots of which the password cannot be read does one request meet.
+const PASSED_OVER: usize = 100;
+
+/// The bots that a request was not given since their passwords cannot be read.
+#[derive(Default)]
+struct Aside {
+    bots: Vec<BotId>,
+    /// Why, of one that others may be given.
+    error: Option<Box<Unreadable>>,
+}
 
 /// What the farm says to a request.
 enum Verdict {
@@ -68,7 +80,8 @@ impl Farm {
         answer: &mut oneshot::Sender<Answer>,
     ) -> Result<Lease> {
         let ttl = self.policy.check(request)?;
-        let asked = Asked::of(request, &self.policy)?;
+        let mut asked = Asked::of(request, &self.policy)?;
+        let mut aside = Aside::default();
         let deadline = Instant::now() + request.wait;
         let mut patience = Patience::new();
         let call = self.queue.call(request.id, call);
@@ -86,6 +99,11 @@ impl Farm {
                     if Instant::now() >= deadline {
                         how = How::Stop;
                     }
+                    continue;
+                }
+                Err(Error::Sealed(unreadable)) => {
+                    let bot = self.pass_over(request.id, call.id, unreadable, &mut aside).await?;
+                    asked.avoid.extend(bot.map(|bot| bot.as_uuid()));
                     continue;
                 }
                 asked => asked?,
@@ -111,6 +129,9 @@ impl Farm {
                 Verdict::Granted(lease) => return Ok(*lease),
                 Verdict::Waiting => {}
                 Verdict::Passed if patience.pause().await => continue,
+                Verdict::Refused | Verdict::Passed | Verdict::Lacking if aside.error.is_some() => {
+                    return Err(aside.error.map_or(Error::Unanswered, Error::Sealed));
+                }
                 Verdict::Refused | Verdict::Passed => return Err(self.shortage(request, &asked).await?.into()),
                 Verdict::Lacking => return Err(self.lacking(request, &asked).await?.into()),
                 Verdict::Reused => return Err(FarmError::KeyReused.into()),
@@ -127,6 +148,37 @@ impl Farm {
                 () = answer.closed() => {}
             }
         }
+    }
+
+    /// A lease was granted of which a password cannot be read, and nobody was told of it: another bot may do. Gives the
+    /// one that is to be avoided, unless it has been set aside for all.
+    async fn pass_over(
+        &self,
+        lease: LeaseId,
+        call: Uuid,
+        unreadable: Box<Unreadable>,
+        aside: &mut Aside,
+    ) -> Result<Option<BotId>> {
+        let (bot, known) = (unreadable.bot, aside.bots.contains(&unreadable.bot));
+        if aside.bots.len() == PASSED_OVER {
+            return Err(Error::Sealed(unreadable));
+        }
+        aside.bots.push(bot);
+        let is_aside = self.set_aside(&unreadable).await?;
+        if known && is_aside {
+            // Somebody has been told of this lease before.
+            self.take_unreadable(lease, &unreadable).await?;
+            return Ok(None);
+        }
+        if known && !unreadable.source.is_tampering() {
+            return Err(Error::Sealed(unreadable));
+        }
+        self.leave(lease, call).await?;
+        if unreadable.source.is_tampering() {
+            return Ok(None);
+        }
+        aside.error = Some(unreadable);
+        Ok(Some(bot))
     }
 
     async fn ask(
@@ -175,7 +227,7 @@ impl Farm {
             "granted" => {
                 self.hints.learn(request, row.was_free_since);
                 let given = row.given.ok_or_else(|| Error::corrupt("a granted lease is not there"))?;
-                Verdict::Granted(Box::new(rows::lease(request.id, given, &self.keyring)?))
+                Verdict::Granted(Box::new(rows::lease(request.id, given, &self.seals)?))
             }
             "waiting" => Verdict::Waiting,
             "refused" => Verdict::Refused,

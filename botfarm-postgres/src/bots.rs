@@ -2,7 +2,7 @@
 
 use botfarm_core::{
     Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Error as FarmError, NewBot, Page, PageRequest,
-    Timestamp,
+    SealedFor, Timestamp,
 };
 use uuid::Uuid;
 
@@ -11,7 +11,11 @@ use crate::{
     error::{Error, Result},
     farm::Farm,
     rows::{self, BotRow, label_texts},
+    seals::{self, Unreadable},
 };
+
+/// How often to look again because others change the same bot meanwhile.
+const TRIES: usize = 20;
 
 /// A statement on bots. `$chosen` defines the common table `chosen` of ids.
 macro_rules! bot_rows {
@@ -47,7 +51,10 @@ impl Farm {
     pub(crate) async fn create(&self, bot: &NewBot) -> Result<Bot> {
         let id = BotId::new();
         let labels = label_texts(&bot.labels);
-        let sealed = self.keyring.seal(&bot.password, id);
+        let NewBot { login, env, project, .. } = bot;
+        let of =
+            SealedFor { bot: id, env: env.as_str(), login: login.as_str(), project: project.as_str(), generation: 0 };
+        let sealed = self.seals.seal(&bot.password, &of);
         let created = once!(self.database, |connection| {
             Ok(sqlx::query!(
                 r#"select created_at as "created_at!", pools as "pools!"
@@ -189,29 +196,103 @@ impl Farm {
 
     pub(crate) async fn update(&self, id: BotId, changes: &BotChanges) -> Result<Bot> {
         let labels = changes.labels.as_ref().map(label_texts);
-        let sealed = changes.password.as_ref().map(|password| self.keyring.seal(password, id));
         let call = Uuid::new_v4();
-        let updated = repeat!(self.database, |connection| {
+        let mut tries = 0;
+        let (updated, resealed) = loop {
+            tries += 1;
+            let resealed = self.reseal(id, changes).await?;
+            let updated = self.try_update(id, call, changes, labels.as_deref(), resealed.as_ref()).await?;
+            if !updated.is_outrun {
+                break (updated, resealed);
+            }
+            // Somebody else has changed its password meanwhile, or its project.
+            if tries == TRIES {
+                return Err(Error::Outrun);
+            }
+        };
+        checked(id, updated.is_found, updated.holder.as_deref(), updated.held_until)?;
+        if let Some(Resealed { generation, .. }) = resealed {
+            self.seals.saw(id, generation);
+        }
+        self.serve(updated.pools.unwrap_or_default());
+        // Who waited for it alone may wait in vain now.
+        self.queue.look_soon();
+        self.get(id).await
+    }
+
+    /// The password of a bot as it is to be sealed after a change; `None` when it stays as it is.
+    async fn reseal(&self, id: BotId, changes: &BotChanges) -> Result<Option<Resealed>> {
+        if changes.password.is_none() && changes.project.is_none() {
+            return Ok(None);
+        }
+        let row = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                r#"select is_found as "is_found!", holder, held_until, pools
-                from botfarm_update($1, $2, $3, $4, $5, $6, $7, $8)"#,
+                "select b.sealed, b.generation, b.login, p.env, p.project
+                from bots b
+                join bot_slots s on s.bot_id = b.id
+                join pools p on p.id = s.pool_id
+                where b.id = $1",
+                id.as_uuid(),
+            )
+            .fetch_optional(&mut *connection)
+            .await?)
+        })?;
+        let Some(row) = row else { return Err(FarmError::NoSuchBot { id }.into()) };
+        let was =
+            SealedFor { bot: id, env: &row.env, login: &row.login, project: &row.project, generation: row.generation };
+        let password = match (&changes.password, self.seals.open(&row.sealed, &was)) {
+            (Some(password), _) => password.clone(),
+            (None, Ok(password)) => password,
+            (None, Err(source)) => {
+                let unreadable = Unreadable { bot: id, login: row.login, sealed: row.sealed, source };
+                return Err(self.unchanged(unreadable).await?);
+            }
+        };
+        let generation = seals::after(row.generation);
+        let project = changes.project.as_deref().unwrap_or(&row.project);
+        let sealed = self.seals.seal(&password, &SealedFor { project, generation, ..was });
+        Ok(Some(Resealed { was: row.sealed, sealed, generation }))
+    }
+
+    /// What a change is told that leaves the password as it is, when that cannot be read.
+    async fn unchanged(&self, unreadable: Unreadable) -> Result<Error> {
+        if !unreadable.source.is_tampering() {
+            return Ok(unreadable.into());
+        }
+        if self.set_aside(&unreadable).await? {
+            let detail = format!("must be given again: {}", unreadable.source);
+            return Ok(FarmError::invalid("/password", detail).into());
+        }
+        Ok(Error::Outrun)
+    }
+
+    async fn try_update(
+        &self,
+        id: BotId,
+        call: Uuid,
+        changes: &BotChanges,
+        labels: Option<&[String]>,
+        resealed: Option<&Resealed>,
+    ) -> Result<Updated> {
+        repeat!(self.database, |connection| {
+            Ok(sqlx::query_as!(
+                Updated,
+                r#"select is_found as "is_found!", is_outrun as "is_outrun!", holder, held_until, pools
+                from botfarm_update($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"#,
                 id.as_uuid(),
                 call,
                 changes.need_a_free_bot(),
                 changes.project.as_deref(),
                 changes.domain.as_deref(),
-                labels.as_deref(),
+                labels,
                 changes.condition.map(Condition::as_str),
-                sealed.as_deref(),
+                resealed.map(|it| it.sealed.as_slice()),
+                resealed.map(|it| it.generation),
+                resealed.map(|it| it.was.as_slice()),
             )
             .fetch_one(&mut *connection)
             .await?)
-        })?;
-        checked(id, updated.is_found, updated.holder.as_deref(), updated.held_until)?;
-        self.serve(updated.pools.unwrap_or_default());
-        // Who waited for it alone may wait in vain now.
-        self.queue.look_soon();
-        self.get(id).await
+        })
     }
 
     pub(crate) async fn delete(&self, id: BotId) -> Result<()> {
@@ -232,6 +313,22 @@ impl Farm {
         self.queue.look_soon();
         Ok(())
     }
+}
+
+/// A password sealed for something else, or another, and what it was.
+struct Resealed {
+    was: Vec<u8>,
+    sealed: Vec<u8>,
+    generation: i64,
+}
+
+/// What `botfarm_update` says.
+struct Updated {
+    is_found: bool,
+    is_outrun: bool,
+    holder: Option<String>,
+    held_until: Option<Timestamp>,
+    pools: Option<Vec<i32>>,
 }
 
 /// Refuses what was not done.

@@ -2,8 +2,10 @@
 
 use std::{io, time::Duration};
 
-use botfarm_core::{BoxError, KeyError};
+use botfarm_core::BoxError;
 use sqlx::postgres::PgConnectOptions;
+
+use crate::seals::Unreadable;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -17,8 +19,8 @@ pub(crate) enum Error {
     #[error("{}", told(.0))]
     Sql(sqlx::Error),
     /// A password that the key does not open.
-    #[error("the password of bot {bot} cannot be opened")]
-    Sealed { bot: botfarm_core::BotId, source: KeyError },
+    #[error(transparent)]
+    Sealed(Box<Unreadable>),
     /// A row that could not have been written.
     #[error("the database holds a value that the farm did not write")]
     Corrupt { source: BoxError },
@@ -34,6 +36,12 @@ pub(crate) enum Error {
     /// No host takes writes.
     #[error("{detail}")]
     Unreachable { detail: String, source: Option<BoxError> },
+}
+
+impl From<Unreadable> for Error {
+    fn from(unreadable: Unreadable) -> Self {
+        Self::Sealed(Box::new(unreadable))
+    }
 }
 
 impl From<sqlx::Error> for Error {

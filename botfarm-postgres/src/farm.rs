@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::connection::repeat;
 use crate::{
     acquire::Hints, connection::Database, error, error::at_start, keys, listener, options::PostgresOptions, prune,
-    queue, queue::Queue, schema,
+    queue, queue::Queue, schema, seals::Seals,
 };
 
 /// A farm on PostgreSQL 14 or later, shared by any number of processes.
@@ -31,7 +31,7 @@ pub struct PostgresFarm(Arc<Farm>);
 /// What the calls share.
 pub(crate) struct Farm {
     pub(crate) database: Database,
-    pub(crate) keyring: Keyring,
+    pub(crate) seals: Seals,
     /// By which it knows which operators and tokens it has written itself, and by which it calls leases.
     pub(crate) pepper: Pepper,
     pub(crate) policy: LeasePolicy,
@@ -67,7 +67,7 @@ impl PostgresFarm {
             let pepper = keys::check(&database, &keyring).await?;
             let farm = Arc::new_cyclic(|this| Farm {
                 database,
-                keyring,
+                seals: Seals::new(keyring),
                 pepper,
                 policy: options.policy,
                 takeover_grace: options.takeover_grace,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use botfarm_core::{BotId, Error as FarmError, Fault, ImportReport, NewBot};
+use botfarm_core::{BotId, Error as FarmError, Fault, ImportReport, NewBot, SealedFor};
 use sqlx::{Connection as _, PgConnection, PgTransaction};
 use uuid::Uuid;
 
@@ -11,6 +11,7 @@ use crate::{
     error::{Error, Result},
     farm::Farm,
     rows::{self, label_texts},
+    seals,
 };
 
 /// How long one import may take.
@@ -28,14 +29,22 @@ const SEPARATOR: &str = "\u{1f}";
 /// What an import does to the farm.
 #[derive(Default)]
 struct Plan<'a> {
-    new: Vec<(BotId, &'a NewBot)>,
+    new: Vec<Row<'a>>,
     /// Of which only what the pool does not care about changes: login and password.
-    changed: Vec<(BotId, &'a NewBot)>,
+    changed: Vec<Row<'a>>,
     /// Of which project, domain or labels change.
-    moved: Vec<(BotId, &'a NewBot)>,
+    moved: Vec<Row<'a>>,
     unchanged: usize,
     /// By row.
     faults: Vec<(usize, Fault)>,
+}
+
+/// What becomes of a bot, and what its password is sealed as so far.
+struct Row<'a> {
+    id: BotId,
+    bot: &'a NewBot,
+    generation: i64,
+    was: Vec<u8>,
 }
 
 impl Farm {
@@ -98,7 +107,7 @@ impl Farm {
         }
         make_pools_and_label_sets(transaction, bots).await?;
         // In one order, so that two imports wait for each other, but not both.
-        plan.new.sort_by_cached_key(|(_, bot)| bot.login.folded());
+        plan.new.sort_by_cached_key(|row| row.bot.login.folded());
         for batch in plan.new.chunks(BATCH) {
             self.insert(transaction, batch).await?;
         }
@@ -119,8 +128,10 @@ impl Farm {
                     b.id as "id?",
                     b.login as "login?",
                     b.sealed as "sealed?",
+                    b.generation as "generation?",
                     b.labels as "labels?",
                     p.project as "project?",
+                    p.env as "env?",
                     p.domain as "domain?",
                     case when botfarm_state(s) = 'leased' then s.terms->>'holder' end as holder
                 from unnest($1::text[], $2::text[]) with ordinality n (env, login_key, row)
@@ -137,10 +148,20 @@ impl Farm {
                 let at = usize::try_from(row.row).unwrap_or(1) - 1;
                 let (Some(bot), number) = (batch.get(at), start + at) else { continue };
                 let (Some(id), Some(sealed)) = (row.id, row.sealed) else {
-                    plan.new.push((BotId::new(), bot));
+                    plan.new.push(Row { id: BotId::new(), bot, generation: 0, was: Vec::new() });
                     continue;
                 };
                 let id = BotId::from(id);
+                let of = SealedFor {
+                    bot: id,
+                    env: row.env.as_deref().unwrap_or_default(),
+                    login: row.login.as_deref().unwrap_or_default(),
+                    project: row.project.as_deref().unwrap_or_default(),
+                    generation: row.generation.unwrap_or_default(),
+                };
+                // One that cannot be read gets the one that is given.
+                let same_password = self.seals.open(&sealed, &of).is_ok_and(|password| password == bot.password);
+                let generation = seals::after(of.generation);
                 let moves = [
                     (row.project.as_deref() != Some(bot.project.as_str()), "project_id"),
                     (row.domain.as_deref() != Some(bot.domain.as_str()), "domain"),
@@ -150,11 +171,11 @@ impl Farm {
                     let moves = moves.iter().filter(|(moves, _)| *moves);
                     plan.faults.extend(moves.map(|(_, field)| (number, Fault::held(number, field, &holder))));
                 }
-                let password = self.keyring.open(&sealed, id).map_err(|source| Error::Sealed { bot: id, source })?;
+                let kept = Row { id, bot, generation, was: sealed };
                 if moves.iter().any(|(moves, _)| *moves) || row.labels != Some(label_texts(&bot.labels)) {
-                    plan.moved.push((id, bot));
-                } else if row.login.as_deref() != Some(bot.login.as_str()) || password != bot.password {
-                    plan.changed.push((id, bot));
+                    plan.moved.push(kept);
+                } else if row.login.as_deref() != Some(bot.login.as_str()) || !same_password {
+                    plan.changed.push(kept);
                 } else {
                     plan.unchanged += 1;
                 }
@@ -163,7 +184,7 @@ impl Farm {
         Ok(plan)
     }
 
-    async fn insert(&self, transaction: &mut PgTransaction<'_>, bots: &[(BotId, &NewBot)]) -> Result<()> {
+    async fn insert(&self, transaction: &mut PgTransaction<'_>, bots: &[Row<'_>]) -> Result<()> {
         let columns = self.columns(bots);
         sqlx::query!(
             "with new as materialized (
@@ -220,7 +241,7 @@ impl Farm {
         }
         // A bot that was leased since the plan was made must not change its project or domain.
         let outrun = slots.iter().filter(|slot| slot.is_held).any(|slot| {
-            plan.moved.iter().any(|(id, bot)| {
+            plan.moved.iter().any(|Row { id, bot, .. }| {
                 id.as_uuid() == slot.bot_id
                     && (slot.project != bot.project.as_str() || slot.domain != bot.domain.as_str())
             })
@@ -265,7 +286,7 @@ impl Farm {
         .await?;
         let mut all = std::mem::take(&mut plan.changed);
         all.append(&mut plan.moved);
-        all.sort_by_key(|(id, _)| *id);
+        all.sort_by_key(|row| row.id);
         for batch in all.chunks(BATCH) {
             let columns = self.columns(batch);
             let changed = sqlx::query!(
@@ -273,11 +294,16 @@ impl Farm {
                 set pool_id = p.id,
                     login = n.login,
                     sealed = n.sealed,
-                    labels = string_to_array(n.joined, $8)
-                from unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[])
-                    n (id, project, env, domain, login, sealed, joined)
+                    generation = n.generation,
+                    labels = string_to_array(n.joined, $10)
+                from unnest(
+                    $1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::text[], $8::bigint[],
+                    $9::bytea[]
+                ) n (id, project, env, domain, login, sealed, joined, generation, was)
                 join pools p on p.project = n.project and p.env = n.env and p.domain = n.domain
-                where b.id = n.id",
+                where b.id = n.id
+                    -- What has been sealed for another project since the plan was made has been moved.
+                    and b.sealed = n.was",
                 &columns.ids,
                 &columns.projects,
                 &columns.envs,
@@ -285,6 +311,8 @@ impl Farm {
                 &columns.logins,
                 &columns.sealed,
                 &columns.labels,
+                &columns.generations,
+                &columns.was,
                 SEPARATOR,
             )
             .execute(&mut **transaction)
@@ -296,16 +324,21 @@ impl Farm {
         Ok(())
     }
 
-    fn columns(&self, bots: &[(BotId, &NewBot)]) -> Columns {
+    fn columns(&self, bots: &[Row<'_>]) -> Columns {
         let mut columns = Columns::default();
-        for (id, bot) in bots {
+        for Row { id, bot, generation, was } in bots {
+            let NewBot { login, env, project, .. } = bot;
+            let (login, env, project) = (login.as_str(), env.as_str(), project.as_str());
+            let of = SealedFor { bot: *id, env, login, project, generation: *generation };
             columns.ids.push(id.as_uuid());
             columns.projects.push(bot.project.to_string());
             columns.envs.push(bot.env.as_str().to_owned());
             columns.domains.push(bot.domain.as_str().to_owned());
             columns.logins.push(bot.login.as_str().to_owned());
             columns.login_keys.push(bot.login.folded());
-            columns.sealed.push(self.keyring.seal(&bot.password, *id));
+            columns.sealed.push(self.seals.seal(&bot.password, &of));
+            columns.generations.push(*generation);
+            columns.was.push(was.clone());
             columns.labels.push(label_texts(&bot.labels).join(SEPARATOR));
         }
         columns
@@ -322,6 +355,8 @@ struct Columns {
     logins: Vec<String>,
     login_keys: Vec<String>,
     sealed: Vec<Vec<u8>>,
+    generations: Vec<i64>,
+    was: Vec<Vec<u8>>,
     labels: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! The farm's key: found out at start when it is wrong, and replaced while the farm is in use.
 
-use botfarm_core::{BotId, Error as FarmError, KeyError, Keyring, Pepper};
+use botfarm_core::{Error as FarmError, KeyError, Keyring, Pepper, SealedFor, Unreadable};
 use uuid::Uuid;
 
 use crate::connection::repeat;
@@ -41,30 +41,47 @@ fn wrong_key(error: &KeyError) -> Error {
 
 /// Seals anew whatever is not sealed under the current key.
 pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
+    let keyring = &farm.seals.keyring;
     let (mut resealed, mut unreadable) = (0, Unreadable::default());
     let mut after = Uuid::nil();
     loop {
         let rows = repeat!(farm.database, |connection| {
-            Ok(sqlx::query!("select id, sealed from bots where id > $1 order by id limit $2", after, BATCH)
-                .fetch_all(&mut *connection)
-                .await?)
+            Ok(sqlx::query!(
+                "select b.id, b.sealed, b.generation, b.login, p.env, p.project
+                from bots b
+                join bot_slots s on s.bot_id = b.id
+                join pools p on p.id = s.pool_id
+                where b.id > $1
+                order by b.id
+                limit $2",
+                after,
+                BATCH,
+            )
+            .fetch_all(&mut *connection)
+            .await?)
         })?;
         let Some(last) = rows.last() else { break };
         after = last.id;
         let (mut ids, mut old, mut new) = (Vec::new(), Vec::new(), Vec::new());
         for row in rows {
-            if farm.keyring.is_current(&row.sealed) {
+            if keyring.is_current(&row.sealed) {
                 continue;
             }
-            let bot = BotId::from(row.id);
-            match farm.keyring.open(&row.sealed, bot) {
+            let of = SealedFor {
+                bot: row.id.into(),
+                env: &row.env,
+                login: &row.login,
+                project: &row.project,
+                generation: row.generation,
+            };
+            match keyring.open(&row.sealed, &of) {
                 Ok(password) => {
                     ids.push(row.id);
-                    new.push(farm.keyring.seal(&password, bot));
+                    new.push(keyring.seal(&password, &of));
                     old.push(row.sealed);
                 }
                 // One that was tampered with keeps no other from its new key.
-                Err(error) => unreadable.push(bot, &error),
+                Err(error) => unreadable.push(of.bot, &error),
             }
         }
         resealed += repeat!(farm.database, |connection| {
@@ -73,7 +90,7 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
                     set sealed = n.new
                     from unnest($1::uuid[], $2::bytea[], $3::bytea[]) n (id, old, new)
                     where b.id = n.id
-                        -- Unless the password was changed meanwhile: then it was sealed under the current key.
+                        -- Unless it was sealed anew meanwhile: then it was under the current key.
                         and b.sealed = n.old",
                 &ids,
                 &old,
@@ -85,47 +102,10 @@ pub(crate) async fn rekey(farm: &Farm) -> Result<u64> {
         })?;
     }
     repeat!(farm.database, |connection| {
-        sqlx::query!(
-            "update key_check set sealed = $1, pepper = $2",
-            farm.keyring.seal_check(),
-            farm.pepper.seal(&farm.keyring),
-        )
-        .execute(&mut *connection)
-        .await?;
+        sqlx::query!("update key_check set sealed = $1, pepper = $2", keyring.seal_check(), farm.pepper.seal(keyring),)
+            .execute(&mut *connection)
+            .await?;
         Ok(())
     })?;
-    if unreadable.count == 0 { Ok(resealed) } else { Err(unreadable.error(resealed)) }
-}
-
-/// So many accounts are named whose password could not be read.
-const NAMED: usize = 20;
-
-/// The accounts whose password could not be read.
-#[derive(Debug, Default)]
-struct Unreadable {
-    count: usize,
-    named: Vec<String>,
-}
-
-impl Unreadable {
-    fn push(&mut self, bot: BotId, error: &KeyError) {
-        self.count += 1;
-        if self.named.len() < NAMED {
-            self.named.push(format!("{bot} ({error})"));
-        }
-    }
-
-    fn error(&self, resealed: u64) -> Error {
-        let more = match self.count - self.named.len() {
-            0 => String::new(),
-            more => format!(", and {more} more"),
-        };
-        let detail = format!(
-            "the password of {} accounts could not be read: {}{more}; {resealed} others are sealed under the current key \
-             now; keep a key that is missing here, and give the accounts that were changed their passwords again",
-            self.count,
-            self.named.join(", ")
-        );
-        FarmError::Forbidden { detail }.into()
-    }
+    Ok(unreadable.or_resealed(resealed)?)
 }

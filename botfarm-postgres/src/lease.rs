@@ -6,6 +6,7 @@ use botfarm_core::{
     ActiveLease, Bot, BotId, BotRelease, Busy, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Holding,
     Lease, LeaseId, LostLease, Outcome, Page, PageRequest, Revocation, Terms,
 };
+use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
 use crate::connection::repeat;
@@ -13,6 +14,7 @@ use crate::{
     error::{Error, Result},
     farm::Farm,
     rows::{self, BotRow, interval},
+    seals::Unreadable,
 };
 
 /// What has become of a lease that does not live.
@@ -127,20 +129,43 @@ impl Farm {
     async fn receive(&self, id: LeaseId, ttl: Option<Duration>, renews: bool) -> Result<Lease> {
         let envs = self.envs(id).await?;
         let ttl = ttl.map(|ttl| self.policy.ttl_in(&envs, ttl)).transpose()?.map(interval);
+        loop {
+            match self.try_receive(id, ttl, renews, &envs).await {
+                Err(Error::Sealed(unreadable)) if unreadable.source.is_tampering() => {
+                    if self.set_aside(&unreadable).await? {
+                        self.take_unreadable(id, &unreadable).await?;
+                    }
+                    // What it says now: that it has ended, or the password that was written meanwhile.
+                }
+                received => return received,
+            }
+        }
+    }
+
+    /// Takes a lease away of which a password cannot be read.
+    pub(crate) async fn take_unreadable(&self, id: LeaseId, unreadable: &Unreadable) -> Result<()> {
+        let by = rows::text::<Holder>("botfarm")?;
+        let note = format!("{unreadable}: {}", unreadable.source);
+        let (by, note) = (Some(&by), Some(note.as_str()));
+        let end = End { reason: EndReason::Revoked, outcome: None, by, note, rest: Duration::ZERO };
+        self.end(id, &end).await.map(drop)
+    }
+
+    async fn try_receive(&self, id: LeaseId, ttl: Option<PgInterval>, renews: bool, envs: &[Env]) -> Result<Lease> {
         let given = repeat!(self.database, |connection| {
             Ok(sqlx::query_scalar!(
                 "select botfarm_receive($1, null, $2, $3, $4, $5)",
                 id.as_uuid(),
-                ttl.clone() as _,
+                ttl as _,
                 renews,
-                interval(self.policy.cooling_in(&envs)),
+                interval(self.policy.cooling_in(envs)),
                 &self.dirty_envs(),
             )
             .fetch_one(&mut *connection)
             .await?)
         })?;
         match given {
-            Some(given) => rows::lease(id, given, &self.keyring),
+            Some(given) => rows::lease(id, given, &self.seals),
             None => Err(self.ended(id).await?.into()),
         }
     }

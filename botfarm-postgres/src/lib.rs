@@ -30,6 +30,7 @@ mod prune;
 mod queue;
 mod rows;
 mod schema;
+mod seals;
 mod selector;
 mod shortage;
 mod stats;

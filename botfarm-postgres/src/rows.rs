@@ -3,13 +3,16 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use botfarm_core::{
-    Bot, EndReason, Fence, Holding, Keyring, Labels, Lease, LeaseId, LeasedBot, Outcome, Terms, Timestamp,
+    Bot, EndReason, Fence, Holding, Labels, Lease, LeaseId, LeasedBot, Outcome, SealedFor, Terms, Timestamp,
 };
 use serde::Deserialize;
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::{
+    error::{Error, Result},
+    seals::{Seals, Unreadable},
+};
 
 /// One bot of a lease, as `botfarm_lease` writes it.
 #[derive(Debug, Deserialize)]
@@ -18,6 +21,7 @@ pub(crate) struct LeaseRow {
     login: String,
     /// In hexadecimal digits.
     sealed: String,
+    generation: i64,
     project: String,
     env: String,
     domain: String,
@@ -36,7 +40,7 @@ pub(crate) struct LeaseRow {
 }
 
 /// The lease that `rows` make up, in the order of its selectors.
-pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, keyring: &Keyring) -> Result<Lease> {
+pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, seals: &Seals) -> Result<Lease> {
     let rows: Vec<LeaseRow> = serde_json::from_value(rows).map_err(Error::corrupt)?;
     let Some(first) = rows.first() else { return Err(Error::corrupt("a lease without a bot")) };
     let terms = Arc::clone(&first.terms);
@@ -51,6 +55,18 @@ pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, keyring: &Keyring) -> 
         bots: Vec::with_capacity(rows.len()),
     };
     for row in rows {
+        let of = SealedFor {
+            bot: row.id.into(),
+            env: &row.env,
+            login: &row.login,
+            project: &row.project,
+            generation: row.generation,
+        };
+        let sealed = bytes(&row.sealed)?;
+        let password = match seals.open(&sealed, &of) {
+            Ok(password) => password,
+            Err(source) => return Err(Unreadable { bot: of.bot, login: row.login, sealed, source }.into()),
+        };
         let bot = Bot {
             id: row.id.into(),
             login: text(&row.login)?,
@@ -63,8 +79,6 @@ pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, keyring: &Keyring) -> 
             holding: Some(holding.clone()),
             cooling_until: None,
         };
-        let sealed = bytes(&row.sealed)?;
-        let password = keyring.open(&sealed, bot.id).map_err(|source| Error::Sealed { bot: bot.id, source })?;
         lease.bots.push(LeasedBot {
             role: row.alias.as_deref().map(text).transpose()?,
             bot,

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, ImportReport, Keyring, Lease,
     LeaseId, LeaseRecord, LeaseRequest, Login, NewBot, Page, PageRequest, Result, Revocation, Stats, Timestamp,
-    background,
+    Unreadable, background,
     operators::{
         NewToken, Operator, OperatorId, Operators, PasswordHash, Role, SessionId, Token, TokenDigest, TokenId,
     },
@@ -85,37 +85,48 @@ impl SqliteFarm {
         Ok(backup::copy(from, to)?)
     }
 
-    /// Seals anew what is not sealed under the current key. Gives how many passwords that were.
+    /// Seals anew what is not sealed under the current key. Gives how many passwords that were. One that is interrupted is
+    /// begun again, with the same keys.
     ///
     /// # Errors
-    /// `Unavailable` when the file cannot be written; `Backend` when a password cannot be opened.
+    /// `Unavailable` when the file cannot be written; `Forbidden` when there are passwords that cannot be read: sealed
+    /// under a key that the keyring does not have, or changed by something else than the farm. It names up to 20 of
+    /// their bots; all others are sealed anew by then.
     pub async fn rekey(&self) -> Result<u64> {
-        let (mut after, mut resealed) = (Vec::new(), 0);
+        let (mut after, mut resealed, mut unreadable) = (Vec::new(), 0, Unreadable::default());
         loop {
             let (seal, from) = (self.farm.journal().seal().clone(), after);
             let batch = self.farm.journal().run(move |connection| {
                 let transaction = connection.transaction()?;
-                let rows: Vec<([u8; 16], Vec<u8>)> = transaction
-                    .prepare_cached("select id, sealed from bots where id > ?1 order by id limit ?2")?
-                    .query_map(params![from, RESEALED], |row| Ok((row.get(0)?, row.get(1)?)))?
-                    .collect::<Result<_, _>>()?;
-                let (last, mut changed) = (rows.last().map(|(id, _)| id.to_vec()), 0);
-                for (id, sealed) in rows.iter().filter(|(_, sealed)| !seal.is_current(sealed)) {
-                    let bot = BotId::from(uuid::Uuid::from_bytes(*id));
-                    let again = seal.password(&seal.open_password(sealed, bot)?, bot);
-                    changed += transaction
-                        .prepare_cached("update bots set sealed = ?2 where id = ?1")?
-                        .execute(params![id, again])? as u64;
+                if from.is_empty() {
+                    seal.begin_rekey(&transaction)?;
+                }
+                let rows = load::sealed(&transaction, &from, RESEALED)?;
+                let (last, mut changed, mut unread) = (rows.last().map(|row| row.id.to_vec()), 0, Vec::new());
+                for row in rows.iter().filter(|row| !seal.is_current(&row.sealed)) {
+                    match seal.open_password(&row.sealed, &row.of()) {
+                        Ok(password) => {
+                            changed += transaction
+                                .prepare_cached("update bots set sealed = ?2 where id = ?1")?
+                                .execute(params![row.id, seal.password(&password, &row.of())])?
+                                as u64;
+                        }
+                        // One that was tampered with keeps no other from its new key.
+                        Err(error) => unread.push((row.of().bot, error)),
+                    }
                 }
                 if last.is_none() {
-                    seal.renew(&transaction)?;
+                    seal.end_rekey(&transaction)?;
                 }
                 transaction.commit()?;
-                Ok((last, changed))
+                Ok((last, changed, unread))
             });
-            let (last, changed) = batch.await?;
+            let (last, changed, unread) = batch.await?;
             resealed += changed;
-            let Some(last) = last else { return Ok(resealed) };
+            for (bot, error) in unread {
+                unreadable.push(bot, &error);
+            }
+            let Some(last) = last else { return unreadable.or_resealed(resealed) };
             after = last;
         }
     }

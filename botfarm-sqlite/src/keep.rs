@@ -5,9 +5,12 @@ use botfarm_core::{
     operators::{Operator, PasswordHash, Token, TokenDigest},
 };
 use botfarm_engine::{Change, KeptBot, KeptHandOut, KeptLease, KeptStatus, Moment};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
-use crate::{error::Error, seal::Seal};
+use crate::{
+    error::Error,
+    seal::{self, Seal},
+};
 
 /// Writes the changes of some turns: all of them, or none. They are on the disk when this comes back.
 pub(crate) fn commit(connection: &mut Connection, seal: &Seal, changes: &[Change]) -> Result<(), Error> {
@@ -72,38 +75,50 @@ fn keep(connection: &Connection, seal: &Seal, change: &Change) -> Result<(), Err
 }
 
 fn bot(connection: &Connection, seal: &Seal, KeptBot { bot, password, status }: &KeptBot) -> Result<(), Error> {
+    let id = bot.id.as_uuid().into_bytes();
+    let before: Option<i64> = connection
+        .prepare_cached("select generation from bots where id = ?1")?
+        .query_row([id], |row| row.get(0))
+        .optional()?;
+    let generation = before.map_or(Some(0), |before| before.checked_add(1));
+    let generation = generation.ok_or_else(|| Error::Damage(format!("bot {} has no next generation", bot.id)))?;
+    let sealed = password.as_ref().map(|password| seal.password(password, &seal::of(bot, generation)));
     run(
         connection,
+        // What cannot be read stays as it is.
         "insert into bots (
-           id, login, project, env, domain, labels, sealed, created_at, condition, fence, sticky, place, rests_until
+           id, login, project, env, domain, labels, sealed, created_at, condition, fence, sticky, place, rests_until,
+           generation
          )
-         values (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+         values (?1, ?2, ?3, ?4, ?5, ?6, coalesce(?7, x''), ?8, ?9, ?10, ?11, ?12, ?13, ?14)
          on conflict (id) do update
          set login = excluded.login,
              project = excluded.project,
              env = excluded.env,
              domain = excluded.domain,
              labels = excluded.labels,
-             sealed = excluded.sealed,
+             sealed = coalesce(?7, sealed),
+             generation = iif(?7 is null, generation, excluded.generation),
              condition = excluded.condition,
              fence = excluded.fence,
              sticky = excluded.sticky,
              place = excluded.place,
              rests_until = excluded.rests_until",
         params![
-            bot.id.as_uuid().as_bytes(),
+            id,
             bot.login.as_str(),
             bot.project.as_str(),
             bot.env.as_str(),
             bot.domain.as_str(),
             serde_json::to_string(&bot.labels)?,
-            seal.password(password, bot.id),
+            sealed,
             time(bot.created_at),
             status.condition.as_str(),
             status.fence.0,
             status.sticky.as_deref(),
             number(status.order),
             status.rests_until.map(at),
+            generation,
         ],
     )
     .map(drop)

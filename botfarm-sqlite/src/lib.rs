@@ -50,7 +50,9 @@
 //! machine whose clock was set back goes on from the latest time in the file.
 //!
 //! # What is secret
-//! The file, its folder (when it is made), and the key beside it are for their owner alone. Passwords are sealed. The ids
+//! The file, its folder (when it is made), and the key beside it are for their owner alone. Passwords are sealed, each for
+//! its bot's id, env, login and project: a row that something else has changed is loaded as a broken bot, without a
+//! password, and handed out to nobody until it gets one. The ids
 //! of leases and the digests of tokens are not in the file, only HMACs of them, under a secret that is in the file,
 //! sealed: whoever reads it can neither release nor sign in. Whoever writes it makes no admin: each operator and token
 //! has an HMAC over the row.

@@ -3,19 +3,22 @@
 use std::{str::FromStr, sync::Arc};
 
 use botfarm_core::{
-    Bot, BotId, Condition, Fence, Fingerprint, Labels, LeaseRecord, NewBot, Origin, Terms, Timestamp,
+    Bot, BotId, Condition, Fence, Fingerprint, Labels, LeaseRecord, Origin, SealedFor, Terms, Timestamp,
     operators::{Operator, OperatorId, PasswordHash, Scope, SessionId, Token, TokenDigest, TokenId},
 };
 use botfarm_engine::{KeptBot, KeptHandOut, KeptLease, KeptLeasedBot, KeptStatus, Moment, REMEMBERED, Snapshot};
 use rusqlite::{Connection, Row, params};
 use uuid::Uuid;
 
-use crate::{error::Error, seal::Seal};
+use crate::{
+    error::Error,
+    seal::{self, Seal},
+};
 
 /// Reads all that a farm needs to go on. Ended hand-outs that are not remembered stay where they are.
 pub(crate) fn snapshot(connection: &Connection, seal: &Seal) -> Result<Snapshot, Error> {
     Ok(Snapshot {
-        bots: rows(connection, "select * from bots", |row| bot(row, seal))?,
+        bots: bots(connection, seal)?,
         leases: rows(connection, "select * from leases", lease)?,
         ended: ended(connection)?,
         operators: rows(connection, "select * from operators", |row| operator(row, seal))?,
@@ -72,14 +75,43 @@ pub(crate) fn history(
     Ok(records)
 }
 
-fn bot(row: &Row<'_>, seal: &Seal) -> Result<KeptBot, Error> {
+/// So many bots are named in the log whose password cannot be read.
+const NAMED: usize = 20;
+
+/// One whose password cannot be read keeps no other from use. It is out of use itself, and stays in the file as it is.
+fn bots(connection: &Connection, seal: &Seal) -> Result<Vec<KeptBot>, Error> {
+    let mut unreadable = 0;
+    let mut read = |row: &Row<'_>| -> Result<KeptBot, Error> {
+        let mut kept = bot(row)?;
+        let sealed: Vec<u8> = row.get("sealed")?;
+        match seal.open_password(&sealed, &seal::of(&kept.bot, row.get("generation")?)) {
+            Ok(password) => kept.password = Some(password),
+            Err(error) => {
+                unreadable += 1;
+                if unreadable <= NAMED {
+                    let Bot { id, login, env, .. } = &kept.bot;
+                    tracing::error!(%id, %login, %env, %error, "an account is broken: its password cannot be read");
+                }
+            }
+        }
+        Ok(kept)
+    };
+    let mut statement = connection.prepare("select * from bots")?;
+    let mut rows = statement.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        all.push(read(row)?);
+    }
+    if unreadable > NAMED {
+        tracing::error!("{} more accounts are broken: their passwords cannot be read", unreadable - NAMED);
+    }
+    Ok(all)
+}
+
+/// A bot whose password is yet to be read.
+fn bot(row: &Row<'_>) -> Result<KeptBot, Error> {
     let id: BotId = id(row, "id")?.into();
-    let sealed: Vec<u8> = row.get("sealed")?;
-    let password = seal.open_password(&sealed, id)?;
-    let mut new = NewBot::new(text(row, "login")?, password.clone(), parsed(row, "project")?, parsed(row, "env")?);
-    new.domain = parsed(row, "domain")?;
     let labels: String = row.get("labels")?;
-    new.labels = serde_json::from_str::<Labels>(&labels)?;
     let status = KeptStatus {
         bot: id,
         condition: parsed::<Condition>(row, "condition")?,
@@ -88,7 +120,58 @@ fn bot(row: &Row<'_>, seal: &Seal) -> Result<KeptBot, Error> {
         order: u64::try_from(row.get::<_, i64>("place")?).unwrap_or_default(),
         rests_until: row.get::<_, Option<i64>>("rests_until")?.map(moment),
     };
-    Ok(KeptBot { bot: Bot::new(id, &new, timestamp(row.get("created_at")?)), password, status })
+    let bot = Bot {
+        id,
+        login: text(row, "login")?,
+        project: parsed(row, "project")?,
+        env: parsed(row, "env")?,
+        domain: parsed(row, "domain")?,
+        labels: serde_json::from_str::<Labels>(&labels)?,
+        condition: status.condition,
+        created_at: timestamp(row.get("created_at")?),
+        holding: None,
+        cooling_until: None,
+    };
+    Ok(KeptBot { bot, password: None, status })
+}
+
+/// The password of a bot as it is kept, and what it is sealed for.
+pub(crate) struct SealedRow {
+    pub(crate) id: [u8; 16],
+    env: String,
+    login: String,
+    project: String,
+    generation: i64,
+    pub(crate) sealed: Vec<u8>,
+}
+
+impl SealedRow {
+    pub(crate) fn of(&self) -> SealedFor<'_> {
+        let Self { id, env, login, project, generation, .. } = self;
+        SealedFor { bot: Uuid::from_bytes(*id).into(), env, login, project, generation: *generation }
+    }
+}
+
+/// So many of them after an id, in the order of their ids.
+pub(crate) fn sealed(connection: &Connection, after: &[u8], limit: i64) -> Result<Vec<SealedRow>, Error> {
+    let mut statement = connection.prepare_cached(
+        "select id, env, login, project, generation, sealed
+         from bots
+         where id > ?1
+         order by id
+         limit ?2",
+    )?;
+    let rows = statement.query_map(params![after, limit], |row| {
+        Ok(SealedRow {
+            id: row.get(0)?,
+            env: row.get(1)?,
+            login: row.get(2)?,
+            project: row.get(3)?,
+            generation: row.get(4)?,
+            sealed: row.get(5)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn lease(row: &Row<'_>) -> Result<KeptLease, Error> {

@@ -11,7 +11,8 @@ create table bots (
   env text not null,
   domain text not null,
   labels text not null, -- a JSON object
-  sealed blob not null, -- the password
+  sealed blob not null, -- the password, for this id, login, project, env and generation
+  generation integer not null, -- greater whenever it is sealed for something else, or is another
   created_at integer not null, -- microseconds since 1970, as all times here
   condition text not null,
   fence integer not null, -- unless a lease in force says more

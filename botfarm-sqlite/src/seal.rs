@@ -1,11 +1,13 @@
 //! What is kept from those who read or write the file: passwords, ids of leases, tokens, and who may do what.
 
-use botfarm_core::{BotId, Keyring, Pepper, Secret};
+use botfarm_core::{Bot, KeyError, Keyring, Pepper, SealedFor, Secret};
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use crate::error::Error;
 
 const CHECK: &str = "key check";
+/// There while passwords are sealed anew: some are under the former key then, some under the next, and it takes both.
+const NEXT_CHECK: &str = "next key check";
 const PEPPER: &str = "pepper";
 
 /// The farm's keys, and a secret of the file's own.
@@ -32,12 +34,21 @@ impl Seal {
     pub(crate) fn open(connection: &Connection, keyring: &Keyring, path: &std::path::Path) -> Result<Self, Error> {
         let wrong = |source| Error::WrongKey { path: path.to_owned(), source };
         keyring.open_check(&get(connection, CHECK)?).map_err(wrong)?;
+        if let Some(next) = find(connection, NEXT_CHECK)? {
+            keyring.open_check(&next).map_err(wrong)?;
+        }
         let pepper = Pepper::open(&get(connection, PEPPER)?, keyring).map_err(wrong)?;
         Ok(Self { keyring: keyring.clone(), pepper })
     }
 
-    /// Seals anew what is not sealed under the current key, but bots.
-    pub(crate) fn renew(&self, connection: &Connection) -> Result<(), Error> {
+    /// From now on it takes the current key, too, to open the file.
+    pub(crate) fn begin_rekey(&self, connection: &Connection) -> Result<(), Error> {
+        put(connection, NEXT_CHECK, &self.keyring.seal_check())
+    }
+
+    /// Seals anew what is not sealed under the current key, but bots. From now on it takes no other.
+    pub(crate) fn end_rekey(&self, connection: &Connection) -> Result<(), Error> {
+        connection.execute("delete from settings where name = ?1", [NEXT_CHECK])?;
         put(connection, CHECK, &self.keyring.seal_check())?;
         put(connection, PEPPER, &self.pepper.seal(&self.keyring))
     }
@@ -46,13 +57,19 @@ impl Seal {
         self.keyring.is_current(sealed)
     }
 
-    pub(crate) fn password(&self, password: &Secret, bot: BotId) -> Vec<u8> {
-        self.keyring.seal(password, bot)
+    pub(crate) fn password(&self, password: &Secret, of: &SealedFor<'_>) -> Vec<u8> {
+        self.keyring.seal(password, of)
     }
 
-    pub(crate) fn open_password(&self, sealed: &[u8], bot: BotId) -> Result<Secret, Error> {
-        self.keyring.open(sealed, bot).map_err(|error| Error::Damage(format!("bot {bot}: {error}")))
+    pub(crate) fn open_password(&self, sealed: &[u8], of: &SealedFor<'_>) -> Result<Secret, KeyError> {
+        self.keyring.open(sealed, of)
     }
+}
+
+/// What the password of a bot is sealed for.
+pub(crate) fn of(bot: &Bot, generation: i64) -> SealedFor<'_> {
+    let Bot { id, env, login, project, .. } = bot;
+    SealedFor { bot: *id, env: env.as_str(), login: login.as_str(), project: project.as_str(), generation }
 }
 
 fn put(connection: &Connection, name: &str, value: &[u8]) -> Result<(), Error> {
@@ -65,8 +82,10 @@ fn put(connection: &Connection, name: &str, value: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+fn find(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, Error> {
+    Ok(connection.query_row("select value from settings where name = ?1", [name], |row| row.get(0)).optional()?)
+}
+
 fn get(connection: &Connection, name: &str) -> Result<Vec<u8>, Error> {
-    let found =
-        connection.query_row("select value from settings where name = ?1", [name], |row| row.get(0)).optional()?;
-    found.ok_or_else(|| Error::Damage(format!("its {name} is missing")))
+    find(connection, name)?.ok_or_else(|| Error::Damage(format!("its {name} is missing")))
 }

@@ -55,10 +55,29 @@ pub enum KeyError {
     },
     /// A sealed value is not what was sealed.
     #[error(
-        "a sealed password was changed in the store, or moved there from another bot; set that bot's password anew"
+        "a sealed password, or what it is sealed for (id, env, login, project), was changed in the store by something \
+         else than the farm; look at that account, and set its password anew"
     )]
     Altered,
-    /// A value was never sealed, or sealed by a later version.
-    #[error("what the store has for a password is not sealed, or was sealed by a later version of botfarm")]
+    /// An older password stands in the place of a newer one.
+    #[error(
+        "an older password was put back in the store; look at that account, and set its password anew, or, when the \
+         store was restored from a copy, restart what uses it"
+    )]
+    PutBack,
+    /// A value was never sealed.
+    #[error("what the store has for a password is not sealed; set that account's password anew")]
     NotSealed,
+    /// A value was sealed by a later version.
+    #[error("a password was sealed by a later version of botfarm; start that version")]
+    Later,
+}
+
+impl KeyError {
+    /// Whether what the store has was written by something else than a farm; with the right key and version it would be
+    /// no better.
+    #[must_use]
+    pub fn is_tampering(&self) -> bool {
+        matches!(self, Self::Altered | Self::PutBack | Self::NotSealed)
+    }
 }

@@ -13,10 +13,13 @@ use zeroize::Zeroizing;
 
 use super::{KeyError, Keyring};
 use crate::{
-    id::{BotId, LeaseId},
+    id::LeaseId,
     operators::{Operator, PasswordHash, Token, TokenDigest},
     secret::Secret,
 };
+
+/// In the place of what a password is sealed for, and like none of that.
+const CONTEXT: &[u8] = b"botfarm pepper";
 
 /// A secret that a store keeps sealed like a password, so that it stays what it is when the farm gets another key. What
 /// is computed with it is of no use to whoever reads the store, and cannot be computed by whoever writes into it.
@@ -41,7 +44,7 @@ impl Pepper {
     /// As a store keeps it.
     #[must_use]
     pub fn seal(&self, keyring: &Keyring) -> Vec<u8> {
-        keyring.seal(&self.0, nobody())
+        keyring.seal_secret(&self.0, CONTEXT)
     }
 
     /// As a store has kept it.
@@ -49,7 +52,7 @@ impl Pepper {
     /// # Errors
     /// Those of [`Keyring::open`].
     pub fn open(sealed: &[u8], keyring: &Keyring) -> Result<Self, KeyError> {
-        keyring.open(sealed, nobody()).map(Self)
+        keyring.open_secret(sealed, CONTEXT).map(Self)
     }
 
     /// What a store calls a lease. Whoever reads it there cannot renew or release with it.
@@ -119,11 +122,6 @@ impl fmt::Debug for Pepper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Pepper(***)")
     }
-}
-
-/// No bot's id: for what is sealed and is no bot's.
-fn nobody() -> BotId {
-    Uuid::nil().into()
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! How bots come, change and go.
 
-use botfarm_core::{Bot, BotChanges, BotId, Error, Fault, ImportReport, NewBot, Result};
+use botfarm_core::{Bot, BotChanges, BotId, Condition, Error, Fault, ImportReport, NewBot, Result};
 
 use super::Engine;
 use crate::{
@@ -30,7 +30,7 @@ impl Engine {
         let since = self.count();
         let mut bot = Bot::new(id, &new, self.now.timestamp());
         bot.labels = self.bots.shared(&new.labels);
-        let mut entry = Entry::new(bot, new.password, since);
+        let mut entry = Entry::new(bot, Some(new.password), since);
         entry.indexes = self.indexes.fitting(&entry.bot, &self.policy);
         let slot = self.bots.insert(entry);
         self.put_into_buckets(slot);
@@ -64,7 +64,7 @@ impl Engine {
             }
             let same_login = bot.login.as_str() == new.login.as_str();
             let elsewhere = moved.iter().any(|(_, moved)| *moved);
-            if elsewhere || !same_login || bot.labels != new.labels || *password != new.password {
+            if elsewhere || !same_login || bot.labels != new.labels || password.as_ref() != Some(&new.password) {
                 report.updated += 1;
                 changed.push((Some(slot), new));
             } else {
@@ -83,7 +83,7 @@ impl Engine {
                 Some(slot) => {
                     let labels = self.bots.shared(&new.labels);
                     self.reshape(slot, |entry| {
-                        entry.password = new.password;
+                        entry.password = Some(new.password);
                         entry.bot.labels = labels;
                         entry.bot.login = new.login;
                         (entry.bot.project, entry.bot.domain) = (new.project, new.domain);
@@ -106,10 +106,14 @@ impl Engine {
             self.check_free(slot)?;
         }
         let BotChanges { password, labels, condition, domain, project } = changes;
+        let becomes_usable = condition.is_some_and(|condition| condition != Condition::Broken);
+        if becomes_usable && password.is_none() && self.bots[slot].password.is_none() {
+            return Err(Error::invalid("/password", "must be given again, since what was kept of it cannot be read"));
+        }
         let labels = labels.map(|labels| self.bots.shared(&labels));
         self.reshape(slot, |entry| {
             let bot = &mut entry.bot;
-            entry.password = password.unwrap_or_else(|| entry.password.clone());
+            entry.password = password.or_else(|| entry.password.take());
             bot.labels = labels.unwrap_or_else(|| bot.labels.clone());
             bot.condition = condition.unwrap_or(bot.condition);
             bot.domain = domain.unwrap_or_else(|| bot.domain.clone());

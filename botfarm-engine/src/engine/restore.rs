@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, time::Duration};
 
-use botfarm_core::{BotId, Fence, LeasePolicy};
+use botfarm_core::{BotId, Condition, EndReason, Fence, LeasePolicy};
 use smallvec::SmallVec;
 
 use super::Engine;
@@ -11,7 +11,7 @@ use crate::{
     kept::{Change, KeptBot, KeptLease, KeptLeasedBot, Snapshot},
     lease::Held,
     moment::Moment,
-    past::Past,
+    past::{EndRemark, Past},
     timeline::{Event, Timer},
 };
 
@@ -31,7 +31,7 @@ impl Engine {
     /// The farm that a journal kept, whose changes are to be kept from now on. Nobody waits any more.
     ///
     /// Leases that have expired meanwhile, or are about to, live until `grace` from now: their holders had nobody to
-    /// renew them with.
+    /// renew them with. Those of a bot whose password cannot be read are over.
     ///
     /// # Errors
     /// When the snapshot is not what changes can add up to: a bot is held twice, or a lease holds a bot that is not
@@ -67,19 +67,36 @@ impl Engine {
         for (session, until) in snapshot.sessions {
             engine.directory.end_session(session, until);
         }
+        engine.end_what_cannot_be_read();
         Ok(engine)
     }
 
+    /// Takes bots whose password cannot be read from whoever holds them.
+    fn end_what_cannot_be_read(&mut self) {
+        let unreadable = self.bots.iter_mut().filter(|(_, entry)| entry.password.is_none());
+        let leases: Vec<_> = unreadable.filter_map(|(_, entry)| Some((entry.lease()?, entry.bot.id))).collect();
+        for (lease, bot) in leases {
+            let note = format!("the password that was kept of account {bot} cannot be read");
+            let remark = EndRemark { by: "botfarm".parse().ok(), note: note.parse().ok() };
+            // Two of them may have been in one lease.
+            let _ = self.end(lease, self.now, EndReason::Revoked, None, Some(remark));
+        }
+    }
+
     fn restore_bots(&mut self, mut bots: Vec<KeptBot>) -> Result<(), Contradiction> {
-        bots.sort_by_key(|kept| kept.bot.id);
+        // Of two that are one account, the one that cannot be read yields.
+        bots.sort_by_key(|kept| (kept.password.is_none(), kept.bot.id));
         for KeptBot { mut bot, password, status } in bots {
             let taken = self.bots.of_login(&bot.env, &bot.login.folded()).is_some();
+            if taken && password.is_none() {
+                continue;
+            }
             if taken || self.bots.slot(bot.id).is_some() {
                 return Err(Contradiction(format!("there are two bots {} in {}", bot.login, bot.env)));
             }
             self.counter = self.counter.max(status.order);
             bot.labels = self.bots.shared(&bot.labels);
-            bot.condition = status.condition;
+            bot.condition = if password.is_some() { status.condition } else { Condition::Broken };
             let mut entry = Entry::new(bot, password, status.order);
             (entry.fence, entry.sticky) = (status.fence, status.sticky);
             let slot = self.bots.insert(entry);
