@@ -114,12 +114,16 @@ pub trait Audit: fmt::Debug + Send + Sync + 'static {
     /// Cancel safety: a call that is dropped may have recorded them.
     async fn record(&self, acts: Vec<Act>) -> Result<()>;
 
-    /// A page of what was recorded, newest first.
+    /// A page of what was recorded, newest first. With a filter it has looked at [`LOOKED_AT`] entries at most: it may have
+    /// fewer than its limit, or none, and a next one all the same.
     ///
     /// # Errors
     /// `Invalid` at `/limit`, and `Malformed` for the cursor of another list.
     async fn recorded(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>>;
 }
+
+/// So many entries of the trail are looked at for one page of it, however few pass the filter.
+pub const LOOKED_AT: usize = 10_000;
 
 /// How many entries a process remembers that keeps them in memory: the latest.
 const REMEMBERED: usize = 50_000;
@@ -144,9 +148,18 @@ impl Audit for MemoryAudit {
         let before = page.cursor.as_ref().map(Cursor::entry).transpose()?;
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let older = entries.iter().rev().filter(|entry| before.is_none_or(|before| entry.act.id < before));
-        let items = older.filter(|entry| filter.passes(entry)).take(limit + 1).cloned().collect();
-        Ok(Page::of(items, limit, |entry: &AuditEntry| Cursor::before_entry(entry.act.id)))
+        let until = older.clone().nth(LOOKED_AT - 1).map(|entry| entry.act.id);
+        let items = older.take(LOOKED_AT).filter(|entry| filter.passes(entry)).take(limit + 1).cloned().collect();
+        Ok(page_of(items, limit, until))
     }
+}
+
+/// A page of the entries that were found, up to one more than `limit`, when everything down to `until` was looked at:
+/// `None` when that is everything.
+#[must_use]
+pub fn page_of(found: Vec<AuditEntry>, limit: usize, until: Option<EntryId>) -> Page<AuditEntry> {
+    let page = Page::of(found, limit, |entry| Cursor::before_entry(entry.act.id));
+    Page { next: page.next.or_else(|| until.map(Cursor::before_entry)), ..page }
 }
 
 /// Puts acts where their ids belong, mostly at the end, and forgets what is too old or too much.

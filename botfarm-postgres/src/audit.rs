@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use botfarm_core::{
     Cursor, Origin, Page, PageRequest, Result as FarmResult,
-    audit::{Act, Audit, AuditEntry, AuditFilter, EntryId},
+    audit::{Act, Audit, AuditEntry, AuditFilter, EntryId, LOOKED_AT, page_of},
 };
 
 use crate::connection::repeat;
@@ -40,6 +40,22 @@ impl Farm {
     async fn recorded(&self, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditEntry>> {
         let limit = page.checked_limit()?;
         let before = page.cursor.as_ref().map(Cursor::entry).transpose()?;
+        let before = before.map(|before| before.0);
+        // Down to where it looks, unless that is the end.
+        let until = repeat!(self.database, |connection| {
+            Ok(sqlx::query_scalar!(
+                "select id
+                from audit
+                where ($1::uuid is null or id < $1)
+                order by id desc
+                limit 1
+                offset $2",
+                before,
+                number(LOOKED_AT - 1),
+            )
+            .fetch_optional(&mut *connection)
+            .await?)
+        })?;
         let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
                 "select *
@@ -49,14 +65,16 @@ impl Farm {
                     and ($3::text is null or action = $3)
                     and ($4::text is null or object = $4)
                     and ($5::timestamptz is null or at >= $5)
+                    and ($7::uuid is null or id >= $7)
                 order by id desc
                 limit $6",
-                before.map(|before| before.0),
+                before,
                 filter.principal.as_deref(),
                 filter.action.as_deref(),
                 filter.object.as_deref(),
                 filter.since,
-                i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+                number(limit + 1),
+                until,
             )
             .fetch_all(&mut *connection)
             .await?)
@@ -75,8 +93,12 @@ impl Farm {
             };
             entries.push(AuditEntry { at: row.at, act });
         }
-        Ok(Page::of(entries, limit, |entry| Cursor::before_entry(entry.act.id)))
+        Ok(page_of(entries, limit, until.map(EntryId)))
     }
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn row(act: &Act) -> serde_json::Value {

@@ -3,10 +3,11 @@
 use async_trait::async_trait;
 use botfarm_core::{
     Cursor, Page, PageRequest, Result,
-    audit::{Act, Audit, AuditEntry, AuditFilter, EntryId},
+    audit::{Act, Audit, AuditEntry, AuditFilter, EntryId, LOOKED_AT, page_of},
 };
 use chrono::Utc;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use uuid::Uuid;
 
 use crate::{
     error::Error,
@@ -24,9 +25,7 @@ impl Audit for SqliteFarm {
         let limit = page.checked_limit()?;
         let before = page.cursor.as_ref().map(Cursor::entry).transpose()?;
         let filter = filter.clone();
-        let work = move |connection: &mut Connection| recorded(connection, &filter, before, limit + 1);
-        let entries = self.between_commits(work).await?;
-        Ok(Page::of(entries, limit, |entry| Cursor::before_entry(entry.act.id)))
+        self.between_commits(move |connection| recorded(connection, &filter, before, limit)).await
     }
 }
 
@@ -61,7 +60,12 @@ fn recorded(
     filter: &AuditFilter,
     before: Option<EntryId>,
     limit: usize,
-) -> Result<Vec<AuditEntry>, Error> {
+) -> Result<Page<AuditEntry>, Error> {
+    // Down to where it looks, unless that is the end.
+    let until: Option<[u8; 16]> = connection
+        .prepare_cached("select id from audit where ?1 is null or id < ?1 order by id desc limit 1 offset ?2")?
+        .query_row(params![before.map(|before| *before.0.as_bytes()), number(LOOKED_AT - 1)], |row| row.get(0))
+        .optional()?;
     let mut statement = connection.prepare_cached(
         "select *
          from audit
@@ -70,6 +74,7 @@ fn recorded(
            and (?3 is null or action = ?3)
            and (?4 is null or object = ?4)
            and (?5 is null or at >= ?5)
+           and (?7 is null or id >= ?7)
          order by id desc
          limit ?6",
     )?;
@@ -79,7 +84,8 @@ fn recorded(
         filter.action.as_deref(),
         filter.object.as_deref(),
         filter.since.map(|since| since.timestamp_micros()),
-        i64::try_from(limit).unwrap_or(i64::MAX),
+        number(limit + 1),
+        until,
     ])?;
     let mut entries = Vec::new();
     while let Some(row) = rows.next()? {
@@ -94,7 +100,11 @@ fn recorded(
         };
         entries.push(AuditEntry { at: timestamp(row.get("at")?), act });
     }
-    Ok(entries)
+    Ok(page_of(entries, limit, until.map(|until| EntryId(Uuid::from_bytes(until)))))
+}
+
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 /// Forgets so many entries from before a time at most. Tells whether there may be more.

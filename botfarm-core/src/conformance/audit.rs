@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Cursor, Origin, PageRequest,
-    audit::{Act, Audit, AuditEntry, AuditFilter},
+    audit::{Act, Audit, AuditEntry, AuditFilter, LOOKED_AT},
 };
 
 /// The trail under test, and whatever has to live as long.
@@ -48,6 +48,7 @@ claims! { $
     act_is_recorded_once_and_as_it_was,
     acts_are_listed_as_they_are_asked_for,
     acts_come_in_pages_without_gaps_or_repeats,
+    act_that_few_are_like_is_looked_for_some_at_a_time,
     bad_pages_are_refused,
 }
 
@@ -143,6 +144,26 @@ pub async fn acts_come_in_pages_without_gaps_or_repeats(trails: &Trails) {
         let start = seen.iter().position(|id| *id == expected[0]).expect("it is listed");
         assert_eq!(seen[start..], expected, "every act is listed once, newest first");
     }
+}
+
+pub async fn act_that_few_are_like_is_looked_for_some_at_a_time(trails: &Trails) {
+    let trail = &trails[0];
+    let rare = act("ada", "user 1");
+    trail.record(vec![rare.clone()]).await.expect("acts are recorded");
+    for _ in 0..LOOKED_AT / 1_000 {
+        let others = (0..1_000).map(|_| act("bob", "user 2")).collect();
+        trail.record(others).await.expect("acts are recorded");
+    }
+    let filter = AuditFilter { object: rare.object.clone(), ..AuditFilter::default() };
+    let first = trail.recorded(&filter, &PageRequest::first(7)).await.expect("it can be read");
+    assert_eq!(first.items, [], "as many were looked at as may be");
+    let page = PageRequest::first(7).after(first.next);
+    let second = trail.recorded(&filter, &page).await.expect("it can be read");
+    let found: Vec<_> = second.items.into_iter().map(|entry| entry.act).collect();
+    assert_eq!((found, second.next), (vec![rare], None), "the next page goes on from there");
+    let none = AuditFilter { object: Some("user 3".parse().expect("a text")), ..filter };
+    let last = trail.recorded(&none, &page).await.expect("it can be read");
+    assert_eq!((last.items, last.next), (Vec::new(), None));
 }
 
 pub async fn bad_pages_are_refused(trails: &Trails) {

@@ -50,6 +50,7 @@ struct Said {
     name: Option<Holder>,
     objects: Vec<String>,
     changes_nothing: bool,
+    has_guessed: bool,
 }
 
 impl Witness {
@@ -81,6 +82,11 @@ impl Witness {
     /// It has changed nothing, whatever it is for: it was asked what it would change, or has been done before.
     pub(super) fn changes_nothing(&self) {
         self.said().changes_nothing = true;
+    }
+
+    /// It has come with a password that is wrong, or with one too many.
+    pub(super) fn has_guessed(&self) {
+        self.said().has_guessed = true;
     }
 
     fn said(&self) -> MutexGuard<'_, Said> {
@@ -247,8 +253,9 @@ pub(super) async fn audit(State(app): State<App>, mut request: Request, next: Ne
 }
 
 async fn note(trail: &Arc<Trail>, asked: Asked, said: Said, status: StatusCode, refused: Option<Refused>) {
-    let result = refused.map_or_else(|| Arc::from("done"), |Refused(code)| code);
-    let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    let unrefused = if said.has_guessed { "invalid" } else { "done" };
+    let result = refused.map_or_else(|| Arc::from(unrefused), |Refused(code)| code);
+    let is_refused = said.has_guessed || matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
     if is_refused || asked.logs_in() && status == StatusCode::TOO_MANY_REQUESTS {
         let address = Client::network(Client(asked.origin.address)).filter(|_| said.principal.is_none());
         let object = said.objects.first().cloned();

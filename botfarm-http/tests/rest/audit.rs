@@ -196,6 +196,13 @@ async fn logins_are_in_the_trail_and_so_are_those_who_were_refused() {
         assert_eq!(rest.get("/api/v1/users").await.status, 401);
         assert_eq!(call(&rest, &tom, Method::GET, "/tokens", Value::Null).await.status, 403);
     }
+    // A session that somebody has come by is no way to try passwords unseen.
+    for old in ["not his horse battery", "not his zebra battery"] {
+        let change = json!({"old": old, "new": "zebra battery horse"});
+        assert_eq!(call(&rest, &tom, Method::POST, "/operators/me/password", change).await.status, 422);
+    }
+    let unfit = json!({"old": PASSWORD, "new": "short"});
+    assert_eq!(call(&rest, &tom, Method::POST, "/operators/me/password", unfit).await.status, 422);
     assert_eq!(call(&rest, &tom, Method::POST, "/logout", Value::Null).await.status, 204);
     let rows = rows(&rest, &ann, "").await;
     let told: BTreeSet<_> = rows
@@ -214,6 +221,7 @@ async fn logins_are_in_the_trail_and_so_are_those_who_were_refused() {
         row("POST /login", "-", &by_tom, "unauthenticated", 3),
         row("POST /login", "-", "-", "unauthenticated", 6),
         row("GET /tokens", &by_tom, "-", "forbidden", 3),
+        row("POST /operators/me/password", &by_tom, &by_tom, "invalid", 2),
         row("POST /logout", &by_tom, "-", "done", 1),
     ]);
     assert_eq!(told, expected, "refusals are counted, and nothing is told of what somebody typed");

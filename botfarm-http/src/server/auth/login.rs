@@ -143,6 +143,7 @@ impl Guard {
         witness: &Witness,
     ) -> Result<Option<(Operator, PasswordHash)>, Refusal> {
         let attempt = self.throttle.attempt(login, client.network(), device).await.map_err(|after| {
+            witness.has_guessed();
             Refusal::too_many(after, "there were too many failed logins for this login or from this address")
         })?;
         let (operator, kept) = self.required.operators.operator(login).await?.unzip();
@@ -160,6 +161,7 @@ impl Guard {
             (operator, ..) => {
                 let operator = operator.map(|operator| tracing::field::display(operator.id));
                 tracing::warn!(operator, address = client.0.map(tracing::field::display), "a login failed");
+                witness.has_guessed();
                 return Ok(None);
             }
         };

@@ -149,7 +149,8 @@ pub(in crate::server) fn audit() -> Operation {
         .about(
             "Who did what, newest first: writes, logins, looks at the passwords of a lease, and refusals, those of one \
              caller within a minute as one. Hand-outs, and how they ended, are in the history of each user. Kept as long \
-             as the history. A token that is confined does not read it.",
+             as the history. A token that is confined does not read it. 10,000 entries are looked at for one page: with \
+             a filter that few pass, it may be short or empty, and have a next one all the same.",
         )
         .query::<Holder>("principal", "Of this one: `operator` or `token` and its id, or what it was called.")
         .query_of("action", "Of this method and route, such as `DELETE /users/{id}`.", reference::<Subject>())
