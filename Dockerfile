@@ -3,13 +3,14 @@
 FROM rust:1.95.0-slim-bookworm AS build
 WORKDIR /src
 COPY . .
-# What has been compiled is kept in the builder's caches, and left out of the image.
-# The C library is linked in; with --target, what runs during the build is spared that.
+# With the list of its crates in it: `cargo audit bin`. What has been compiled is kept in the builder's caches, and left out
+# of the image. The C library is linked in; with --target, what runs during the build is spared that.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/src/target,sharing=locked \
     target=$(rustc --print host-tuple) \
-    && RUSTFLAGS='-C target-feature=+crt-static' cargo build --release --locked --package botfarm-cli --features otel \
-        --target "$target" \
+    && cargo install cargo-auditable --version 0.7.7 --locked --quiet --root target/tools \
+    && PATH="/src/target/tools/bin:$PATH" RUSTFLAGS='-C target-feature=+crt-static' cargo auditable build --release --locked \
+        --package botfarm-cli --features otel --target "$target" \
     && cp "target/$target/release/botfarm" /botfarm
 # A volume that is mounted there for the first time gets its owner from here.
 RUN mkdir --mode=700 /data
