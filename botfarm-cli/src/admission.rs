@@ -6,25 +6,14 @@ use botfarm_http::{
     Hosts,
     auth::{Required, SessionKey},
 };
-use clap::ValueEnum;
-use serde::Deserialize;
 use tracing::{info, warn};
 
 use crate::{
+    config::Auth,
     failure::Failure,
     first_admin::{self, LOGIN},
     store::Store,
 };
-
-/// Who may call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Auth {
-    /// Everybody who can reach the address
-    None,
-    /// Operators who log in, and programs with an API token
-    Required,
-}
 
 /// Where a service listens.
 #[derive(Debug)]

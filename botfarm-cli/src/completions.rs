@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::{Cli, config::Config, failure::Failure, output::print};
+use crate::{Cli, config::Config, failure::Failure, stdout::print};
 
 /// Prints the completions for a shell
 ///

@@ -10,10 +10,20 @@ use std::{
 
 use botfarm_core::{Domain, Env, ProjectId, nearest};
 use botfarm_http::{Origin, auth::Proxy};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{admission::Auth, failure::Failure, log::LogFormat, policy::EnvSetting, span::setting};
+use crate::{failure::Failure, log::LogFormat, policy::EnvSetting, span::setting};
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Auth {
+    /// Everybody who can reach the address
+    None,
+    /// Operators who log in, and programs with an API token
+    Required,
+}
 
 /// Read when it stands in the working directory and no other file is named.
 const FILE: &str = "botfarm.toml";

@@ -11,12 +11,7 @@ use botfarm_http::import::guarded;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use crate::{
-    client,
-    config::Config,
-    failure::Failure,
-    output::{pretty, print},
-};
+use crate::{client, config::Config, failure::Failure, output::pretty, stdout::print};
 
 /// Writes the accounts to stdout as import reads them, without their passwords
 ///

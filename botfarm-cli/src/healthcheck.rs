@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode, time::Duration};
 
 use clap::Args;
 
-use crate::{client, config::Config, failure::Failure, output::print};
+use crate::{client, config::Config, failure::Failure, stdout::print};
 
 /// How long the answer may take.
 const PATIENCE: Duration = Duration::from_secs(3);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use botfarm::MasterKey;
 use clap::{Args, Subcommand};
 
-use crate::{config::Config, failure::Failure, output::print};
+use crate::{config::Config, failure::Failure, stdout::print};
 
 /// Makes the key that a database's passwords are sealed with
 #[derive(Debug, Args)]

@@ -38,6 +38,7 @@ mod run;
 mod serve;
 mod span;
 mod staff;
+mod stdout;
 mod store;
 mod table;
 mod token;

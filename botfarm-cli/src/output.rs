@@ -1,9 +1,6 @@
 //! What commands print: tables for people, JSON for programs.
 
-use std::{
-    io::{self, Write},
-    time::Duration,
-};
+use std::time::Duration;
 
 use botfarm_core::{Bot, Condition, Timestamp};
 use chrono::{DateTime, Utc};
@@ -13,6 +10,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     pager,
+    stdout::print,
     table::{self, Tone, coloured},
 };
 
@@ -93,18 +91,6 @@ impl Output {
 /// When the value has no JSON.
 pub(crate) fn pretty(json: &impl Serialize) -> Result<String, Failure> {
     serde_json::to_string_pretty(json).map_err(|error| Failure::new(format!("JSON: {error}")))
-}
-
-/// Writes to stdout, and ends the line. That nobody reads any more is no failure: `botfarm users | head`.
-///
-/// # Errors
-/// When stdout cannot be written for another reason.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = io::stdout().lock();
-    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::new(format!("stdout: {error}"))),
-        _ => Ok(()),
-    }
 }
 
 /// How long, in two units: `4m 10s`.

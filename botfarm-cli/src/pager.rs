@@ -8,7 +8,7 @@ use std::{
 
 use rustix::termios;
 
-use crate::{failure::Failure, output, run::environment};
+use crate::{failure::Failure, run::environment, stdout};
 
 /// How many columns and rows the terminal has that stdout is, if it is one.
 pub(crate) fn terminal() -> Option<(usize, usize)> {
@@ -32,7 +32,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     if long && page(text).unwrap_or(false) {
         return Ok(());
     }
-    output::print(text)
+    stdout::print(text)
 }
 
 /// Whether a pager has shown it.

@@ -25,9 +25,9 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    admission::{self, Address, Auth},
+    admission::{self, Address},
     allowed::Allowed,
-    config::{By, Config},
+    config::{Auth, By, Config},
     failure::Failure,
     span::span,
     store::{self, Reach, Store},

@@ -12,21 +12,16 @@ use std::{
 
 use async_trait::async_trait;
 use chrono::{SubsecRound as _, Utc};
-use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+pub use crate::id::EntryId;
 use crate::{
-    bot::Timestamp,
     error::Result,
     origin::Origin,
     page::{Cursor, Page, PageRequest},
     text::{Holder, Owner, Subject},
+    time::Timestamp,
 };
-
-/// Which entry. Later entries have greater ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct EntryId(pub Uuid);
 
 /// What somebody did, to be kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

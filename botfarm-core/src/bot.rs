@@ -2,10 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    condition::{BotState, Condition},
     error::Fault,
     id::BotId,
     labels::Labels,
@@ -13,77 +13,8 @@ use crate::{
     secret::Secret,
     terms::Terms,
     text::Login,
+    time::Timestamp,
 };
-
-/// A point in time by the farm's clock, in whole microseconds, so that every backend keeps it exactly.
-pub type Timestamp = DateTime<Utc>;
-
-macro_rules! word_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, ::serde::Serialize, ::serde::Deserialize)]
-        pub enum $name {
-            $($(#[$variant_meta])* #[serde(rename = $word)] $variant,)+
-        }
-
-        impl $name {
-            /// All of them, in their order.
-            pub const ALL: &[Self] = &[$(Self::$variant),+];
-
-            /// The word for it, on the wire and in the database.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word,)+
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = crate::text::BadText;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(crate::text::BadText(format!("must be one of: {}", [$($word),+].join(", ")))),
-                }
-            }
-        }
-    };
-}
-pub(crate) use word_enum;
-
-word_enum! {
-    /// Whether the bot is fit for use.
-    #[derive(Default)]
-    Condition {
-        /// Fit for use. The default, of new bots and of what a selector asks for.
-        #[default]
-        Ready = "ready",
-        /// Left changed by a test; a cleaner leases it by asking for `dirty`, and releases it as clean.
-        Dirty = "dirty",
-        /// Of no use until somebody has looked at it.
-        Broken = "broken",
-    }
-}
-
-word_enum! {
-    /// What the farm is doing with a bot.
-    BotState {
-        /// Nobody holds it.
-        Free = "free",
-        /// Somebody holds it.
-        Leased = "leased",
-        /// Its last lease has ended, and it rests before the next.
-        Cooling = "cooling",
-    }
-}
 
 /// A bot as everybody may see it: without its password, and without the id of the lease that holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]

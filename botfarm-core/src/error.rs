@@ -3,11 +3,12 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    bot::{Condition, Timestamp},
+    condition::Condition,
+    ending::EndReason,
     id::BotId,
-    lease::EndReason,
     name::Env,
     text::{Holder, Login, Note},
+    time::Timestamp,
 };
 
 /// What every call of a farm gives.

@@ -15,11 +15,13 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     background,
-    bot::Timestamp,
+    ending::EndReason,
+    ending::Ending,
     error::{Error, LostLease, Result},
     farm::BotFarm,
     id::LeaseId,
-    lease::{EndReason, Ending, Lease, LeaseRequest},
+    lease::{Lease, LeaseRequest},
+    time::Timestamp,
 };
 
 /// The TTL that a guard asks for when its request names none. The guard renews it, so it is only the time that the

@@ -88,3 +88,8 @@ impl fmt::Display for Fence {
         fmt::Display::fmt(&self.0, f)
     }
 }
+
+/// Which entry of an audit trail. Later entries have greater ids.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EntryId(pub Uuid);

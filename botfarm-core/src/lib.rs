@@ -24,11 +24,14 @@ mod allowed;
 pub mod audit;
 pub mod background;
 mod bot;
+mod condition;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod delegate;
+mod ending;
 mod error;
 mod farm;
+mod farm_ext;
 mod faults;
 mod guard;
 mod id;
@@ -53,15 +56,20 @@ mod selector;
 mod stats;
 mod terms;
 mod text;
+mod time;
+mod words;
 
 pub use absence::Place;
 pub use allowed::AllowedNames;
 /// For [`delegate!`] alone.
 #[doc(hidden)]
 pub use async_trait::async_trait as __async_trait;
-pub use bot::{Bot, BotChanges, BotState, Condition, Holding, ImportReport, NewBot, Timestamp};
+pub use bot::{Bot, BotChanges, Holding, ImportReport, NewBot};
+pub use condition::{BotState, Condition};
+pub use ending::{EndReason, Ending, Outcome};
 pub use error::{BoxError, Busy, Error, Fault, LostLease, Oldest, Result, Shortage};
-pub use farm::{BotFarm, BotFarmExt};
+pub use farm::BotFarm;
+pub use farm_ext::BotFarmExt;
 pub use faults::Faults;
 pub use guard::LeaseGuard;
 pub use id::{BotId, Fence, LeaseId};
@@ -69,8 +77,7 @@ pub use id::{BotId, Fence, LeaseId};
 pub use keyring::{KeyError, KeyId, Keyring, MasterKey, Pepper, SealedFor, Unreadable};
 pub use labels::Labels;
 pub use lease::{
-    ActiveLease, BotRelease, EndReason, Ending, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot,
-    Outcome, Revocation,
+    ActiveLease, BotRelease, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot, Revocation,
 };
 pub use meant::meant_by;
 pub use name::{Domain, Env, ProjectId};
@@ -83,3 +90,4 @@ pub use selector::Selector;
 pub use stats::{PoolStats, Stats};
 pub use terms::Terms;
 pub use text::{BadText, Holder, JobUrl, Login, Note, Owner, RequestId, Role, Run, StickyKey, Subject};
+pub use time::Timestamp;

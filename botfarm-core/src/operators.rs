@@ -10,10 +10,12 @@ use uuid::Uuid;
 
 pub use self::password::PASSWORD_LENGTH;
 use crate::{
-    bot::{Bot, Timestamp, word_enum},
+    bot::Bot,
     error::Result,
     name::{Env, ProjectId},
     text::{Holder, Login, Owner},
+    time::Timestamp,
+    words::word_enum,
 };
 
 word_enum! {

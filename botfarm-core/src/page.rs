@@ -3,9 +3,10 @@
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use crate::{
-    audit::EntryId,
-    bot::{BotState, Condition},
+    condition::BotState,
+    condition::Condition,
     error::{Error, Result},
+    id::EntryId,
     id::{BotId, Fence},
     labels::Labels,
     name::{Domain, Env, ProjectId},

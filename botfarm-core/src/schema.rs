@@ -12,12 +12,15 @@ use utoipa::{
 };
 
 use crate::{
-    audit::EntryId,
-    bot::{BotState, Condition, ImportReport},
+    bot::ImportReport,
+    condition::BotState,
+    condition::Condition,
+    ending::EndReason,
+    ending::Outcome,
     error::Fault,
+    id::EntryId,
     id::{BotId, Fence, LeaseId},
     labels::Labels,
-    lease::{EndReason, Outcome},
     name::{self, Domain, Env, ProjectId},
     operators::{self, OperatorId, TokenId},
     secret::Secret,

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use crate::{
-    bot::{Bot, Condition},
+    bot::Bot,
+    condition::Condition,
     id::BotId,
     labels::Labels,
     name::{Domain, Env, ProjectId},
