@@ -17,6 +17,7 @@ const FUNCTIONS: &str = concat!(
     include_str!("../sql/selectors.sql"),
     include_str!("../sql/queue.sql"),
     include_str!("../sql/leases.sql"),
+    include_str!("../sql/take.sql"),
     include_str!("../sql/acquire.sql"),
     include_str!("../sql/look.sql"),
     include_str!("../sql/standing.sql"),

@@ -19,8 +19,7 @@ use crate::{
     file::{self, Lock},
     journal::FileJournal,
     load,
-    options::SqliteOptions,
-    writer::Retention,
+    options::{Retention, SqliteOptions},
 };
 
 /// So many passwords are sealed anew between two commits.

@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{InterruptHandle, OpenFlags};
 
-use crate::{database, error::Error, journal::Shared};
+use crate::{database, error::Error, shared::Shared};
 
 /// A thread that looks at all pages of the histories once, on a connection of its own: opening a farm does not wait for
 /// it. What it finds damaged is refused from then on, as it would have been when it was opened.

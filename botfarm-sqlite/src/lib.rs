@@ -87,6 +87,8 @@ mod keep;
 mod load;
 mod options;
 mod seal;
+mod shared;
+mod trail;
 mod writer;
 
 pub use farm::SqliteFarm;

@@ -47,3 +47,10 @@ impl SqliteOptions {
         Self { keep_history: keep.max(Duration::from_hours(24)), keep_hand_outs: of_each_bot.max(100), ..self }
     }
 }
+
+/// Which ended hand-outs are kept: those of this long, and so many of each bot.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retention {
+    pub(crate) keep: Duration,
+    pub(crate) of_each_bot: u32,
+}

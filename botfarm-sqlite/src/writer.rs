@@ -9,7 +9,7 @@ use botfarm_engine::Change;
 use chrono::Utc;
 use rusqlite::{Connection, params};
 
-use crate::{audit, error::Error, file::Lock, journal::Shared, keep, seal::Seal};
+use crate::{error::Error, file::Lock, keep, options::Retention, seal::Seal, shared::Shared, trail};
 
 /// How long after a failure it tries again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -17,13 +17,6 @@ const RETRY: Duration = Duration::from_secs(1);
 const PRUNE: Duration = Duration::from_mins(10);
 /// So many hand-outs are looked at between two commits.
 const PRUNED: u16 = 1_000;
-
-/// Which ended hand-outs are kept: those of this long, and so many of each bot.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Retention {
-    pub(crate) keep: Duration,
-    pub(crate) of_each_bot: u32,
-}
 
 /// Owns the database. Whatever was appended while it wrote goes into the next commit: many callers share one.
 pub(crate) struct Writer {
@@ -98,7 +91,7 @@ impl Writer {
         let keep = i64::try_from(self.retention.keep.as_micros()).unwrap_or(i64::MAX);
         let before = Utc::now().timestamp_micros().saturating_sub(keep);
         let histories = prune(&mut self.connection, self.pruned, before, self.retention.of_each_bot);
-        match histories.and_then(|last| Ok((last, audit::prune(&self.connection, before, PRUNED)?))) {
+        match histories.and_then(|last| Ok((last, trail::prune(&self.connection, before, PRUNED)?))) {
             Ok((last, more)) => {
                 self.pruned = last.unwrap_or(0);
                 let rest = if last.is_some() || more { Duration::from_millis(100) } else { PRUNE };
@@ -177,7 +170,7 @@ mod tests {
             let sql = "insert into audit (id, at, action, result, count) values (?1, ?2, 'POST /users', 'done', 1)";
             database.execute(sql, params![[number; 16], number]).unwrap();
         }
-        let pruned: Vec<_> = (0..4).map(|_| audit::prune(&database, 20, 8).unwrap()).collect();
+        let pruned: Vec<_> = (0..4).map(|_| trail::prune(&database, 20, 8).unwrap()).collect();
         assert_eq!(pruned, [true, true, false, false]);
         let left: (i64, i64) = database
             .query_row("select count(*), min(at) from audit", [], |row| Ok((row.get(0)?, row.get(1)?)))

@@ -24,14 +24,15 @@ use botfarm_core::{
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use super::{
-    App, BASE,
-    auth::{Admin, Client},
-    input::Query,
-    list,
-    refusal::{Refusal, Refused, explained},
+use crate::{
+    server::{
+        App, BASE,
+        auth::{Admin, Client},
+        extract::{input::Query, list},
+        refusal::{Refusal, Refused, explained},
+    },
+    wire::{AuditRow, Code, Time},
 };
-use crate::wire::{AuditRow, Code, Time};
 
 /// So often are refusals written down that were counted meanwhile.
 const MINUTE: Duration = Duration::from_mins(1);

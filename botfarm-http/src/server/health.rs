@@ -9,14 +9,16 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 
-use super::{
-    App,
-    auth::Viewer,
-    drain::Drain,
-    held::held,
-    refusal::{Refusal, explained},
+use crate::{
+    server::{
+        App,
+        auth::Viewer,
+        drain::Drain,
+        extract::held::held,
+        refusal::{Refusal, explained},
+    },
+    wire::{Health, HealthStatus, Stats},
 };
-use crate::wire::{Health, HealthStatus, Stats};
 
 /// How long the farm may take to say that it is well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -2,36 +2,21 @@
 
 mod audit;
 pub mod auth;
-mod compression;
 mod connections;
-mod cors;
 mod docs;
 mod drain;
-mod feed;
-mod headers;
+mod extract;
 mod health;
-mod held;
-mod input;
-mod leases;
-mod ledger;
-mod list;
-mod locks;
-mod metered;
+mod idempotency;
+mod layers;
 mod metrics;
-mod observe;
-mod once;
-mod open;
 mod openapi;
 mod options;
-mod prefer;
 mod private;
 mod refusal;
-mod replay;
+mod resources;
 mod routes;
 mod serve;
-mod shares;
-mod users;
-mod watched;
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,22 +25,27 @@ use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseRequest, Result, meant_by
 use tokio::{sync::SemaphorePermit, time::Instant};
 use tower::ServiceExt as _;
 
-use self::{
+pub use self::{
+    idempotency::replay::ReplaySecret,
+    layers::{
+        cors::{NoOrigin, Origin},
+        open::Hosts,
+    },
+    options::Options,
+    serve::{serve, serve_with_notice},
+};
+use crate::server::{
     audit::Trail,
     auth::{Caller, Gate, Proxies},
     drain::{Drain, Stage},
-    metered::Metered,
-    metrics::Metrics,
-    observe::Observer,
+    layers::{
+        compression, cors,
+        observe::{self, Observer},
+        open,
+        shares::{Key, RequestTurn, Share, Shares},
+    },
+    metrics::{counters::Metrics, metered::Metered},
     refusal::Refusal,
-    shares::{Key, RequestTurn, Share, Shares},
-};
-pub use self::{
-    cors::{NoOrigin, Origin},
-    open::Hosts,
-    options::Options,
-    replay::ReplaySecret,
-    serve::{serve, serve_with_notice},
 };
 
 /// For how long a caller is believed to be one after it was let in.

@@ -8,11 +8,10 @@ use botfarm_core::{
     idempotency::{Idempotency, MemoryIdempotency},
 };
 
-use super::{
+use crate::server::{
     auth::{Auth, Proxy},
-    cors::Origin,
-    open::Hosts,
-    replay::ReplaySecret,
+    idempotency::replay::ReplaySecret,
+    layers::{cors::Origin, open::Hosts},
 };
 
 /// How the service behaves.

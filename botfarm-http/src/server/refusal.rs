@@ -13,29 +13,29 @@ use crate::wire::{Code, Problem};
 
 /// The answer to a request that failed. What caused it is logged, and never sent.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(crate) struct Refusal {
     problem: Box<Problem>,
     cause: Option<BoxError>,
 }
 
 impl Refusal {
-    pub(super) fn new(code: Code, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self { problem: Box::new(Problem::new(code, detail)), cause: None }
     }
 
-    pub(super) fn malformed(detail: impl Into<String>) -> Self {
+    pub(crate) fn malformed(detail: impl Into<String>) -> Self {
         Self::new(Code::Malformed, detail)
     }
 
     /// Somebody asks for more than they may have at once.
-    pub(super) fn too_many(after: Duration, what: impl fmt::Display) -> Self {
+    pub(crate) fn too_many(after: Duration, what: impl fmt::Display) -> Self {
         let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);
         let code = Code::TooManyRequests { retry_after_seconds: Duration::from_secs(seconds).into() };
         Self::new(code, format!("{what}; try again in {seconds} s"))
     }
 
     /// A handler panicked. The panic itself has been reported where it happened.
-    pub(super) fn panicked() -> Self {
+    pub(crate) fn panicked() -> Self {
         Self::new(Code::Internal, "the service failed unexpectedly; its log has the details")
     }
 }
@@ -60,7 +60,7 @@ impl From<Faults> for Refusal {
 
 /// The code of the refusal that an answer is, for whoever it passes on its way.
 #[derive(Debug, Clone)]
-pub(super) struct Refused(pub(super) Arc<str>);
+pub(crate) struct Refused(pub(super) Arc<str>);
 
 impl Refused {
     fn of(code: &Code) -> Option<Self> {
@@ -98,7 +98,7 @@ impl IntoResponse for Refusal {
 }
 
 /// An error with its causes, one after another.
-pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -113,7 +113,7 @@ pub(super) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
 const PATHS: [&str; 8] = ["users", "leases", "login", "logout", "operators", "tokens", "audit", "stats"];
 
 /// Nothing is at the path of the request. Where another was meant, perhaps, that is said.
-pub(super) async fn no_such_route(uri: Uri) -> Refusal {
+pub(crate) async fn no_such_route(uri: Uri) -> Refusal {
     let path = uri.path();
     let within = ["/api/v1/", "/api/", "/v1/", "/"].iter().find_map(|base| path.strip_prefix(base)).unwrap_or(path);
     let meant = nearest(within.split('/').next().unwrap_or_default(), PATHS);
@@ -127,6 +127,6 @@ pub(super) async fn no_such_route(uri: Uri) -> Refusal {
 }
 
 /// `Allow` is added by the router, which knows.
-pub(super) async fn method_not_allowed() -> Refusal {
+pub(crate) async fn method_not_allowed() -> Refusal {
     Refusal::new(Code::MethodNotAllowed, "this path does not take this method; the header Allow names those it takes")
 }

@@ -9,11 +9,14 @@ use axum::{
 };
 use botfarm_core::operators::Role;
 
-use super::{
-    App, BASE, audit, auth, compression, health, leases, locks, metrics,
-    once::{Once, once},
-    openapi::{self as docs, Description},
-    users,
+use crate::server::{
+    App, BASE, audit, auth, health,
+    idempotency::once::{Once, once},
+    layers::compression,
+    metrics::counters,
+    openapi as docs,
+    openapi::Description,
+    resources::{leases, locks, users},
 };
 
 /// The routes so far, and what describes them: the one cannot be without the other.
@@ -112,6 +115,6 @@ pub(super) fn routes(app: &App) -> (Router<App>, Vec<(Method, String, Descriptio
         .outside("/health", health::health, docs::service::health)
         .outside("/livez", health::livez, docs::service::livez)
         .outside("/readyz", health::readyz, docs::service::readyz)
-        .outside("/metrics", metrics::metrics, docs::service::metrics);
+        .outside("/metrics", counters::metrics, docs::service::metrics);
     (router, described)
 }

@@ -31,14 +31,16 @@ use tokio::{
 };
 use tower::{ServiceExt as _, service_fn};
 
-use super::{
-    auth::Peer,
-    connections::{Connections, Place},
-    drain::{Drain, Stage},
-    refusal::Refusal,
-    watched::Watched,
+use crate::{
+    server::{
+        auth::Peer,
+        connections::{Connections, Place},
+        drain::{Drain, Stage},
+        layers::watched::Watched,
+        refusal::Refusal,
+    },
+    wire::Code,
 };
-use crate::wire::Code;
 
 /// How long requests in flight may take after the shutdown. CI systems and Kubernetes kill after 10 to 30 s.
 const GRACE: Duration = Duration::from_secs(8);

@@ -7,20 +7,19 @@ mod audit;
 mod lease;
 mod operator;
 mod problem;
+mod request;
 mod terms;
 mod user;
 mod value;
 
 pub use audit::AuditRow;
-pub use lease::{
-    ActiveLease, ActiveUser, HistoryRow, Lease, LeaseRequest, LeaseTerms, LeaseUser, LockRequest, Locked, Renewal,
-    RevokeRequest, Selector, Unlocked, UserRelease,
-};
+pub use lease::{ActiveLease, ActiveUser, HistoryRow, Lease, LeaseTerms, LeaseUser, Locked, Unlocked};
 pub use operator::{
     AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator, PasswordChange,
     Token,
 };
 pub use problem::{Code, Oldest, Problem};
+pub use request::{LeaseRequest, LockRequest, Renewal, RevokeRequest, Selector, UserRelease};
 pub use terms::Terms;
 pub use user::{Health, HealthStatus, Message, NewUser, Pool, Stats, User, UserChanges, UserLease};
 pub use value::{Expiry, Password, Seconds, Time};

@@ -8,19 +8,20 @@ use botfarm_core::{
     operators::{Operator, Role, Scope, Token, TokenDigest},
 };
 
-use super::{
-    super::{
+use crate::{
+    server::{
         App,
         audit::Witness,
+        auth::{
+            confined::Confined,
+            login::{address::Client, session::Session},
+            standing::Credential,
+        },
+        layers::shares::{Key, RequestTurn},
         refusal::Refusal,
-        shares::{Key, RequestTurn},
     },
-    address::Client,
-    confined::Confined,
-    session::Session,
-    standing::Credential,
+    wire::Code,
 };
-use crate::wire::Code;
 
 /// The name of whoever calls a service that asks nobody for theirs.
 const ANYBODY: &str = "anonymous";

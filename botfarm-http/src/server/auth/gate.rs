@@ -4,11 +4,19 @@ use axum::http::{header, request::Parts};
 use botfarm_core::Timestamp;
 use chrono::Utc;
 
-use super::{
-    Auth, Required, address::Client, api_token, caller::Caller, cookie, password::Hasher, standing::Standings,
-    throttle::Throttle,
+use crate::{
+    server::{
+        auth::{
+            Auth, Required,
+            caller::Caller,
+            login::{address::Client, cookie, password::Hasher, throttle::Throttle},
+            staff::api_token,
+            standing::Standings,
+        },
+        refusal::Refusal,
+    },
+    wire::Code,
 };
-use crate::{server::refusal::Refusal, wire::Code};
 
 /// Finds out who is calling.
 #[derive(Debug)]

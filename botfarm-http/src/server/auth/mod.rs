@@ -3,41 +3,40 @@
 //! A handler names the least role that it is for by the extractor it takes: `Viewer`, `Tester` or `Admin`. Each
 //! gives the caller, and the service as the caller may see it, whose farm ends where the caller's scope does.
 
-mod address;
-mod api_token;
 mod caller;
 mod confined;
-mod cookie;
-mod device;
 mod gate;
 mod login;
-mod me;
-mod operators;
-mod password;
-mod session;
+mod staff;
 mod standing;
-mod throttle;
-mod tokens;
 
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::operators::Operators;
 
 pub(super) use self::{
-    address::{Client, Peer, Proxies},
     caller::{Admin, Caller, Tester, Viewer, admitted},
-    cookie::is_forged,
     gate::Gate,
-    login::{login, logout},
-    me::{change_password, end_sessions as end_own_sessions},
-    operators::{add as add_operator, end_sessions, list as list_operators, remove as remove_operator, reset_password},
-    tokens::{add as add_token, list as list_tokens, remove as remove_token},
+    login::{
+        address::{Client, Peer, Proxies},
+        cookie::is_forged,
+        handlers::{login, logout},
+    },
+    staff::{
+        me::{change_password, end_sessions as end_own_sessions},
+        operators::{
+            add as add_operator, end_sessions, list as list_operators, remove as remove_operator, reset_password,
+        },
+        tokens::{add as add_token, list as list_tokens, remove as remove_token},
+    },
 };
 pub use self::{
-    address::{NoProxy, Proxy},
-    api_token::ApiToken,
-    password::{hash_password, is_password},
-    session::SessionKey,
+    login::{
+        address::{NoProxy, Proxy},
+        password::{hash_password, is_password},
+        session::SessionKey,
+    },
+    staff::api_token::ApiToken,
 };
 
 /// Who may call a service.

@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::session::Session;
+use crate::server::auth::login::session::Session;
 
 /// How often the farm is asked about a credential that somebody waits with: another replica may have revoked it, or a
 /// command that works on the store. Once for all who wait with it.

@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use super::operation::{Schemas, with_header};
+use super::parts::{Schemas, with_header};
 use crate::wire::{Code, Oldest, Problem, Time};
 
 /// A failure, by an example of it.

@@ -13,6 +13,7 @@ pub(super) mod users;
 mod examples;
 mod failures;
 mod operation;
+mod parts;
 
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -27,7 +28,7 @@ use utoipa::openapi::{
 };
 
 pub(super) use self::operation::Operation;
-use self::operation::{Schemas, text};
+use self::{operation::text, parts::Schemas};
 use super::BASE;
 
 const ABOUT: &str = "Leases real test accounts to parallel end-to-end tests: one test, one account, given back even \

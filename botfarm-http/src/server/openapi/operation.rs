@@ -18,13 +18,13 @@ use utoipa::{
     },
 };
 
-use super::failures::{self, Failure};
-
-/// Schemas by name.
-pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
+use crate::server::openapi::{
+    failures::{self, Failure},
+    parts::{Schemas, with_header},
+};
 
 /// What a route takes and gives.
-pub(in crate::server) struct Operation {
+pub(crate) struct Operation {
     inner: OperationBuilder,
     body: Option<RequestBodyBuilder>,
     /// By status.
@@ -227,10 +227,6 @@ impl Operation {
         }
         (inner.build(), schemas)
     }
-}
-
-pub(super) fn with_header(answer: ResponseBuilder, name: &str) -> ResponseBuilder {
-    answer.header_ref(name, Ref::new(format!("#/components/headers/{name}")))
 }
 
 pub(super) fn reference<T: ToSchema>() -> Ref {

@@ -1,0 +1,4 @@
+//! What is asked again.
+
+pub(crate) mod once;
+pub(crate) mod replay;

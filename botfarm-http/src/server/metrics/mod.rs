@@ -1,0 +1,5 @@
+//! What is counted.
+
+pub(crate) mod counters;
+pub(crate) mod ledger;
+pub(crate) mod metered;

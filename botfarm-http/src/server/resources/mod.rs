@@ -1,0 +1,5 @@
+//! The bots, and their leases.
+
+pub(crate) mod leases;
+pub(crate) mod locks;
+pub(crate) mod users;
