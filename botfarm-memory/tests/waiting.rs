@@ -2,7 +2,11 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, Waker},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -227,4 +231,54 @@ async fn waiter_is_refused_when_no_bot_could_serve_it_any_more() {
     farm.delete(free.id).await.unwrap();
     assert_eq!(set.await.unwrap().unwrap_err().code(), "no-match");
     assert_eq!(farm.stats().await.unwrap().waiting, 0);
+}
+
+/// Counts how often it is told to poll again.
+#[derive(Default)]
+struct Bell(AtomicUsize);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// 1,500 wait in one project: to lease in another is done at once, and wakes none of them.
+#[tokio::test]
+async fn crowd_of_one_project_is_in_nobody_s_way_in_another() {
+    const CROWD: usize = 1_500;
+    let bot = |project: &ProjectId, login: &str| {
+        NewBot::new(login.parse().unwrap(), "hunter2".try_into().unwrap(), project.clone(), Env::STAGE)
+    };
+    let (crowded, elsewhere) = (ProjectId::new(), ProjectId::new());
+    let farm =
+        MemoryFarm::with_bots([bot(&crowded, "one"), bot(&elsewhere, "here"), bot(&elsewhere, "there")]).unwrap();
+    let of = |project: &ProjectId| {
+        let selector = Selector::any().project(project.clone());
+        LeaseRequest::new("somebody".parse().unwrap(), selector).ttl(HOUR)
+    };
+    let pairs = || {
+        let since = std::time::Instant::now();
+        for _ in 0..1_000 {
+            let Poll::Ready(Ok(lease)) = poll(&mut farm.acquire(of(&elsewhere))) else { panic!("a bot is free") };
+            let Poll::Ready(Ok(())) = poll(&mut farm.release(lease.id, Ending::clean())) else { panic!("it is held") };
+        }
+        since.elapsed() / 1_000
+    };
+    let idle = pairs();
+
+    let held = farm.acquire(of(&crowded)).await.unwrap();
+    let bell = Arc::new(Bell::default());
+    let waker = Waker::from(bell.clone());
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| farm.acquire(of(&crowded).wait(HOUR))).collect();
+    for call in &mut crowd {
+        assert!(call.as_mut().poll(&mut Context::from_waker(&waker)).is_pending(), "its bot is held");
+    }
+    assert_eq!(farm.stats().await.unwrap().waiting, CROWD as u64);
+    bell.0.store(0, Ordering::Relaxed);
+    let parked = pairs();
+    assert_eq!(bell.0.load(Ordering::Relaxed), 0, "nobody of the crowd is asked");
+    farm.release(held.id, Ending::clean()).await.unwrap();
+    assert_eq!(bell.0.load(Ordering::Relaxed), 1, "whoever came first is");
+    println!("a lease and its release take {idle:?}, while {CROWD} wait in another project {parked:?}");
 }

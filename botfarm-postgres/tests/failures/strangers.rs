@@ -116,3 +116,63 @@ async fn locked_bot_hides_no_other() {
     let all = farm.acquire(LeaseRequest::many(holder("all"), vec![ground.any(); 4])).await.unwrap();
     assert_eq!(all.bots.len(), 4);
 }
+
+/// 1,500 wait in one project, and one of its bots is given back again and again: to lease in another takes one statement, as if
+/// nobody waited, and none of the crowd is asked about it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn crowd_of_one_project_is_in_nobody_s_way_in_another() {
+    const CROWD: usize = 1_500;
+    let ground = Ground::new().await;
+    let crowded = ground.farm().await;
+    ground.bot(&crowded).await;
+    let elsewhere = ProjectId::new();
+    for name in ["here", "there"] {
+        crowded.create(NewBot { project: elsewhere.clone(), ..ground.new_bot(name) }).await.unwrap();
+    }
+    let proxy = Proxy::to(&ground.database.url()).await;
+    let farm = ground.farm_at(&proxy.url()).await;
+    let pairs = async || {
+        let (selector, mut took) = (Selector::any().project(elsewhere.clone()), Vec::new());
+        for _ in 0..200 {
+            let since = Instant::now();
+            let lease = farm.acquire(LeaseRequest::new(holder("stranger"), selector.clone())).await.unwrap();
+            took.push(since.elapsed());
+            farm.release(lease.id, Ending::clean()).await.unwrap();
+        }
+        took.sort_unstable();
+        took[took.len() / 2]
+    };
+    let idle = pairs().await;
+
+    let held = crowded.acquire(ground.ask("holder")).await.unwrap();
+    let mut crowd = JoinSet::new();
+    for _ in 0..CROWD {
+        let (crowded, request) = (crowded.clone(), ground.ask("crowd").wait(LONG));
+        crowd.spawn(async move { crowded.acquire(request).await });
+    }
+    ground.until_waiting(i64::try_from(CROWD).unwrap()).await;
+    let asked = |of: &str| proxy.statements().iter().filter(|it| it.contains(of)).count();
+    let before = [statement::ACQUIRE, statement::MATCH].map(asked);
+    let parked = pairs().await;
+    let after = [statement::ACQUIRE, statement::MATCH].map(asked);
+    assert_eq!([after[0] - before[0], after[1] - before[1]], [200, 0], "one statement each, and no pass over a queue");
+    ground.until_waiting(i64::try_from(CROWD).unwrap()).await;
+
+    // Now the crowd is served, one after the other, meanwhile.
+    crowded.release(held.id, Ending::clean()).await.unwrap();
+    let served = tokio::spawn({
+        let crowded = crowded.clone();
+        async move {
+            for _ in 0..50 {
+                let lease = crowd.join_next().await.unwrap().unwrap().unwrap();
+                crowded.release(lease.id, Ending::clean()).await.unwrap();
+            }
+        }
+    });
+    let busy = pairs().await;
+    assert_eq!(asked(statement::ACQUIRE) - after[0], 200, "nor while the crowd is served");
+    in_time("the crowd is served", served).await.unwrap();
+    println!(
+        "a lease takes {idle:?}, while {CROWD} wait in another project {parked:?}, while they are served {busy:?}"
+    );
+}
