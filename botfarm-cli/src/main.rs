@@ -57,15 +57,17 @@ use std::{
 use clap::{CommandFactory as _, Parser, Subcommand};
 use mimalloc::MiMalloc;
 use tracing_subscriber::layer::Identity;
+use zeroizing_alloc::ZeroAlloc;
 
 use crate::{
     config::{Common, Config},
     failure::Failure,
 };
 
-/// Gives back to the system what a burst of requests has taken.
+/// Gives back to the system what a burst of requests has taken, and wipes whatever is freed: a password goes through buffers
+/// of crates that know nothing of it, and is in none of them afterwards.
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 
 /// Leases real test accounts to parallel end-to-end tests.
 ///

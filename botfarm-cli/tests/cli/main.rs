@@ -4,6 +4,8 @@ mod admission;
 mod commands;
 mod database;
 mod imports;
+#[cfg(target_os = "linux")]
+mod memory;
 mod names;
 mod run;
 #[path = "../secrets/mod.rs"]
