@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use botfarm_core::{BotId, Error as FarmError, Lease, LeaseId, LeaseRequest, Selector};
+use botfarm_core::{BotId, Condition, Error as FarmError, Lease, LeaseRequest, Selector};
 use parking_lot::Mutex;
 use tokio::{
     sync::oneshot,
@@ -102,7 +102,7 @@ impl Farm {
                     continue;
                 }
                 Err(Error::Sealed(unreadable)) => {
-                    let bot = self.pass_over(request.id, call.id, unreadable, &mut aside).await?;
+                    let bot = self.pass_over(request, call.id, unreadable, &mut aside).await?;
                     asked.avoid.extend(bot.map(|bot| bot.as_uuid()));
                     continue;
                 }
@@ -154,27 +154,29 @@ impl Farm {
     /// one that is to be avoided, unless it has been set aside for all.
     async fn pass_over(
         &self,
-        lease: LeaseId,
+        request: &LeaseRequest,
         call: Uuid,
         unreadable: Box<Unreadable>,
         aside: &mut Aside,
     ) -> Result<Option<BotId>> {
         let (bot, known) = (unreadable.bot, aside.bots.contains(&unreadable.bot));
         if aside.bots.len() == PASSED_OVER {
+            self.leave(request.id, call).await?;
             return Err(Error::Sealed(unreadable));
         }
         aside.bots.push(bot);
         let is_aside = self.set_aside(&unreadable).await?;
         if known && is_aside {
             // Somebody has been told of this lease before.
-            self.take_unreadable(lease, &unreadable).await?;
+            self.take_unreadable(request.id, &unreadable).await?;
             return Ok(None);
         }
         if known && !unreadable.source.is_tampering() {
             return Err(Error::Sealed(unreadable));
         }
-        self.leave(lease, call).await?;
-        if unreadable.source.is_tampering() {
+        self.leave(request.id, call).await?;
+        let wants_broken = request.selectors.iter().any(|selector| selector.condition == Condition::Broken);
+        if unreadable.source.is_tampering() && !wants_broken {
             return Ok(None);
         }
         aside.error = Some(unreadable);

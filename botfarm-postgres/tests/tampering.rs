@@ -186,6 +186,37 @@ async fn an_account_of_another_env_or_project_is_not_passed_off_as_one_of_this()
     }
 }
 
+/// Whoever looks after broken accounts gets those that can be looked after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_account_that_was_tampered_with_is_passed_over_by_who_wants_broken_ones() {
+    let ground = Ground::with(2).await;
+    ground.run("update bot_slots set condition = 'broken'").await;
+    ground.run(&format!("update bots set sealed = 'hunter2' where id = '{}'", ground.bots[0].id)).await;
+    let broken = || {
+        let selector = Selector::any().project(ground.project.clone()).condition(Condition::Broken);
+        LeaseRequest::new("cleaner".parse().unwrap(), selector)
+    };
+    let lease = ground.farm.acquire(broken()).await.unwrap();
+    assert_eq!(lease.bot().bot.id, ground.bots[1].id);
+    let Err(Error::Backend { source, .. }) = ground.farm.acquire(broken()).await else { panic!("it cannot be read") };
+    assert!(source.to_string().contains(&ground.bots[0].id.to_string()), "{source}");
+    ground.assert_set_aside(ground.bots[0].id, "nobody has it").await;
+}
+
+/// A request meets a hundred of them, and the next one the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn however_many_accounts_were_tampered_with_none_stays_held() {
+    let ground = Ground::with(0).await;
+    let bots = (0..150).map(|number| ground.new_bot(number, "first"));
+    ground.farm.import(bots.collect(), false).await.unwrap();
+    ground.run("update bots set sealed = 'hunter2' where login <> 'Bot-149@shop.test'").await;
+    assert_eq!(ground.farm.acquire(ground.ask()).await.unwrap_err().code(), "internal");
+    assert_eq!(ground.text("select count(*)::text from bot_slots where lease_id is not null").await, "0");
+    let lease = ground.farm.acquire(ground.ask()).await.unwrap();
+    assert_eq!(lease.bot().bot.login.as_str(), "Bot-149@shop.test");
+    assert_eq!(ground.text("select count(*)::text from bot_slots where condition = 'broken'").await, "149");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_password_that_is_put_back_is_refused() {
     let ground = Ground::with(2).await;
