@@ -52,6 +52,11 @@ def on_page_markdown(markdown, page, config, files):
     return re.sub(r"^<!-- .*? -->\n", "", text, flags=re.MULTILINE)
 
 
+def on_page_content(html, page, config, files):
+    # The names of tests are long: in a table they may go on in the next line, after each word.
+    return re.sub(r"<code>(\w{24,})</code>", lambda match: f"<code>{match[1].replace('_', '_<wbr>')}</code>", html)
+
+
 def included(path, how, heading, here):
     """The text of a file of the repository, as a part of the page `here`."""
     file = ROOT / path
