@@ -60,7 +60,7 @@ async fn one_test(
 
     let other = in_use.lock().map_err(|_| "another test failed")?.insert(bot.id, test);
     assert_eq!(other, None, "{} is used by two tests", bot.login);
-    // Here a real test would sign in with `lease.bot().password.expose()`, and click about.
+    // Here a real test would sign in with `lease.password.expose()`, and click about.
     tokio::time::sleep(Duration::from_millis(20)).await;
     in_use.lock().map_err(|_| "another test failed")?.remove(&bot.id);
 

@@ -24,7 +24,7 @@ pub trait BotFarmExt: BotFarm + Clone {
     /// # async fn doc(farm: std::sync::Arc<dyn BotFarm>) -> Result<(), Box<dyn std::error::Error>> {
     /// let request = LeaseRequest::new("checkout test".parse()?, Selector::any().env(Env::STAGE));
     /// let lease = farm.lease(request).await?;
-    /// println!("logging in as {}", lease.bot().bot.login);
+    /// println!("logging in as {}", lease.login);
     /// lease.release().await?;
     /// # Ok(())
     /// # }

@@ -1,6 +1,7 @@
 //! Passwords at rest: sealed under a master key that the store never sees.
 
 mod error;
+mod key_id;
 mod master_key;
 mod owner;
 mod pepper;
@@ -16,11 +17,7 @@ use chacha20poly1305::{
 use zeroize::Zeroizing;
 
 pub use self::{
-    error::KeyError,
-    master_key::{KeyId, MasterKey},
-    owner::SealedFor,
-    pepper::Pepper,
-    unreadable::Unreadable,
+    error::KeyError, key_id::KeyId, master_key::MasterKey, owner::SealedFor, pepper::Pepper, unreadable::Unreadable,
 };
 use crate::secret::Secret;
 

@@ -1,6 +1,6 @@
 //! The exclusive, timed right to use one or more bots.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use crate::{
     bot::Bot,
@@ -167,6 +167,15 @@ impl Lease {
     }
 }
 
+/// The first bot: `lease.login`, `lease.password` of a lease of one.
+impl Deref for Lease {
+    type Target = LeasedBot;
+
+    fn deref(&self) -> &LeasedBot {
+        self.bot()
+    }
+}
+
 /// A bot within a lease, with its password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeasedBot {
@@ -178,6 +187,14 @@ pub struct LeasedBot {
     pub password: Secret,
     /// Larger than that of every earlier hand-out of this bot.
     pub fence: Fence,
+}
+
+impl Deref for LeasedBot {
+    type Target = Bot;
+
+    fn deref(&self) -> &Bot {
+        &self.bot
+    }
 }
 
 /// How to end whatever lease holds a bot, without having its id at hand.

@@ -8,7 +8,7 @@
 //! let bot = NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::STAGE);
 //! let farm = MemoryFarm::with_bots([bot])?;
 //! let lease = farm.acquire(LeaseRequest::new("my test".parse()?, Selector::any().env(Env::STAGE))).await?;
-//! assert_eq!(lease.bot().password.expose(), "pw");
+//! assert_eq!(lease.password.expose(), "pw");
 //! # Ok(())
 //! # }
 //! ```

@@ -32,6 +32,7 @@ pub async fn lease_is_as_asked_and_granted(trial: Trial) {
     assert_eq!(leased.password, new.password, "the holder gets the real password");
     assert_eq!(leased.bot, trial.look(&bot).await, "a lease shows its bot as a look at it does");
     assert_eq!(leased.bot.state(), BotState::Leased, "a leased bot is leased");
+    assert_eq!((&lease.login, lease.fence), (&bot.login, leased.fence), "a lease of one bot reads as that bot");
     let seen = trial.lookup(&lease).await.expect("the lease is in force");
     assert!(seen.remaining <= lease.remaining, "time passes");
     assert_eq!(crate::Lease { remaining: lease.remaining, ..seen }, lease, "a look-up gives what the grant gave");

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::master_key::KeyId;
+use super::key_id::KeyId;
 
 /// What can be wrong with a key, or with what it sealed, in words for whoever runs the farm. Shows no key.
 #[derive(Debug, thiserror::Error)]

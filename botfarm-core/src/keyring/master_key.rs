@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretBox};
 use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::error::KeyError;
+use super::{error::KeyError, key_id::KeyId};
 
 /// A master key: 32 random bytes. All the keys that botfarm works with are derived from it.
 ///
@@ -44,7 +44,7 @@ impl MasterKey {
         let bytes = self.expand([b"botfarm key id"]);
         let mut id = [0; KeyId::LENGTH];
         id.copy_from_slice(&bytes[..KeyId::LENGTH]);
-        KeyId(id)
+        KeyId::from(id)
     }
 
     /// HKDF-SHA256 (RFC 5869) without a salt, since the master key is random in every bit.
@@ -76,37 +76,5 @@ impl FromStr for MasterKey {
 impl fmt::Debug for MasterKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("MasterKey(***)")
-    }
-}
-
-/// Which master key: 4 bytes derived from it, which give nothing of it away. Shown in hexadecimal.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyId([u8; Self::LENGTH]);
-
-impl KeyId {
-    pub(super) const LENGTH: usize = 4;
-
-    /// The bytes, as they stand in a sealed value from its second byte on.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 4] {
-        &self.0
-    }
-}
-
-impl From<[u8; 4]> for KeyId {
-    fn from(bytes: [u8; 4]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", u32::from_be_bytes(self.0))
-    }
-}
-
-impl fmt::Debug for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "KeyId({self})")
     }
 }
