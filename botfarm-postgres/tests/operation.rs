@@ -111,6 +111,9 @@ async fn passwords_are_sealed_anew_while_replicas_with_either_key_serve() {
     };
     let first = PostgresFarm::connect(options(&database), Keyring::new(copy(&old), [])).await.unwrap();
     let bots = bots(&first, COUNT).await;
+    let held = NewBot::new("held@farm.test".parse().unwrap(), password(0), ProjectId::new(), Env::STAGE);
+    let held = first.create(held).await.unwrap().id;
+    let held = first.acquire(LeaseRequest::new("holder".parse().unwrap(), Selector::bot(held))).await.unwrap();
     // The roll-out, one replica after the other: this one knows both and seals under the old one still.
     let replicas = [open(&old, &new).await, open(&new, &old).await];
     let stop = Arc::new(AtomicBool::new(false));
@@ -135,7 +138,7 @@ async fn passwords_are_sealed_anew_while_replicas_with_either_key_serve() {
         replicas[1].create(bot).await.unwrap().id
     };
     let (resealed, changed) = tokio::join!(replicas[1].rekey(), replicas[1].update(extra, changed));
-    assert_eq!(resealed.unwrap(), COUNT as u64, "those that were sealed under the old key");
+    assert_eq!(resealed.unwrap(), COUNT as u64 + 1, "those that were sealed under the old key");
     changed.unwrap();
     stop.store(true, Ordering::Relaxed);
     for reader in readers {
@@ -149,6 +152,7 @@ async fn passwords_are_sealed_anew_while_replicas_with_either_key_serve() {
         assert_eq!(password_of(&alone, *bot).await, password(index));
     }
     assert_eq!(password_of(&alone, extra).await, "changed meanwhile".try_into().unwrap());
+    assert_eq!(alone.renew(held.id, None).await.unwrap().bot().fence, held.bot().fence, "leases stay");
     let refused = PostgresFarm::connect(options(&database), Keyring::new(old, [])).await.unwrap_err();
     assert_eq!(refused.code(), "forbidden");
 }
