@@ -1,9 +1,8 @@
 //! How a call gets its lease: at once, or by way of the queue.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use botfarm_core::{BotId, Condition, Error as FarmError, Lease, LeaseRequest, Selector};
-use parking_lot::Mutex;
+use botfarm_core::{BotId, Condition, Error as FarmError, Lease, LeaseRequest};
 use tokio::{
     sync::oneshot,
     time::{Instant, sleep, sleep_until},
@@ -12,12 +11,12 @@ use uuid::Uuid;
 
 use crate::connection::repeat;
 use crate::{
+    calls::ALIVE,
     error::{Error, Result},
-    farm::{Answer, Farm},
-    queue::ALIVE,
+    farm::Farm,
     rows::{self, interval},
-    seals::Unreadable,
     selector::Asked,
+    unreadable::Unreadable,
 };
 
 /// For how long a request that is not to wait tries again while others have what it could get locked: an import that
@@ -73,18 +72,18 @@ enum How {
 impl Farm {
     /// See [`BotFarm::acquire`](botfarm_core::BotFarm::acquire). To be run to its end in a task; while it waits, it
     /// notices when nobody waits for the `answer` any more.
-    pub(crate) async fn acquire(
+    pub(crate) async fn acquire<A>(
         &self,
         request: &LeaseRequest,
         call: Uuid,
-        answer: &mut oneshot::Sender<Answer>,
+        answer: &mut oneshot::Sender<A>,
     ) -> Result<Lease> {
         let ttl = self.policy.check(request)?;
         let mut asked = Asked::of(request, &self.policy)?;
         let mut aside = Aside::default();
         let deadline = Instant::now() + request.wait;
         let mut patience = Patience::new();
-        let call = self.queue.call(request.id, call);
+        let call = self.calls.call(request.id, call);
         let mut how = if request.wait.is_zero() { How::Try } else { How::Park };
         let mut stands = false;
         loop {
@@ -139,7 +138,7 @@ impl Farm {
             }
             stands = true;
             // What was freed at this very moment may have missed it.
-            self.queue.look_soon();
+            self.calls.look_soon();
             tokio::select! {
                 () = call.woken() => {}
                 () = sleep_until(deadline) => how = How::Stop,
@@ -262,50 +261,5 @@ impl Patience {
         sleep(self.pause).await;
         self.pause = (self.pause * 2).min(Duration::from_millis(100));
         true
-    }
-}
-
-/// Since when the least recently used free bot of a selector is free, as the last claim found it. None was free before;
-/// whatever is freed later is free later. So the next claim need not step over the dead rows of all claims before, which
-/// a long transaction keeps in the way. Where something was put back to where it stood, the database pays no attention to
-/// the hint.
-#[derive(Debug, Default)]
-pub(crate) struct Hints(Mutex<HashMap<Selector, (Instant, i64)>>);
-
-impl Hints {
-    /// What comes with a long import is free since before; so nothing is believed for longer.
-    const BELIEVED: Duration = Duration::from_secs(1);
-    const MOST: usize = 1_024;
-
-    fn of(&self, request: &LeaseRequest) -> Option<i64> {
-        let [selector] = request.selectors.as_slice() else { return None };
-        let mut hints = self.0.lock();
-        let (since, free_since) = hints.get_mut(selector)?;
-        if since.elapsed() < Self::BELIEVED {
-            return Some(*free_since);
-        }
-        // This one looks anew; the others go by the old one meanwhile.
-        *since = Instant::now();
-        None
-    }
-
-    fn learn(&self, request: &LeaseRequest, free_since: Option<i64>) {
-        let (Some(free_since), [selector]) = (free_since, request.selectors.as_slice()) else { return };
-        if selector.names_a_bot() || request.sticky.is_some() || !request.avoid.is_empty() {
-            return;
-        }
-        let mut hints = self.0.lock();
-        if let Some((since, known)) = hints.get_mut(selector)
-            && since.elapsed() < Self::BELIEVED
-        {
-            *known = free_since;
-            return;
-        }
-        if hints.len() >= Self::MOST {
-            hints.retain(|_, (since, _)| since.elapsed() < Self::BELIEVED);
-        }
-        if hints.len() < Self::MOST {
-            hints.insert(selector.clone(), (Instant::now(), free_since));
-        }
     }
 }

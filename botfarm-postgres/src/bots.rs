@@ -11,7 +11,8 @@ use crate::{
     error::{Error, Result},
     farm::Farm,
     rows::{self, BotRow, label_texts},
-    seals::{self, Unreadable},
+    seals,
+    unreadable::Unreadable,
 };
 
 /// How often to look again because others change the same bot meanwhile.
@@ -216,7 +217,7 @@ impl Farm {
         }
         self.serve(updated.pools.unwrap_or_default());
         // Who waited for it alone may wait in vain now.
-        self.queue.look_soon();
+        self.calls.look_soon();
         self.get(id).await
     }
 
@@ -310,7 +311,7 @@ impl Farm {
         // What is not there when asked again, since the answer was lost, was deleted.
         checked(id, deleted.is_found || again, deleted.holder.as_deref(), deleted.held_until)?;
         // Who waited for it alone waits in vain now.
-        self.queue.look_soon();
+        self.calls.look_soon();
         Ok(())
     }
 }

@@ -9,7 +9,8 @@ use botfarm_core::{
 use crate::connection::repeat;
 use crate::{
     error::{Error, Result},
-    farm::{Farm, PostgresFarm},
+    farm::Farm,
+    postgres_farm::PostgresFarm,
     rows::interval,
 };
 

@@ -14,6 +14,9 @@ use crate::{
     pool::{Loan, Pool, pool},
 };
 
+/// How long one import may take.
+pub(crate) const LONGEST_IMPORT: Duration = Duration::from_mins(10);
+
 /// A pool that is replaced when its connections have been lost: by a restart of the server, or by its failover to
 /// another host.
 #[derive(Debug)]
@@ -70,7 +73,7 @@ impl Database {
 
     /// For a transaction of many statements that may be repeated: see `repeat_long!`.
     pub(crate) fn patient_retry(&self) -> Retry<'_> {
-        Retry { patience: self.patience + crate::import::LONGEST, ..self.retry() }
+        Retry { patience: self.patience + LONGEST_IMPORT, ..self.retry() }
     }
 
     /// For a statement that must not be repeated once it may have been carried out: see `once!`.

@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use botfarm_core::BoxError;
 use sqlx::postgres::PgConnectOptions;
 
-use crate::seals::Unreadable;
+use crate::unreadable::Unreadable;
 
 pub(crate) type Result<T, E = Error> = std::result::Result<T, E>;
 

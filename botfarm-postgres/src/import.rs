@@ -1,6 +1,6 @@
 //! Many bots at once, all or nothing.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use botfarm_core::{BotId, Error as FarmError, Fault, ImportReport, NewBot, SealedFor};
 use sqlx::{Connection as _, PgConnection, PgTransaction};
@@ -13,9 +13,6 @@ use crate::{
     rows::{self, label_texts},
     seals,
 };
-
-/// How long one import may take.
-pub(crate) const LONGEST: Duration = Duration::from_mins(10);
 
 /// How often to look again because others create, change or delete the same bots meanwhile.
 const TRIES: usize = 50;
@@ -72,7 +69,7 @@ impl Farm {
             });
             // When it cannot be told, those who wait look by themselves.
             self.serve(pools.unwrap_or_default());
-            self.queue.look_soon();
+            self.calls.look_soon();
         }
         Ok(report)
     }

@@ -14,7 +14,7 @@ use crate::{
     error::{Error, Result},
     farm::Farm,
     rows::{self, BotRow, interval},
-    seals::Unreadable,
+    unreadable::Unreadable,
 };
 
 /// What has become of a lease that does not live.

@@ -12,12 +12,15 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
+mod aside;
 mod audit;
 mod bots;
+mod calls;
 mod changes;
 mod connection;
 mod error;
 mod farm;
+mod hints;
 mod history;
 mod import;
 mod keys;
@@ -26,6 +29,7 @@ mod listener;
 mod operators;
 mod options;
 mod pool;
+mod postgres_farm;
 mod prune;
 mod queue;
 mod rows;
@@ -36,6 +40,7 @@ mod shortage;
 mod stats;
 #[cfg(all(feature = "testing", unix))]
 pub mod testing;
+mod unreadable;
 
-pub use farm::PostgresFarm;
 pub use options::PostgresOptions;
+pub use postgres_farm::PostgresFarm;

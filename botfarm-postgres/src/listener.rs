@@ -9,11 +9,12 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
+    calls::IN_USE,
     connection::writable,
     error::{Error, Result},
     farm::Farm,
     options::ListenFrom,
-    queue::{IN_USE, channel},
+    queue::channel,
 };
 
 /// An idle listener calls itself at this interval, and is rebuilt when it does not hear itself.
@@ -33,7 +34,7 @@ pub(crate) async fn run(weak: Weak<Farm>, from: ListenFrom) {
             tracing::debug!(error = &error as &dyn std::error::Error, "the listener is being rebuilt");
         }
         let Some(farm) = weak.upgrade() else { return };
-        farm.queue.listening.store(false, Ordering::Relaxed);
+        farm.calls.listening.store(false, Ordering::Relaxed);
         drop(farm);
         sleep(Duration::from_millis(300)).await;
     }
@@ -56,7 +57,7 @@ async fn listen(weak: &Weak<Farm>, hosts: &[PgConnectOptions], channel: &str) ->
     loop {
         {
             let Some(farm) = weak.upgrade() else { return Ok(()) };
-            farm.queue.listening.store(true, Ordering::Relaxed);
+            farm.calls.listening.store(true, Ordering::Relaxed);
             // What was sent before is not told again.
             farm.look().await?;
         }

@@ -13,7 +13,8 @@ use uuid::Uuid;
 use crate::connection::{once, repeat};
 use crate::{
     error::{Error, Result},
-    farm::{Farm, PostgresFarm},
+    farm::Farm,
+    postgres_farm::PostgresFarm,
     rows,
 };
 

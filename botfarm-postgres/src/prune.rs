@@ -7,9 +7,9 @@ use tokio::time::{Instant, sleep};
 
 use crate::connection::repeat;
 use crate::{
+    calls::IN_USE,
     error::{Error, Result},
-    farm::{Farm, PostgresFarm},
-    queue::IN_USE,
+    farm::Farm,
     rows::interval,
 };
 
@@ -55,22 +55,8 @@ pub(crate) async fn run(weak: Weak<Farm>) {
     }
 }
 
-impl PostgresFarm {
-    /// Removes the history that is older than the farm keeps it, except the last hundred hand-outs of each bot; entries of
-    /// the audit trail that are as old; and what the queue has left behind. A farm in use does this by itself; a call does
-    /// it at once, a little at a time. Returns how many rows it removed.
-    ///
-    /// Cancel safety: what was removed stays removed, and the rest is removed next time.
-    ///
-    /// # Errors
-    /// `Unavailable` when the database cannot be reached.
-    pub async fn prune(&self) -> botfarm_core::Result<u64> {
-        self.run(async |farm| farm.prune().await).await
-    }
-}
-
 impl Farm {
-    async fn prune(&self) -> Result<u64> {
+    pub(crate) async fn prune(&self) -> Result<u64> {
         let mut removed = 0;
         while let Some(rows) = self.prune_history().await? {
             removed += rows;

@@ -6,27 +6,22 @@
 //! tells when a lease expires, every process with waiting calls also looks by itself.
 
 use std::{
-    collections::{HashMap, HashSet, hash_map},
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    collections::hash_map,
+    sync::{Arc, Weak, atomic::Ordering},
     time::Duration,
 };
 
 use botfarm_core::LeaseId;
-use parking_lot::Mutex;
-use tokio::{
-    sync::{Notify, futures::Notified},
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use crate::connection::repeat;
-use crate::{error::Result, farm::Farm, rows::interval};
-
-/// How long a process counts as alive without a word from it. It speaks up after a third of that.
-pub(crate) const ALIVE: Duration = Duration::from_secs(15);
+use crate::{
+    calls::{ALIVE, IN_USE, Looked},
+    error::Result,
+    farm::Farm,
+    rows::interval,
+};
 
 /// How long a grant is kept for a waiter that does not take it up.
 pub(crate) const OFFER: Duration = Duration::from_secs(10);
@@ -47,101 +42,6 @@ const MOST: i32 = 64;
 /// How far apart notifications are: the first goes at once, the rest of a burst together.
 const BURST: Duration = Duration::from_millis(2);
 
-/// How long a task sleeps before it looks whether the farm is still in use.
-pub(crate) const IN_USE: Duration = Duration::from_millis(500);
-
-/// Of each call for one lease, what wakes it.
-type Bells = Vec<(Uuid, Arc<Notify>)>;
-
-/// The calls that wait in this process, and what there is to do for them.
-#[derive(Debug, Default)]
-pub(crate) struct Queue {
-    calls: Mutex<HashMap<LeaseId, Bells>>,
-    /// The pools over which a pass runs, and whether another was asked for since it began.
-    passes: Mutex<HashMap<i32, bool>>,
-    look_soon: Notify,
-    looked: Mutex<Looked>,
-    others: Mutex<HashSet<Uuid>>,
-    tell_others: Notify,
-    pub(crate) listening: AtomicBool,
-}
-
-/// The last look that succeeded, and whether one has failed since.
-#[derive(Debug, Clone, Copy)]
-struct Looked {
-    at: Instant,
-    failed: bool,
-}
-
-impl Default for Looked {
-    fn default() -> Self {
-        Self { at: Instant::now(), failed: false }
-    }
-}
-
-/// A call that may come to wait. Several may wait under one lease id.
-#[derive(Debug)]
-pub(crate) struct Call<'a> {
-    queue: &'a Queue,
-    lease: LeaseId,
-    pub(crate) id: Uuid,
-    wake: Arc<Notify>,
-}
-
-impl Call<'_> {
-    pub(crate) fn woken(&self) -> Notified<'_> {
-        self.wake.notified()
-    }
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        let mut calls = self.queue.calls.lock();
-        if let hash_map::Entry::Occupied(mut of_lease) = calls.entry(self.lease) {
-            of_lease.get_mut().retain(|(id, _)| *id != self.id);
-            if of_lease.get().is_empty() {
-                of_lease.remove();
-            }
-        }
-    }
-}
-
-impl Queue {
-    /// To be there before the database hears of the call: what it has of calls that are not is taken away.
-    pub(crate) fn call(&self, lease: LeaseId, id: Uuid) -> Call<'_> {
-        let wake = Arc::new(Notify::new());
-        self.calls.lock().entry(lease).or_default().push((id, wake.clone()));
-        Call { queue: self, lease, id, wake }
-    }
-
-    fn wake(&self, lease: LeaseId) {
-        for (_, wake) in self.calls.lock().get(&lease).into_iter().flatten() {
-            wake.notify_one();
-        }
-    }
-
-    /// Wakes a call; false when there is none.
-    fn wake_call(&self, lease: LeaseId, id: Uuid, waits: bool) -> bool {
-        let calls = self.calls.lock();
-        let Some((_, wake)) = calls.get(&lease).into_iter().flatten().find(|(call, _)| *call == id) else {
-            return false;
-        };
-        if !waits {
-            wake.notify_one();
-        }
-        true
-    }
-
-    fn is_idle(&self) -> bool {
-        self.calls.lock().is_empty()
-    }
-
-    /// Asks for a look in a moment, before the regular one.
-    pub(crate) fn look_soon(&self) {
-        self.look_soon.notify_one();
-    }
-}
-
 /// Starts what looks after the queue, for as long as the farm is in use.
 pub(crate) fn start(farm: &Arc<Farm>) {
     farm.runtime.spawn(notify_others(Arc::downgrade(farm)));
@@ -150,10 +50,10 @@ pub(crate) fn start(farm: &Arc<Farm>) {
 
 async fn notify_others(weak: Weak<Farm>) {
     while let Some(farm) = weak.upgrade() {
-        if timeout(IN_USE, farm.queue.tell_others.notified()).await.is_err() {
+        if timeout(IN_USE, farm.calls.tell_others.notified()).await.is_err() {
             continue;
         }
-        let others: Vec<Uuid> = farm.queue.others.lock().drain().collect();
+        let others: Vec<Uuid> = farm.calls.others.lock().drain().collect();
         if let Err(error) = farm.notify(&others).await {
             tracing::warn!(error = &error as &dyn std::error::Error, "waiters elsewhere could not be notified");
         }
@@ -163,11 +63,11 @@ async fn notify_others(weak: Weak<Farm>) {
 
 async fn look(weak: Weak<Farm>) {
     while let Some(farm) = weak.upgrade() {
-        let often = !farm.queue.listening.load(Ordering::Relaxed) && !farm.queue.is_idle();
+        let often = !farm.calls.listening.load(Ordering::Relaxed) && !farm.calls.is_idle();
         // Apart from other processes that were started at the same moment.
         let jitter = f64::from(u32::from(Uuid::new_v4().as_bytes()[0])) / 255.0 * 0.6 + 0.7;
         let pause = if often { LOOK_OFTEN } else { LOOK }.mul_f64(jitter);
-        if timeout(pause, farm.queue.look_soon.notified()).await.is_ok() {
+        if timeout(pause, farm.calls.asked_to_look.notified()).await.is_ok() {
             sleep(LOOK_SOON).await;
         }
         if let Err(error) = farm.look().await {
@@ -184,7 +84,7 @@ impl Farm {
     /// Has those served who wait for bots of these pools: in tasks of their own, one for each pool.
     pub(crate) fn serve(&self, pools: impl IntoIterator<Item = i32>) {
         for pool in pools {
-            match self.queue.passes.lock().entry(pool) {
+            match self.calls.passes.lock().entry(pool) {
                 hash_map::Entry::Occupied(mut again) => *again.get_mut() = true,
                 hash_map::Entry::Vacant(entry) => {
                     let Some(farm) = self.this.upgrade() else { return };
@@ -198,7 +98,7 @@ impl Farm {
     async fn serve_pool(&self, pool: i32) {
         loop {
             self.pass_if_possible(pool).await;
-            let mut passes = self.queue.passes.lock();
+            let mut passes = self.calls.passes.lock();
             if passes.insert(pool, false) != Some(true) {
                 passes.remove(&pool);
                 return;
@@ -253,11 +153,11 @@ impl Farm {
 
     /// Wakes those who wait for a lease: here at once, and elsewhere by a notification.
     fn tell(&self, lease: LeaseId, processes: Vec<Uuid>) {
-        self.queue.wake(lease);
-        let mut others = self.queue.others.lock();
+        self.calls.wake(lease);
+        let mut others = self.calls.others.lock();
         others.extend(processes.into_iter().filter(|process| *process != self.process));
         if !others.is_empty() {
-            self.queue.tell_others.notify_one();
+            self.calls.tell_others.notify_one();
         }
     }
 
@@ -280,7 +180,7 @@ impl Farm {
     /// Looks after the calls that wait here. Also notices when the server has begun another life.
     pub(crate) async fn look(&self) -> Result<()> {
         let done = self.look_after_calls().await;
-        let mut looked = self.queue.looked.lock();
+        let mut looked = self.calls.looked.lock();
         looked.failed = done.is_err();
         if done.is_ok() {
             looked.at = Instant::now();
@@ -289,8 +189,8 @@ impl Farm {
     }
 
     async fn look_after_calls(&self) -> Result<()> {
-        let waits = !self.queue.is_idle();
-        let Looked { at, mut failed } = *self.queue.looked.lock();
+        let waits = !self.calls.is_idle();
+        let Looked { at, mut failed } = *self.calls.looked.lock();
         let seen = repeat!(self.database, |connection| {
             // Not when it was this process that stood still for so long: then nobody else was cut off.
             let after_silence = at.elapsed() > SILENCE && failed;
@@ -310,7 +210,7 @@ impl Farm {
         let (leases, calls) = (seen.leases.unwrap_or_default(), seen.calls.unwrap_or_default());
         for ((lease, call), waits) in leases.into_iter().zip(calls).zip(seen.waiting.unwrap_or_default()) {
             // A call that has gone without the database having heard of it: its answer was lost, or its leave.
-            if !self.queue.wake_call(lease.into(), call, waits) {
+            if !self.calls.wake_call(lease.into(), call, waits) {
                 self.take_away(lease.into(), call, true).await?;
             }
         }
@@ -336,7 +236,7 @@ impl Farm {
             .await?)
         })?;
         self.serve(pools);
-        self.queue.wake(lease);
+        self.calls.wake(lease);
         Ok(())
     }
 }

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, Result},
-    seals::{Seals, Unreadable},
+    seals::Seals,
+    unreadable::Unreadable,
 };
 
 /// One bot of a lease, as `botfarm_lease` writes it.

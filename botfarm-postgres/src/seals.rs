@@ -1,12 +1,9 @@
-//! Passwords as the database keeps them: sealed, read again, and set aside when somebody else has written them.
+//! Passwords as the database keeps them.
 
 use std::collections::{HashMap, hash_map};
 
 use botfarm_core::{BotId, KeyError, Keyring, SealedFor, Secret};
 use parking_lot::Mutex;
-
-use crate::connection::repeat;
-use crate::{error::Result, farm::Farm};
 
 /// Of so many bots, the latest password that this process has seen is known; of more, it is not.
 const KNOWN: usize = 100_000;
@@ -17,17 +14,6 @@ pub(crate) struct Seals {
     pub(crate) keyring: Keyring,
     /// The latest generation of each password that has ever been changed.
     latest: Mutex<HashMap<BotId, i64>>,
-}
-
-/// A password that the key does not open, or that is older than one that was there.
-#[derive(Debug, thiserror::Error)]
-#[error("the password of account {bot} ({login}) cannot be read")]
-pub(crate) struct Unreadable {
-    pub(crate) bot: BotId,
-    pub(crate) login: String,
-    /// As it was found.
-    pub(crate) sealed: Vec<u8>,
-    pub(crate) source: KeyError,
 }
 
 impl Seals {
@@ -64,27 +50,6 @@ impl Seals {
 /// was put back.
 pub(crate) fn after(generation: i64) -> i64 {
     generation.saturating_add(1).max(chrono::Utc::now().timestamp_micros())
-}
-
-impl Farm {
-    /// Sets a bot aside as broken whose password somebody else has written, and says so in the log. False when there is no
-    /// reason to, or none any more: it has been written anew meanwhile.
-    pub(crate) async fn set_aside(&self, unreadable: &Unreadable) -> Result<bool> {
-        let Unreadable { bot, login, sealed, source } = unreadable;
-        if !source.is_tampering() {
-            tracing::error!(%bot, %login, error = %source, "the password of an account cannot be read");
-            return Ok(false);
-        }
-        let is_aside = repeat!(self.database, |connection| {
-            Ok(sqlx::query_scalar!(r#"select botfarm_set_aside($1, $2) as "is_aside!""#, bot.as_uuid(), sealed)
-                .fetch_one(&mut *connection)
-                .await?)
-        })?;
-        if is_aside {
-            tracing::error!(%bot, %login, error = %source, "an account is broken: its password cannot be read");
-        }
-        Ok(is_aside)
-    }
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ mod pgbouncer;
 mod port;
 mod proxy;
 mod server;
+mod shared;
 mod template;
 
 use botfarm_core::LeaseId;

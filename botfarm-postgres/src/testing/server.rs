@@ -1,7 +1,7 @@
 //! The server on which the databases of tests are made.
 
 use std::{
-    env, fmt, io,
+    fmt, io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -10,16 +10,6 @@ use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Decode, PgConnection, Postgres, Type,
     postgres::{PgConnectOptions, PgSslMode},
 };
-use tokio::sync::OnceCell;
-
-use super::{
-    binaries::{Binaries, OLDEST},
-    cluster::Cluster,
-    container::Container,
-};
-
-const GIVEN: &str = "BOTFARM_TEST_DATABASE_URL";
-
 /// A PostgreSQL server on which databases can be made.
 #[derive(Clone)]
 pub struct Server {
@@ -28,32 +18,7 @@ pub struct Server {
     lasting: bool,
 }
 
-/// The shared server, with what keeps it alive: it ends with the process.
-#[derive(Debug)]
-enum Shared {
-    Given(Server),
-    Cluster(Cluster),
-    Container(Container),
-}
-
 impl Server {
-    /// The server that all tests of this process share, found or started at the first call:
-    /// 1. the one that `BOTFARM_TEST_DATABASE_URL` names, as a user who may create databases;
-    /// 2. a throw-away one of the machine's own binaries (0.3 s);
-    /// 3. a throw-away one in Docker.
-    ///
-    /// # Panics
-    /// When there is none of them, in one line that says what to install.
-    pub async fn shared() -> &'static Self {
-        static SHARED: OnceCell<Shared> = OnceCell::const_new();
-        match SHARED.get_or_try_init(Shared::find).await {
-            Ok(Shared::Given(server)) => server,
-            Ok(Shared::Cluster(cluster)) => cluster.server(),
-            Ok(Shared::Container(container)) => container.server(),
-            Err(failure) => panic!("{failure}"),
-        }
-    }
-
     pub(super) fn throw_away(address: SocketAddr) -> Self {
         let options = PgConnectOptions::new_without_pgpass()
             .host(&address.ip().to_string())
@@ -72,6 +37,11 @@ impl Server {
             .password(password)
             .ssl_mode(PgSslMode::Disable);
         Self { options, lasting: false }
+    }
+
+    /// One that is there after the tests.
+    pub(super) const fn lasting(options: PgConnectOptions) -> Self {
+        Self { options, lasting: true }
     }
 
     /// The URL of a database on it.
@@ -133,37 +103,4 @@ impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Server({}:{})", self.options.get_host(), self.options.get_port())
     }
-}
-
-impl Shared {
-    async fn find() -> Result<Self, String> {
-        if let Some(url) = env::var(GIVEN).ok().filter(|url| !url.is_empty()) {
-            return given(&url).await.map(Self::Given).map_err(|error| format!("{GIVEN}: {error}"));
-        }
-        let no_binaries = match Binaries::find() {
-            Ok(binaries) => {
-                let cluster = Cluster::try_start(binaries, &[]).await;
-                return cluster.map(Self::Cluster).map_err(|error| format!("cannot start PostgreSQL: {error}"));
-            }
-            Err(found) => found,
-        };
-        Container::start().await.map(Self::Container).map_err(|no_docker| {
-            format!(
-                "there is no PostgreSQL to test on: install PostgreSQL {OLDEST} or later (such as `apt-get install \
-                 postgresql`), or start Docker, or set {GIVEN} to the URL of a server where databases may be created \
-                 ({no_binaries}; {no_docker})"
-            )
-        })
-    }
-}
-
-async fn given(url: &str) -> io::Result<Server> {
-    // The error of a faulty URL would repeat it, and its password.
-    let options = url.parse().map_err(|_| io::Error::other("this is not a URL like postgres://user@host/database"))?;
-    let server = Server { options, lasting: true };
-    let version: String = server.ask(server.home(), "show server_version_num").await?;
-    if version.parse::<u32>().is_ok_and(|version| version / 10_000 >= OLDEST) {
-        return Ok(server);
-    }
-    Err(io::Error::other(format!("the server is too old; it must be PostgreSQL {OLDEST} or later")))
 }
