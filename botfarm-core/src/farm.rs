@@ -17,7 +17,7 @@ use crate::{
 /// A place that keeps bots and leases them: one test, one account.
 ///
 /// This page is for those who write a farm. Those who use one hold it as `Arc<dyn BotFarm>` or by value, and find the
-/// conveniences in [`BotFarmExt`].
+/// conveniences in [`BotFarmExt`](crate::BotFarmExt).
 ///
 /// # Contract
 ///
