@@ -70,7 +70,7 @@ impl Bot {
     }
 }
 
-/// What everybody may know of the lease that holds a bot: all but its id.
+/// The lease that holds a bot: all but its id. Over the wire, everybody may know it, but for the owner and the origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holding {
     /// Who holds it, and what else it carries along.

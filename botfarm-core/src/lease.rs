@@ -229,7 +229,8 @@ impl Revocation {
     }
 }
 
-/// A lease in force, as everybody may see it: without its id and without passwords.
+/// A lease in force, without its id and without passwords. Over the wire, everybody may see it, but for the owner and the
+/// origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ActiveLease {
     /// Who holds it, and what else it carries along.
