@@ -281,6 +281,17 @@ impl Running {
         self.stdin.as_mut().unwrap().write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// Types this again and again at a terminal until the command has ended.
+    pub(crate) async fn write_until_it_ends(&mut self, text: &str) {
+        let stdin = self.stdin.as_mut().unwrap();
+        let writing = async {
+            while stdin.write_all(text.as_bytes()).await.is_ok() {
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        timeout(PATIENCE, writing).await.expect("it ends");
+    }
+
     pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.process.id().unwrap().cast_signed()).unwrap()
     }
