@@ -9,6 +9,7 @@ mod place;
 use std::{
     collections::HashMap,
     fmt,
+    ops::ControlFlow::{Break, Continue},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -20,7 +21,11 @@ use botfarm_core::{
 use tokio::sync::Notify;
 
 pub use self::journal::Journal;
-use self::{alarm::Alarm, clock::Clock, place::Place};
+use self::{
+    alarm::Alarm,
+    clock::Clock,
+    place::{Heard, Place},
+};
 use crate::{
     engine::{Answer, Contradiction, Engine},
     moment::Moment,
@@ -181,20 +186,19 @@ impl<J: Journal> EngineFarm<J> {
         let journal = &self.0.journal;
         journal.check()?;
         let (id, wait) = (request.id, request.wait);
-        let (answer, position) = self.turn(|engine| engine.acquire(request));
-        let place = || Place { farm: &self.0, id };
-        // Boxed, so that a call that need not wait is small.
+        let (answer, position) = self.0.turn(|state| match state.engine.acquire(request) {
+            Ok(Answer::Granted { lease, listens: false }) => Break(Ok(lease)),
+            Ok(Answer::Granted { lease, listens: true }) => Continue(Heard::Outcome(Ok(lease))),
+            Ok(Answer::Parked) => Continue(Heard::by(state, id)),
+            Err(error) => Break(Err(error)),
+        });
         match answer {
-            Ok(Answer::Granted { lease, listens: true }) => Box::pin(place().receive(Ok(lease), position)).await,
-            Ok(Answer::Granted { lease, listens: false }) => {
+            Break(answer) => {
                 journal.kept(position).await?;
-                Ok(lease)
+                answer
             }
-            Ok(Answer::Parked) => Box::pin(place().wait(wait)).await,
-            Err(error) => {
-                journal.kept(position).await?;
-                Err(error)
-            }
+            // Boxed, so that a call that need not wait is small.
+            Continue(heard) => Box::pin(Place::new(&self.0, id).wait(heard, position, wait)).await,
         }
     }
 

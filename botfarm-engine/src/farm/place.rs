@@ -1,25 +1,59 @@
 //! One waiter's task.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use botfarm_core::{Lease, LeaseId, Result};
-use tokio::time::{sleep, timeout, timeout_at};
+use tokio::{
+    sync::{Notify, futures::OwnedNotified},
+    time::{sleep, timeout, timeout_at},
+};
 
-use super::{Journal, Shared};
+use super::{Journal, Shared, State};
 
 /// How often those who wait look at the clock themselves, in case that the task which does so for all is blocked.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// A place in the queue, left when it is dropped: with the future of the call.
-pub(super) struct Place<'a, J: Journal> {
-    pub(super) farm: &'a Shared<J>,
-    pub(super) id: LeaseId,
+/// What a call knows that has just listened for its outcome.
+pub(super) enum Heard {
+    Outcome(Result<Lease>),
+    /// Nothing yet; there are `news` when the bell rings.
+    Nothing {
+        bell: Arc<Notify>,
+        news: OwnedNotified,
+    },
 }
 
-impl<J: Journal> Place<'_, J> {
+impl Heard {
+    /// In the turn that parked the call, so that it misses nothing.
+    pub(super) fn by(state: &mut State, id: LeaseId) -> Self {
+        if let Some(outcome) = state.engine.outcome(id) {
+            return Self::Outcome(outcome);
+        }
+        let bell = Arc::clone(state.bells.entry(id).or_default());
+        let news = Arc::clone(&bell).notified_owned();
+        Self::Nothing { bell, news }
+    }
+}
+
+/// A place in the queue, left when it is dropped: with the future of the call.
+pub(super) struct Place<'a, J: Journal> {
+    farm: &'a Shared<J>,
+    id: LeaseId,
+    /// Whether the caller is given the lease, which is then not undone.
+    received: bool,
+}
+
+impl<'a, J: Journal> Place<'a, J> {
+    pub(super) fn new(farm: &'a Shared<J>, id: LeaseId) -> Self {
+        Self { farm, id, received: false }
+    }
+
     /// Waits to be served, for at most this long.
-    pub(super) async fn wait(self, wait: Duration) -> Result<Lease> {
-        let (bell, _) = self.farm.turn(|state| state.bells.entry(self.id).or_default().clone());
+    pub(super) async fn wait(self, heard: Heard, position: u64, wait: Duration) -> Result<Lease> {
+        let (bell, mut news) = match heard {
+            Heard::Outcome(outcome) => return self.receive(outcome, position).await,
+            Heard::Nothing { bell, news } => (bell, news),
+        };
         let patience = async {
             if !wait.is_zero() {
                 sleep(wait).await;
@@ -27,12 +61,12 @@ impl<J: Journal> Place<'_, J> {
         };
         let served = async {
             loop {
+                news.await;
                 // Hears what is rung from here on, also before it is polled.
-                let news = bell.clone().notified_owned();
+                news = Arc::clone(&bell).notified_owned();
                 if let (Some(outcome), position) = self.farm.turn(|state| state.engine.outcome(self.id)) {
                     return (outcome, position);
                 }
-                news.await;
             }
         };
         let (outcome, position) = tokio::select! {
@@ -48,12 +82,10 @@ impl<J: Journal> Place<'_, J> {
         self.receive(outcome, position).await
     }
 
-    /// Takes an outcome away, when it has been kept. A lease is received from then on.
-    pub(super) async fn receive(self, outcome: Result<Lease>, position: u64) -> Result<Lease> {
+    /// Takes an outcome away, when it has been kept.
+    async fn receive(mut self, outcome: Result<Lease>, position: u64) -> Result<Lease> {
         self.farm.journal.kept(position).await?;
-        if outcome.is_ok() {
-            self.farm.turn(|state| state.engine.received(self.id));
-        }
+        self.received = outcome.is_ok();
         outcome
     }
 }
@@ -61,6 +93,9 @@ impl<J: Journal> Place<'_, J> {
 impl<J: Journal> Drop for Place<'_, J> {
     fn drop(&mut self) {
         self.farm.turn(|state| {
+            if self.received {
+                state.engine.received(self.id);
+            }
             if state.engine.leave(self.id) {
                 state.bells.remove(&self.id);
             }
