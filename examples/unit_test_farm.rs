@@ -15,7 +15,7 @@ use botfarm::{
 /// An admin and a member of staging, both or neither: what the tests of a chat need.
 async fn admin_and_member(farm: &Arc<dyn BotFarm>, test: &str) -> Result<LeaseGuard, Box<dyn Error>> {
     let with_role = |role: &str| -> Result<Selector, Box<dyn Error>> {
-        Ok(Selector::any().env(Env::STAGE).labels(Labels::try_from([("role", role)])?).role(role.parse()?))
+        Ok(Selector::any().env(Env::STAGE).labels(Labels::try_from([("role", role)])?).alias(role.parse()?))
     };
     let request = LeaseRequest::many(test.parse()?, [with_role("admin")?, with_role("member")?]);
     Ok(farm.lease(request.wait(Duration::from_mins(1))).await?)
@@ -38,7 +38,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let farm = farm_with(&["admin", "member"])?;
     let lease = admin_and_member(&farm, "chat test").await?;
     for leased in &lease.bots {
-        println!("{} is {}", leased.role.as_deref().unwrap_or_default(), leased.bot.login);
+        println!("{} is {}", leased.alias.as_deref().unwrap_or_default(), leased.bot.login);
     }
     lease.release().await?;
     Ok(())
@@ -54,8 +54,8 @@ mod tests {
     async fn both_roles_come_in_one_lease() {
         let farm = farm_with(&["member", "admin"]).unwrap();
         let lease = admin_and_member(&farm, "chat test").await.unwrap();
-        assert_eq!(lease.role("admin").unwrap().bot.login.as_str(), "admin@chat.example");
-        assert_eq!(lease.role("member").unwrap().bot.login.as_str(), "member@chat.example");
+        assert_eq!(lease.by_alias("admin").unwrap().bot.login.as_str(), "admin@chat.example");
+        assert_eq!(lease.by_alias("member").unwrap().bot.login.as_str(), "member@chat.example");
     }
 
     #[tokio::test]

@@ -12,10 +12,10 @@ use clap::Args;
 
 use crate::{
     config::Config,
+    directory::Directory,
     failure::Failure,
     output::{Output, dated},
     span::with_unit,
-    staff::Staff,
 };
 
 /// Lists who did what, newest first: writes, logins, looks at passwords, refusals
@@ -54,11 +54,11 @@ impl Audit {
         let Self { principal, action, object, since, limit, output } = self;
         let since = since.and_then(|since| Utc::now().checked_sub_signed(TimeDelta::from_std(since).ok()?));
         let filter = AuditFilter { principal, action, object, since };
-        let staff = Staff::open(&config).await?;
+        let directory = Directory::open(&config).await?;
         let mut entries: Vec<AuditEntry> = Vec::new();
         let mut page = PageRequest::first(limit.clamp(1, PageRequest::MAX));
         while entries.len() < limit {
-            let Page { items, next } = staff.audit(&filter, &page).await?;
+            let Page { items, next } = directory.audit(&filter, &page).await?;
             entries.extend(items);
             if next.is_none() {
                 break;

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use clap::Args;
 use serde::Serialize;
 
-use crate::{client, config::Config, failure::Failure, output::Output, wanted::Wanted};
+use crate::{client, config::Config, failure::Failure, output::Output, selectors::SelectorArgs};
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,7 +19,7 @@ const SKEW: i64 = 5;
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
     #[command(flatten)]
-    wanted: Wanted,
+    selectors: SelectorArgs,
 
     #[command(flatten)]
     output: Output,
@@ -36,7 +36,7 @@ struct Finding {
 impl Doctor {
     /// Checks.
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        let selectors = self.wanted.or(&config.file).selectors().map_err(Failure::usage)?;
+        let selectors = self.selectors.or(&config.file).selectors().map_err(Failure::usage)?;
         let findings = findings(&config, &selectors).await;
         let rows: Vec<_> = findings
             .iter()

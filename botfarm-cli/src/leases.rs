@@ -37,8 +37,8 @@ impl Leases {
         let rows: Vec<_> = leases
             .iter()
             .map(|lease| {
-                let users = lease.bots.iter().map(|(role, bot)| match role {
-                    Some(role) => format!("{role}: {}", named(bot)),
+                let users = lease.bots.iter().map(|(alias, bot)| match alias {
+                    Some(alias) => format!("{alias}: {}", named(bot)),
                     None => named(bot),
                 });
                 [

@@ -11,6 +11,7 @@ mod backup;
 mod client;
 mod completions;
 mod config;
+mod directory;
 mod doctor;
 mod export;
 mod failure;
@@ -35,9 +36,9 @@ mod rekey;
 mod release;
 mod revoke;
 mod run;
+mod selectors;
 mod serve;
 mod span;
-mod staff;
 mod stdout;
 mod store;
 mod table;
@@ -47,7 +48,6 @@ mod traces;
 mod user;
 mod users;
 mod variables;
-mod wanted;
 
 use std::{
     io::{self, Write},

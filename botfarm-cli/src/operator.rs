@@ -8,10 +8,10 @@ use clap::{Args, Subcommand};
 
 use crate::{
     config::Config,
+    directory::Directory,
     failure::Failure,
     output::{Output, dated},
     password,
-    staff::Staff,
 };
 
 /// Adds, lists and removes those who log in to a service, and changes their passwords
@@ -99,15 +99,15 @@ impl Operator {
             Command::List(list) => list.run(&config).await?,
             Command::Passwd(passwd) => passwd.run(&config).await?,
             Command::EndSessions(named) => {
-                let staff = Staff::open(&config).await?;
-                let found = find(&staff, &named.login).await?;
-                staff.end_sessions(found.id).await?;
+                let directory = Directory::open(&config).await?;
+                let found = find(&directory, &named.login).await?;
+                directory.end_sessions(found.id).await?;
                 said(named.output, &format!("ended all sessions of {}", found.login))?;
             }
             Command::Remove(named) => {
-                let staff = Staff::open(&config).await?;
-                let found = find(&staff, &named.login).await?;
-                staff.remove_operator(found.id).await?;
+                let directory = Directory::open(&config).await?;
+                let found = find(&directory, &named.login).await?;
+                directory.remove_operator(found.id).await?;
                 said(named.output, &format!("removed {}", found.login))?;
             }
         }
@@ -118,14 +118,14 @@ impl Operator {
 impl Add {
     async fn run(self, config: &Config) -> Result<(), Failure> {
         let password = password::read(self.password_file.as_deref())?;
-        let added = Staff::open(config).await?.add_operator(self.login, password, self.role).await?;
+        let added = Directory::open(config).await?.add_operator(self.login, password, self.role).await?;
         self.output.say(&added, &format!("added {}, {}", added.login, added.role))
     }
 }
 
 impl List {
     async fn run(self, config: &Config) -> Result<(), Failure> {
-        let operators = Staff::open(config).await?.operators().await?;
+        let operators = Directory::open(config).await?.operators().await?;
         let rows = operators
             .iter()
             .map(|Shown { login, role, created_at, .. }| [login.to_string(), role.to_string(), dated(created_at.0)]);
@@ -135,18 +135,18 @@ impl List {
 
 impl Passwd {
     async fn run(self, config: &Config) -> Result<(), Failure> {
-        let staff = Staff::open(config).await?;
+        let directory = Directory::open(config).await?;
         // Before anybody types: a login that is none is said at once.
-        let found = find(&staff, &self.login).await?;
-        staff.set_password(&found, password::read(self.password_file.as_deref())?).await?;
+        let found = find(&directory, &self.login).await?;
+        directory.set_password(&found, password::read(self.password_file.as_deref())?).await?;
         said(self.output, &format!("{} has another password, and its sessions are over", found.login))
     }
 }
 
 /// The operator of this login.
-async fn find(staff: &Staff, login: &Login) -> Result<Shown, Failure> {
+async fn find(directory: &Directory, login: &Login) -> Result<Shown, Failure> {
     let folded = login.folded();
-    let operators = staff.operators().await?;
+    let operators = directory.operators().await?;
     operators.into_iter().find(|operator| operator.login.folded() == folded).ok_or_else(|| {
         Failure::new(format!("there is no operator {login}; `botfarm operator list` lists those that there are"))
     })

@@ -2,13 +2,13 @@
 
 mod child;
 mod clock;
-mod copies;
+mod descendants;
 mod encodings;
 pub(crate) mod environment;
-mod family;
 mod keeper;
 mod leased;
 mod mask;
+mod masked_output;
 mod queue;
 mod signals;
 
@@ -29,7 +29,7 @@ use tokio::process;
 use self::{environment::Mapping, leased::Leased, signals::Signals};
 #[cfg(target_os = "linux")]
 use crate::handed_over;
-use crate::{client, config::Config, failure::Failure, holder::HeldBy, span::span, store, wanted::Wanted};
+use crate::{client, config::Config, failure::Failure, holder::HeldBy, selectors::SelectorArgs, span::span, store};
 
 /// How long the account stays locked after botfarm was killed, unless told otherwise.
 const TTL: Duration = Duration::from_mins(1);
@@ -80,7 +80,7 @@ Signals:
 #[command(after_long_help = MORE_HELP)]
 pub(crate) struct Run {
     #[command(flatten)]
-    wanted: Wanted,
+    selectors: SelectorArgs,
 
     /// How long to wait for an account: seconds, or such as 90s or 5m [default: 10m when CI is set, otherwise 0]
     #[arg(long, value_name = "TIME", env = "BOTFARM_WAIT", value_parser = span)]
@@ -116,10 +116,10 @@ pub(crate) struct Run {
 impl Run {
     /// Runs the command, and gives its exit code.
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
-        let roles = self.wanted.roles();
-        environment::check_roles(&roles).map_err(Failure::new)?;
+        let aliases = self.selectors.aliases();
+        environment::check_aliases(&aliases).map_err(Failure::new)?;
         for mapping in &self.mappings {
-            mapping.check(&roles).map_err(Failure::new)?;
+            mapping.check(&aliases).map_err(Failure::new)?;
         }
         if config.farm_flag_has_password {
             return Err(Failure::new(
@@ -127,7 +127,7 @@ impl Run {
                  BOTFARM_URL_FILE instead",
             ));
         }
-        let selectors = self.wanted.or(&config.file).selectors().map_err(Failure::new)?;
+        let selectors = self.selectors.or(&config.file).selectors().map_err(Failure::new)?;
         let (program, arguments) = self.command.split_first().ok_or_else(|| Failure::new("there is no command"))?;
         child::look_up(program).map_err(|error| unstarted(program, &error))?;
 

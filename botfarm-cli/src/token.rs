@@ -12,10 +12,10 @@ use clap::{Args, Subcommand};
 
 use crate::{
     config::Config,
+    directory::Directory,
     failure::Failure,
     output::{Output, ago, dated},
     span::with_unit,
-    staff::Staff,
 };
 
 /// Makes, lists and revokes the API tokens of programs
@@ -101,7 +101,7 @@ impl Create {
     async fn run(self, config: &Config) -> Result<(), Failure> {
         let Self { name, role, project, env, expires, output } = self;
         let new = NewToken { name, role, project_id: project, env, expires_at: Some(expires) };
-        let issued = Staff::open(config).await?.add_token(new).await?;
+        let issued = Directory::open(config).await?.add_token(new).await?;
         // The secret alone goes to stdout, for scripts.
         output.say(&issued, issued.secret.0.expose())?;
         let note = format!("botfarm: this is the secret of {}; it is shown this once", issued.token.name);
@@ -122,7 +122,7 @@ fn expiry(text: &str) -> Result<Expiry, String> {
 
 impl List {
     async fn run(self, config: &Config) -> Result<(), Failure> {
-        let tokens = Staff::open(config).await?.tokens().await?;
+        let tokens = Directory::open(config).await?.tokens().await?;
         let rows = tokens.iter().map(|token| {
             let Shown { name, role, project_id, env, expires_at, last_used_at, .. } = token;
             let within: Vec<_> = [project_id.as_deref(), env.as_deref()].into_iter().flatten().collect();
@@ -140,15 +140,15 @@ impl List {
 
 impl Revoke {
     async fn run(self, config: &Config) -> Result<(), Failure> {
-        let staff = Staff::open(config).await?;
-        let found = staff.tokens().await?.into_iter().find(|token| token.name == self.name).ok_or_else(|| {
+        let directory = Directory::open(config).await?;
+        let found = directory.tokens().await?.into_iter().find(|token| token.name == self.name).ok_or_else(|| {
             Failure::new(format!("there is no token {}; `botfarm token list` lists those that there are", self.name))
         })?;
         let message = if self.end_leases {
-            let ended = staff.remove_token_and_leases(found.id).await?;
+            let ended = directory.remove_token_and_leases(found.id).await?;
             format!("revoked {}, and ended {ended} of its leases", found.name)
         } else {
-            staff.remove_token(found.id).await?;
+            directory.remove_token(found.id).await?;
             format!("revoked {}", found.name)
         };
         self.output.say(&Message { message: message.clone() }, &message)

@@ -11,8 +11,8 @@ use crate::{
     config::Config,
     failure::Failure,
     output::{Output, ago, state},
+    selectors::{labels, pair},
     table::Tone,
-    wanted::{labels, pair},
 };
 
 /// Lists the accounts, oldest first, and who holds them

@@ -31,29 +31,29 @@ impl LeasePolicy {
     /// nearest that is in one.
     #[must_use]
     pub fn no_match(&self, request: &LeaseRequest, index: usize, fitting: usize, places: &[Place]) -> Error {
-        let wanted = &request.selectors[index];
+        let selector = &request.selectors[index];
         let detail = if fitting > 0 {
-            format!("only {fitting} bots match {wanted}, too few for the whole request; add bots, or ask for fewer")
+            format!("only {fitting} bots match {selector}, too few for the whole request; add bots, or ask for fewer")
         } else {
             let besides = if request.avoid.is_empty() { "" } else { ", besides those to avoid" };
-            format!("no bot matches {wanted}{besides}; {}", self.remedy(wanted, places))
+            format!("no bot matches {selector}{besides}; {}", self.remedy(selector, places))
         };
         Error::NoMatch { selector: index, detail }
     }
 
-    fn remedy(&self, wanted: &Selector, places: &[Place]) -> String {
-        let unknown = unknown("project", wanted.project.as_deref(), places, |place| &place.project)
-            .or_else(|| unknown("env", wanted.env.as_deref(), places, |place| &place.env))
-            .or_else(|| unknown("domain", wanted.domain.as_deref(), places, |place| &place.domain));
+    fn remedy(&self, selector: &Selector, places: &[Place]) -> String {
+        let unknown = unknown("project", selector.project.as_deref(), places, |place| &place.project)
+            .or_else(|| unknown("env", selector.env.as_deref(), places, |place| &place.env))
+            .or_else(|| unknown("domain", selector.domain.as_deref(), places, |place| &place.domain));
         if let Some(unknown) = unknown {
             return unknown;
         }
         let could_be = |place: &&Place| {
-            wanted.project.as_ref().is_none_or(|project| *project == place.project)
-                && wanted.domain.as_ref().is_none_or(|domain| *domain == place.domain)
+            selector.project.as_ref().is_none_or(|project| *project == place.project)
+                && selector.domain.as_ref().is_none_or(|domain| *domain == place.domain)
         };
         let envs: BTreeSet<_> = places.iter().filter(could_be).map(|place| &place.env).collect();
-        let spared: Vec<_> = envs.into_iter().filter(|env| !self.reaches(wanted, env)).map(Env::as_str).collect();
+        let spared: Vec<_> = envs.into_iter().filter(|env| !self.reaches(selector, env)).map(Env::as_str).collect();
         if !spared.is_empty() {
             let spared = spared.join(", ");
             return format!("bots of {spared} are for those alone who name the env, the login or the id");

@@ -49,10 +49,10 @@ impl Labels {
         text.split_once([':', '='])
     }
 
-    /// Whether every label of `wanted` is among these, with the same value.
+    /// Whether every label of `others` is among these, with the same value.
     #[must_use]
-    pub fn contain(&self, wanted: &Self) -> bool {
-        wanted.iter().all(|(key, value)| self.get(key) == Some(value))
+    pub fn contain(&self, others: &Self) -> bool {
+        others.iter().all(|(key, value)| self.get(key) == Some(value))
     }
 }
 

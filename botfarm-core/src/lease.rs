@@ -10,7 +10,7 @@ use crate::{
     secret::Secret,
     selector::Selector,
     terms::Terms,
-    text::{Holder, JobUrl, Note, Owner, Role, Run, StickyKey},
+    text::{Alias, Holder, JobUrl, Note, Owner, Run, StickyKey},
     time::Timestamp,
 };
 
@@ -154,10 +154,10 @@ impl Lease {
         self.bots.first().expect("a lease has at least one bot")
     }
 
-    /// The bot that was asked for under this role.
+    /// The bot that was asked for under this alias.
     #[must_use]
-    pub fn role(&self, role: &str) -> Option<&LeasedBot> {
-        self.bots.iter().find(|leased| leased.role.as_deref() == Some(role))
+    pub fn by_alias(&self, alias: &str) -> Option<&LeasedBot> {
+        self.bots.iter().find(|leased| leased.alias.as_deref() == Some(alias))
     }
 
     /// When to renew: after a third of the TTL.
@@ -180,7 +180,7 @@ impl Deref for Lease {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LeasedBot {
     /// What it was asked for as.
-    pub role: Option<Role>,
+    pub alias: Option<Alias>,
     /// The bot.
     pub bot: Bot,
     /// Its password.
@@ -240,7 +240,7 @@ pub struct ActiveLease {
     /// When it ends unless it is renewed.
     pub expires_at: Timestamp,
     /// The bots it holds, with what they are for.
-    pub bots: Vec<(Option<Role>, Bot)>,
+    pub bots: Vec<(Option<Alias>, Bot)>,
 }
 
 /// One hand-out of a bot, past or present.

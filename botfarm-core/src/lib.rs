@@ -89,5 +89,5 @@ pub use secret::Secret;
 pub use selector::Selector;
 pub use stats::{PoolStats, Stats};
 pub use terms::Terms;
-pub use text::{BadText, Holder, JobUrl, Login, Note, Owner, RequestId, Role, Run, StickyKey, Subject};
+pub use text::{Alias, BadText, Holder, JobUrl, Login, Note, Owner, RequestId, Run, StickyKey, Subject};
 pub use time::Timestamp;

@@ -5,45 +5,45 @@ use std::{
     hash::Hash,
 };
 
-/// Assigns to each wish one of its candidates, no candidate twice, for as many wishes as can be.
+/// Assigns to each selector one of its candidates, no candidate twice, for as many selectors as can be.
 ///
-/// Earlier wishes and earlier candidates are preferred, but never at the price of a wish that could be met. This is the
-/// textbook augmenting-path method (Kuhn 1955) for bipartite matching, in O(wishes × candidates in all). To tell whether
-/// all of n wishes can be met, n candidates for each are enough, by Hall's theorem.
+/// Earlier selectors and earlier candidates are preferred, but never at the price of a selector that could be met. This is
+/// the textbook augmenting-path method (Kuhn 1955) for bipartite matching, in O(selectors × candidates in all). To tell
+/// whether all of n selectors can be met, n candidates for each are enough, by Hall's theorem.
 #[must_use]
-pub fn assign<T: Copy + Eq + Hash>(wishes: &[Vec<T>]) -> Vec<Option<T>> {
+pub fn assign<T: Copy + Eq + Hash>(candidates: &[Vec<T>]) -> Vec<Option<T>> {
     let mut taken: HashMap<T, usize> = HashMap::new();
-    for wish in 0..wishes.len() {
+    for selector in 0..candidates.len() {
         let mut tried = HashSet::new();
-        place(wish, wishes, &mut taken, &mut tried);
+        place(selector, candidates, &mut taken, &mut tried);
     }
-    let mut assigned = vec![None; wishes.len()];
-    for (candidate, wish) in taken {
-        assigned[wish] = Some(candidate);
+    let mut assigned = vec![None; candidates.len()];
+    for (candidate, selector) in taken {
+        assigned[selector] = Some(candidate);
     }
     assigned
 }
 
-/// Finds a candidate for `wish`, moving others aside where they have another choice.
+/// Finds a candidate for `selector`, moving others aside where they have another choice.
 fn place<T: Copy + Eq + Hash>(
-    wish: usize,
-    wishes: &[Vec<T>],
+    selector: usize,
+    candidates: &[Vec<T>],
     taken: &mut HashMap<T, usize>,
     tried: &mut HashSet<T>,
 ) -> bool {
-    for candidate in &wishes[wish] {
+    for candidate in &candidates[selector] {
         if !taken.contains_key(candidate) {
-            taken.insert(*candidate, wish);
+            taken.insert(*candidate, selector);
             return true;
         }
     }
-    for candidate in &wishes[wish] {
+    for candidate in &candidates[selector] {
         if !tried.insert(*candidate) {
             continue;
         }
         let other = taken[candidate];
-        if place(other, wishes, taken, tried) {
-            taken.insert(*candidate, wish);
+        if place(other, candidates, taken, tried) {
+            taken.insert(*candidate, selector);
             return true;
         }
     }
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn moves_an_earlier_wish_aside_when_a_later_one_has_no_other_choice() {
+    fn moves_an_earlier_selector_aside_when_a_later_one_has_no_other_choice() {
         assert_eq!(assign(&[vec![1, 2], vec![1]]), [Some(2), Some(1)]);
     }
 

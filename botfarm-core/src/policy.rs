@@ -179,10 +179,10 @@ impl LeasePolicy {
             let count = request.selectors.len();
             faults.push(Fault::new("/users", format!("must be 1 to 32 selectors, are {count}")));
         }
-        let mut roles = HashSet::new();
+        let mut aliases = HashSet::new();
         for (index, selector) in request.selectors.iter().enumerate() {
-            if let Some(role) = &selector.role
-                && !roles.insert(role)
+            if let Some(alias) = &selector.alias
+                && !aliases.insert(alias)
             {
                 faults.push(Fault::new(format!("/users/{index}/as"), "must differ from every other".to_owned()));
             }

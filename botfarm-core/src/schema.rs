@@ -24,7 +24,7 @@ use crate::{
     name::{self, Domain, Env, ProjectId},
     operators::{self, OperatorId, TokenId},
     secret::Secret,
-    text::{Holder, JobUrl, Login, Note, Owner, RequestId, Role, Run, StickyKey, Subject},
+    text::{Alias, Holder, JobUrl, Login, Note, Owner, RequestId, Run, StickyKey, Subject},
 };
 
 /// What [`is_control`](crate::text::is_control) means, within a character class.
@@ -104,7 +104,7 @@ schema! {
     Note as "Note" => text(2_000, LINES, "nightly run").description(Some("A remark. Line breaks are allowed."));
     JobUrl as "JobUrl" => text(2_000, URL, "https://ci.example.com/jobs/4711")
         .description(Some("Where to look, usually the CI job. Without a user name or password in it."));
-    Role as "UserRole" => text(64, "^[A-Za-z0-9_-]+$", "buyer").description(Some("What a user is for within its lease."));
+    Alias as "Alias" => text(64, "^[A-Za-z0-9_-]+$", "buyer").description(Some("What a user is called within its lease."));
     Run as "Run" => text(200, LINE, "GitHub acme/shop 9001/1")
         .description(Some("What a lease is a part of: a CI run, a test session."));
     StickyKey as "StickyKey" => text(200, LINE, "checkout/3")
@@ -221,7 +221,7 @@ mod tests {
         is_as_long_as_the_schema_says::<Holder>();
         is_as_long_as_the_schema_says::<Note>();
         is_as_long_as_the_schema_says::<JobUrl>();
-        is_as_long_as_the_schema_says::<Role>();
+        is_as_long_as_the_schema_says::<Alias>();
         is_as_long_as_the_schema_says::<ProjectId>();
         is_as_long_as_the_schema_says::<Env>();
         is_as_long_as_the_schema_says::<Domain>();

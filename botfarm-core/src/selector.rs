@@ -8,14 +8,14 @@ use crate::{
     id::BotId,
     labels::Labels,
     name::{Domain, Env, ProjectId},
-    text::{Login, Role},
+    text::{Alias, Login},
 };
 
-/// Which bot is wanted: whatever is given must match. Gives nothing: any bot that is ready.
+/// Which bot is wanted: all that is given must match. An empty selector matches any ready bot.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Selector {
-    /// What the bot is for within the lease.
-    pub role: Option<Role>,
+    /// What the bot is called within the lease; `as` on the wire.
+    pub alias: Option<Alias>,
     /// This very bot.
     pub id: Option<BotId>,
     /// The bot with this login, case aside.
@@ -45,10 +45,10 @@ impl Selector {
         Self { id: Some(id), ..Self::default() }
     }
 
-    /// The same, under this role.
+    /// The same, under this alias.
     #[must_use]
-    pub fn role(self, role: Role) -> Self {
-        Self { role: Some(role), ..self }
+    pub fn alias(self, alias: Alias) -> Self {
+        Self { alias: Some(alias), ..self }
     }
 
     /// The same, with this login.
@@ -137,19 +137,19 @@ impl Selector {
 /// `any bot`, or what is wanted: `env=stage, label role=admin`.
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut wanted = Vec::new();
-        wanted.extend(self.id.map(|id| format!("id={id}")));
-        wanted.extend(self.login.as_ref().map(|login| format!("login={login}")));
-        wanted.extend(self.project.as_ref().map(|project| format!("project_id={project}")));
-        wanted.extend(self.env.as_ref().map(|env| format!("env={env}")));
-        wanted.extend(self.domain.as_ref().map(|domain| format!("domain={domain}")));
-        wanted.extend(self.labels.iter().map(|(key, value)| format!("label {key}={value}")));
+        let mut given = Vec::new();
+        given.extend(self.id.map(|id| format!("id={id}")));
+        given.extend(self.login.as_ref().map(|login| format!("login={login}")));
+        given.extend(self.project.as_ref().map(|project| format!("project_id={project}")));
+        given.extend(self.env.as_ref().map(|env| format!("env={env}")));
+        given.extend(self.domain.as_ref().map(|domain| format!("domain={domain}")));
+        given.extend(self.labels.iter().map(|(key, value)| format!("label {key}={value}")));
         if self.condition != Condition::Ready {
-            wanted.push(format!("condition={}", self.condition));
+            given.push(format!("condition={}", self.condition));
         }
-        if wanted.is_empty() {
+        if given.is_empty() {
             return f.write_str("any bot");
         }
-        f.write_str(&wanted.join(", "))
+        f.write_str(&given.join(", "))
     }
 }

@@ -167,7 +167,7 @@ text_newtype! {
 
 text_newtype! {
     /// What a bot is for within its lease, such as `admin` or `member`: 1 to 64 of `A-Z a-z 0-9 _ -`.
-    Role, |text| {
+    Alias, |text| {
         check_line(text, 64)?;
         if text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-')) {
             Ok(())

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, LeaseEnd, LeaseId, LeaseRecord, Note, Outcome,
-    ProjectId, Role, Secret, StickyKey, Terms,
+    Alias, Bot, BotId, Condition, EndReason, Fence, Fingerprint, Holder, LeaseEnd, LeaseId, LeaseRecord, Note, Outcome,
+    ProjectId, Secret, StickyKey, Terms,
     operators::{Operator, OperatorId, PasswordHash, SessionId, Token, TokenDigest, TokenId},
 };
 
@@ -106,7 +106,7 @@ pub struct KeptLeasedBot {
     /// Which bot.
     pub bot: BotId,
     /// What it was asked for as.
-    pub role: Option<Role>,
+    pub alias: Option<Alias>,
     /// Which hand-out of it.
     pub fence: Fence,
 }

@@ -45,7 +45,7 @@ impl Held {
             let Entry { bot, password, fence, .. } = &bots[slot];
             let bot = Bot { holding: Some(holding.clone()), ..bot.clone() };
             let password = password.clone().expect("a bot without a password is not handed out");
-            LeasedBot { role: selector.role.clone(), bot, password, fence: *fence }
+            LeasedBot { alias: selector.alias.clone(), bot, password, fence: *fence }
         });
         let bots = leased.collect();
         let Holding { terms, since, expires_at } = holding;
@@ -64,7 +64,7 @@ impl Held {
     pub(crate) fn kept(&self, bots: &Bots) -> KeptLease {
         let leased = self.bots.iter().zip(&self.request.selectors).map(|(&(slot, bot), selector)| KeptLeasedBot {
             bot,
-            role: selector.role.clone(),
+            alias: selector.alias.clone(),
             fence: bots[slot].fence,
         });
         let LeaseRequest { id, terms, sticky, fingerprint, .. } = &self.request;
@@ -76,7 +76,7 @@ impl Held {
     /// As a journal kept it: of the request, what is still of use.
     pub(crate) fn restored(kept: KeptLease, ends: Timer, bots: SmallVec<[(Slot, BotId); 1]>) -> Self {
         let KeptLease { id, terms, sticky, fingerprint, acquired_at, ttl, .. } = kept;
-        let selectors = kept.bots.into_iter().map(|leased| Selector { role: leased.role, ..Selector::any() });
+        let selectors = kept.bots.into_iter().map(|leased| Selector { alias: leased.alias, ..Selector::any() });
         let request = LeaseRequest::many(terms.holder.clone(), selectors).id(id);
         let request = LeaseRequest { terms, sticky, fingerprint, ..request };
         Self { request, since: acquired_at, ttl, ends, bots }

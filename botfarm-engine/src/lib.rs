@@ -7,14 +7,14 @@
 //!
 //! ```
 //! use botfarm_core::{BotId, Env, LeasePolicy, LeaseRequest, NewBot, ProjectId, Selector};
-//! use botfarm_engine::{Answer, Engine, Moment};
+//! use botfarm_engine::{Acquired, Engine, Moment};
 //!
 //! let mut engine = Engine::new(LeasePolicy::default());
 //! engine.settle(Moment::from_micros(1_795_555_555_000_000));
 //! let bot = NewBot::new("ada@test".parse()?, "pw".try_into()?, ProjectId::new(), Env::STAGE);
 //! let bot = engine.create(BotId::new(), bot)?;
 //! let request = LeaseRequest::new("my test".parse()?, Selector::any());
-//! let Answer::Granted { lease, .. } = engine.acquire(request)? else { panic!("it is free") };
+//! let Acquired::Granted { lease, .. } = engine.acquire(request)? else { panic!("it is free") };
 //! assert_eq!(lease.bot().bot.id, bot.id);
 //! assert_eq!(engine.next_due().map(|due| due.timestamp()), Some(lease.expires_at));
 //! # Ok::<_, Box<dyn std::error::Error>>(())
@@ -65,7 +65,7 @@ mod queue;
 mod selector_index;
 mod timeline;
 
-pub use engine::{Answer, Contradiction, Engine};
+pub use engine::{Acquired, Contradiction, Engine};
 #[cfg(feature = "farm")]
 pub use farm::{EngineFarm, Journal};
 pub use kept::{Change, KeptBot, KeptHandOut, KeptLease, KeptLeasedBot, KeptStatus, Snapshot};

@@ -21,7 +21,7 @@ use crate::{
 /// use more.
 pub(crate) const MAX: usize = 256;
 
-/// The bots that one selector could ever fit, whatever its role and condition.
+/// The bots that one selector could ever fit, whatever its alias and condition.
 ///
 /// In each bucket they stand in order: the free ones and the reserved by when they became free, the held ones by when
 /// they were handed out. Taking the first and adding behind the last is what happens most, and is cheap.
@@ -105,7 +105,7 @@ impl SelectorIndexes {
 
     /// The index of a selector, if it is in use.
     pub(crate) fn find(&self, selector: &Selector) -> Option<IndexId> {
-        if selector.role.is_none() && selector.condition == Condition::Ready {
+        if selector.alias.is_none() && selector.condition == Condition::Ready {
             return self.by_shape.get(selector).copied();
         }
         self.by_shape.get(&shape(selector)).copied()
@@ -165,5 +165,5 @@ fn could_fit(selector: &Selector, bot: &Bot, policy: &LeasePolicy) -> bool {
 
 /// What of a selector matters for which bots it could ever fit.
 pub(crate) fn shape(selector: &Selector) -> Selector {
-    Selector { role: None, condition: Condition::Ready, ..selector.clone() }
+    Selector { alias: None, condition: Condition::Ready, ..selector.clone() }
 }

@@ -9,7 +9,7 @@ use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFilter, BotId, Condition, Ending, Env, Fence, Labels, Lease, LeaseId, LeasePolicy,
     LeaseRecord, LeaseRequest, NewBot, Outcome, PageRequest, ProjectId, Revocation, Selector, Stats,
 };
-use botfarm_engine::{Answer, Change, Engine, KeptBot, KeptHandOut, KeptLease, Moment, Snapshot};
+use botfarm_engine::{Acquired, Change, Engine, KeptBot, KeptHandOut, KeptLease, Moment, Snapshot};
 use proptest::prelude::*;
 
 /// What a journal keeps, in maps.
@@ -120,7 +120,7 @@ fn order_of(engine: &mut Engine) -> Vec<(BotId, Fence)> {
     for condition in Condition::ALL {
         loop {
             let request = LeaseRequest::new("last".parse().unwrap(), Selector::any().condition(*condition));
-            let Ok(Answer::Granted { lease, .. }) = engine.acquire(request) else { break };
+            let Ok(Acquired::Granted { lease, .. }) = engine.acquire(request) else { break };
             order.push((lease.bot().bot.id, lease.bot().fence));
         }
     }
@@ -295,7 +295,7 @@ fn lease_that_nobody_received_before_the_end_is_had_by_its_id() {
     farm.apply(Op::Acquire { kinds: vec![0], wait: false, ttl: 10, sticky: None });
     let mut restored = farm.restored();
     let again = LeaseRequest::new("test 2".parse().unwrap(), Selector::any()).id(farm.ids[0]);
-    let Ok(Answer::Granted { lease, listens: false }) = restored.acquire(again) else { panic!("it is in force") };
+    let Ok(Acquired::Granted { lease, listens: false }) = restored.acquire(again) else { panic!("it is in force") };
     assert_eq!(lease.bot().fence, Fence(1));
 }
 

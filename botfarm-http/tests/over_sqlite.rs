@@ -7,12 +7,12 @@ mod document;
 mod logins;
 #[path = "rest/operators.rs"]
 mod operators;
+#[path = "rest/principals.rs"]
+mod principals;
 mod searched;
 #[path = "rest/service.rs"]
 #[expect(dead_code, reason = "it is for other tests, too")]
 mod service;
-#[path = "rest/staff.rs"]
-mod staff;
 
 use std::{net::SocketAddr, sync::Arc, thread};
 

@@ -93,7 +93,7 @@ impl Farm {
             }
             let (verdict, pools) = match self.ask(request, &asked, ttl, call.id, how, deadline).await {
                 // Its place is kept: whoever waits anyway waits until the database is back.
-                Err(error) if stands && how == How::Park && (error.lost_connection() || error.gave_way()) => {
+                Err(error) if stands && how == How::Park && (error.lost_connection() || error.was_cut_short()) => {
                     sleep(AWAY).await;
                     if Instant::now() >= deadline {
                         how = How::Stop;

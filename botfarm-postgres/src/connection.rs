@@ -68,7 +68,7 @@ impl Database {
 
     /// For a statement that may be repeated: see `repeat!`.
     pub(crate) fn retry(&self) -> Retry<'_> {
-        Retry { database: self, generation: 0, reconnected: 0, gave_way: 0, patience: self.patience }
+        Retry { database: self, generation: 0, reconnected: 0, was_cut_short: 0, patience: self.patience }
     }
 
     /// For a transaction of many statements that may be repeated: see `repeat_long!`.
@@ -78,7 +78,7 @@ impl Database {
 
     /// For a statement that must not be repeated once it may have been carried out: see `once!`.
     pub(crate) fn only_try(&self) -> Retry<'_> {
-        Retry { reconnected: u8::MAX, gave_way: u8::MAX, ..self.retry() }
+        Retry { reconnected: u8::MAX, was_cut_short: u8::MAX, ..self.retry() }
     }
 
     /// Finds the host that takes writes, and replaces the pool, unless somebody has since `generation`. Unless it is the
@@ -125,7 +125,7 @@ pub(crate) struct Retry<'a> {
     database: &'a Database,
     generation: u64,
     reconnected: u8,
-    gave_way: u8,
+    was_cut_short: u8,
     patience: Duration,
 }
 
@@ -156,8 +156,8 @@ impl Retry<'_> {
     /// What came of a try; `None` when there shall be another.
     pub(crate) async fn settle<T>(&mut self, done: Result<T>) -> Option<Result<T>> {
         let Err(error) = done else { return Some(done) };
-        if error.gave_way() && self.gave_way < 5 {
-            self.gave_way += 1;
+        if error.was_cut_short() && self.was_cut_short < 5 {
+            self.was_cut_short += 1;
             return None;
         }
         if error.lost_connection() && !matches!(error, Error::Unreachable { .. }) {

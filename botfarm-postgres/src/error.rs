@@ -98,7 +98,7 @@ impl Error {
 
     /// Whether the statement was given up for another's sake, and nothing was done: a deadlock, a serialisation failure,
     /// a lock or statement that took too long.
-    pub(crate) fn gave_way(&self) -> bool {
+    pub(crate) fn was_cut_short(&self) -> bool {
         match self {
             Self::Sql(sqlx::Error::Database(error)) => {
                 // Also what was about to be used when it was cleared away: a selector, a pool, a set of labels.
@@ -161,7 +161,7 @@ impl From<Error> for botfarm_core::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::Farm(error) => error,
-            error if error.lost_connection() || error.gave_way() || matches!(error, Error::Outrun) => {
+            error if error.lost_connection() || error.was_cut_short() || matches!(error, Error::Outrun) => {
                 Self::Unavailable {
                     detail: "the farm's database cannot be reached just now".into(),
                     retry_after: Duration::from_secs(1),

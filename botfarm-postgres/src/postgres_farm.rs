@@ -121,20 +121,20 @@ fn outer(id: LeaseId) -> impl FnOnce(Lease) -> Lease {
 }
 
 /// What came of an acquire, on its way to the caller. When nobody takes it out, the lease is undone.
-pub(crate) struct Answer {
+pub(crate) struct Undelivered {
     id: LeaseId,
     call: Uuid,
     acquired: Option<error::Result<Lease>>,
     farm: Arc<Farm>,
 }
 
-impl Answer {
+impl Undelivered {
     fn take(mut self) -> error::Result<Lease> {
         self.acquired.take().unwrap_or(Err(error::Error::Unanswered))
     }
 }
 
-impl Drop for Answer {
+impl Drop for Undelivered {
     fn drop(&mut self) {
         if !matches!(self.acquired, Some(Ok(_))) {
             return;
@@ -189,7 +189,7 @@ impl BotFarm for PostgresFarm {
             let call = Uuid::new_v4();
             let acquired = farm.acquire(&request, call, &mut answer).await;
             // Whether it is refused or dropped unread: what nobody takes out is undone.
-            let _ = answer.send(Answer { id: request.id, call, acquired: Some(acquired), farm: farm.clone() });
+            let _ = answer.send(Undelivered { id: request.id, call, acquired: Some(acquired), farm: farm.clone() });
         });
         match answered.await {
             Ok(answer) => Ok(answer.take().map(outer(id))?),

@@ -81,7 +81,7 @@ pub(crate) fn lease(id: LeaseId, rows: serde_json::Value, seals: &Seals) -> Resu
             cooling_until: None,
         };
         lease.bots.push(LeasedBot {
-            role: row.alias.as_deref().map(text).transpose()?,
+            alias: row.alias.as_deref().map(text).transpose()?,
             bot,
             password,
             fence: Fence(row.fence),

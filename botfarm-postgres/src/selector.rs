@@ -11,7 +11,7 @@ use crate::{
 
 /// One selector.
 #[derive(Debug, Serialize)]
-struct Wanted<'a> {
+struct SentSelector<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     project: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +43,7 @@ pub(crate) struct Asked {
 
 impl Asked {
     pub(crate) fn of(request: &LeaseRequest, policy: &LeasePolicy) -> Result<Self> {
-        let selectors: Vec<_> = request.selectors.iter().map(|selector| wanted(selector, policy)).collect();
+        let selectors: Vec<_> = request.selectors.iter().map(|selector| sent(selector, policy)).collect();
         Ok(Self {
             selectors: serde_json::to_value(selectors).map_err(Error::corrupt)?,
             avoid: request.avoid.iter().map(BotId::as_uuid).collect(),
@@ -52,8 +52,8 @@ impl Asked {
     }
 }
 
-fn wanted<'a>(selector: &'a Selector, policy: &LeasePolicy) -> Wanted<'a> {
-    Wanted {
+fn sent<'a>(selector: &'a Selector, policy: &LeasePolicy) -> SentSelector<'a> {
+    SentSelector {
         project: selector.project.as_deref(),
         env: selector.env.as_deref(),
         domain: selector.domain.as_deref(),
@@ -62,6 +62,6 @@ fn wanted<'a>(selector: &'a Selector, policy: &LeasePolicy) -> Wanted<'a> {
         bot: selector.id.map(|id| id.as_uuid()),
         login: selector.login.as_ref().map(Login::folded),
         not_envs: policy.spared(selector),
-        alias: selector.role.as_deref(),
+        alias: selector.alias.as_deref(),
     }
 }

@@ -142,7 +142,7 @@ fn status(connection: &Connection, status: &KeptStatus) -> Result<(), Error> {
 }
 
 fn lease(connection: &Connection, lease: &KeptLease) -> Result<(), Error> {
-    let bots: Vec<_> = lease.bots.iter().map(|leased| (leased.bot, leased.fence, &leased.role)).collect();
+    let bots: Vec<_> = lease.bots.iter().map(|leased| (leased.bot, leased.fence, &leased.alias)).collect();
     run(
         connection,
         "insert into leases (

@@ -176,7 +176,7 @@ pub(crate) fn sealed(connection: &Connection, after: &[u8], limit: i64) -> Resul
 
 fn lease(row: &Row<'_>) -> Result<KeptLease, Error> {
     let bots: String = row.get("bots")?;
-    let bots: Vec<(BotId, Fence, Option<botfarm_core::Role>)> = serde_json::from_str(&bots)?;
+    let bots: Vec<(BotId, Fence, Option<botfarm_core::Alias>)> = serde_json::from_str(&bots)?;
     let fingerprint: Option<[u8; 32]> = row.get("fingerprint")?;
     Ok(KeptLease {
         id: id(row, "id")?.into(),
@@ -186,7 +186,7 @@ fn lease(row: &Row<'_>) -> Result<KeptLease, Error> {
         acquired_at: moment(row.get("acquired_at")?),
         ttl: std::time::Duration::from_micros(u64::try_from(row.get::<_, i64>("ttl")?).unwrap_or_default()),
         expires_at: moment(row.get("expires_at")?),
-        bots: bots.into_iter().map(|(bot, fence, role)| KeptLeasedBot { bot, role, fence }).collect(),
+        bots: bots.into_iter().map(|(bot, fence, alias)| KeptLeasedBot { bot, alias, fence }).collect(),
     })
 }
 

@@ -100,7 +100,7 @@ fn writer() {
 
 /// What the writer was told of a lease.
 #[derive(Debug, Default)]
-struct Told {
+struct KnownLease {
     /// Each bot with its fence, and until when.
     held: HashMap<BotId, (i64, i64)>,
     release_asked: bool,
@@ -139,7 +139,7 @@ async fn whatever_was_answered_is_there_after_a_kill() {
     let (mut answers, mut fences) = (0, HashMap::<BotId, i64>::new());
     for crash in 0..crashes {
         let lines = run_and_kill(folder.path());
-        let (mut leases, mut made) = (HashMap::<LeaseId, Told>::new(), Vec::<BotId>::new());
+        let (mut leases, mut made) = (HashMap::<LeaseId, KnownLease>::new(), Vec::<BotId>::new());
         for line in &lines {
             let words: Vec<_> = line.split(' ').collect();
             let lease = || words[1].parse::<LeaseId>().unwrap();
@@ -193,7 +193,7 @@ async fn whatever_was_answered_is_there_after_a_kill() {
     assert!(answers > crashes, "the writer got hardly anything done");
 }
 
-async fn check(farm: &SqliteFarm, id: LeaseId, told: &Told) {
+async fn check(farm: &SqliteFarm, id: LeaseId, told: &KnownLease) {
     let found = farm.lookup(id).await;
     if let Some(outcome) = &told.released {
         let Err(Error::LeaseLost(lost)) = found else { panic!("{told:?} was released, and is {found:?}") };

@@ -16,7 +16,7 @@ use rustix::{
 };
 use tokio::process;
 
-use super::family::{self, Member};
+use super::descendants::{self, Descendant};
 
 /// The command under way.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub(crate) struct Child {
     /// Whether it shares botfarm's process group and so the terminal. Otherwise it leads a group of its own.
     at_terminal: bool,
     /// What it had started when it was first told to end; looked up at a terminal alone.
-    family: Vec<Member>,
+    descendants: Vec<Descendant>,
 }
 
 impl Child {
@@ -43,7 +43,7 @@ impl Child {
         let child = command.spawn()?;
         let pid = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let pid = pid.ok_or_else(|| io::Error::other("the command has no process id"))?;
-        Ok(Self { process: child, pid, at_terminal, family: Vec::new() })
+        Ok(Self { process: child, pid, at_terminal, descendants: Vec::new() })
     }
 
     /// Waits for its end. Cancel safety: may be dropped and called again.
@@ -76,10 +76,10 @@ impl Child {
             return;
         }
         if self.process.id().is_some() {
-            self.family = family::of(self.pid);
+            self.descendants = descendants::of(self.pid);
         }
         self.signal_child(signal);
-        for member in &self.family {
+        for member in &self.descendants {
             member.signal(signal);
         }
     }
@@ -88,9 +88,9 @@ impl Child {
     pub(crate) fn is_there(&self) -> bool {
         self.process.id().is_some()
             || if self.at_terminal {
-                self.family.iter().any(Member::is_there)
+                self.descendants.iter().any(Descendant::is_there)
             } else {
-                family::group_is_there(self.pid)
+                descendants::group_is_there(self.pid)
             }
     }
 

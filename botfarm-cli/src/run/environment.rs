@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use botfarm_core::{Lease, LeasedBot, Role};
+use botfarm_core::{Alias, Lease, LeasedBot};
 
 /// What every variable about a bot starts with.
 const PREFIX: &str = "BOTFARM_USER_";
@@ -15,7 +15,7 @@ const PREFIX: &str = "BOTFARM_USER_";
 /// What there is about a bot, besides its labels.
 const FIELDS: [&str; 6] = ["LOGIN", "PASSWORD", "ID", "PROJECT_ID", "ENV", "DOMAIN"];
 
-/// What a label's variable starts with, after the prefix and the role.
+/// What a label's variable starts with, after the prefix and the alias.
 const LABEL: &str = "LABEL_";
 
 /// A further name for one of the variables: `LOGIN=CYPRESS_USERNAME`.
@@ -42,47 +42,48 @@ impl FromStr for Mapping {
 }
 
 impl Mapping {
-    /// Whether bots of these roles could have the field.
+    /// Whether bots of these aliases could have the field.
     ///
     /// # Errors
     /// What there is instead.
-    pub(crate) fn check(&self, roles: &[Role]) -> Result<(), String> {
+    pub(crate) fn check(&self, aliases: &[Alias]) -> Result<(), String> {
         let known = |field: &str| FIELDS.contains(&field) || field.starts_with(LABEL);
         let field = &self.field;
-        if roles.is_empty() && known(field) {
+        if aliases.is_empty() && known(field) {
             return Ok(());
         }
-        let named = |role: &Role| field.strip_prefix(&in_capitals(role, true)).and_then(|rest| rest.strip_prefix('_'));
-        if roles.iter().any(|role| named(role).is_some_and(known)) {
+        let named =
+            |alias: &Alias| field.strip_prefix(&in_capitals(alias, true)).and_then(|rest| rest.strip_prefix('_'));
+        if aliases.iter().any(|alias| named(alias).is_some_and(known)) {
             return Ok(());
         }
-        let role = roles.first().map(|role| in_capitals(role, true) + "_").unwrap_or_default();
-        let fields: Vec<_> = FIELDS.iter().map(|field| format!("{role}{field}")).collect();
-        Err(format!("--map {field}=…: there is no such field; there are {}, {role}{LABEL}<KEY>", fields.join(", ")))
+        let alias = aliases.first().map(|alias| in_capitals(alias, true) + "_").unwrap_or_default();
+        let fields: Vec<_> = FIELDS.iter().map(|field| format!("{alias}{field}")).collect();
+        Err(format!("--map {field}=…: there is no such field; there are {}, {alias}{LABEL}<KEY>", fields.join(", ")))
     }
 }
 
-/// Whether no two roles would have the same variables.
+/// Whether no two aliases would have the same variables.
 ///
 /// # Errors
 /// Those that would.
-pub(crate) fn check_roles(roles: &[Role]) -> Result<(), String> {
+pub(crate) fn check_aliases(aliases: &[Alias]) -> Result<(), String> {
     let mut seen = BTreeSet::new();
-    match roles.iter().map(|role| in_capitals(role, true)).find(|role| !seen.insert(role.clone())) {
+    match aliases.iter().map(|alias| in_capitals(alias, true)).find(|alias| !seen.insert(alias.clone())) {
         None => Ok(()),
-        Some(role) => Err(format!("two users would have the variables {PREFIX}{role}_…; give them other names")),
+        Some(alias) => Err(format!("two users would have the variables {PREFIX}{alias}_…; give them other names")),
     }
 }
 
-/// The variables of a lease: `BOTFARM_USER_LOGIN` and so on, with the role in between for a bot that has one; the
+/// The variables of a lease: `BOTFARM_USER_LOGIN` and so on, with the alias in between for a bot that has one; the
 /// mapped ones; and the lease's id. Of two labels that differ in case or punctuation alone, the last one by key counts.
 ///
 /// # Errors
 /// Names a mapped label that the bot does not have.
 pub(crate) fn variables(lease: &Lease, mappings: &[Mapping]) -> Result<Vec<(String, String)>, String> {
     let mut variables = Vec::new();
-    for LeasedBot { role, bot, password, .. } in &lease.bots {
-        let role = role.as_ref().map(|role| in_capitals(role, true) + "_").unwrap_or_default();
+    for LeasedBot { alias, bot, password, .. } in &lease.bots {
+        let alias = alias.as_ref().map(|alias| in_capitals(alias, true) + "_").unwrap_or_default();
         let values = [
             bot.login.to_string(),
             password.expose().to_owned(),
@@ -91,9 +92,9 @@ pub(crate) fn variables(lease: &Lease, mappings: &[Mapping]) -> Result<Vec<(Stri
             bot.env.to_string(),
             bot.domain.to_string(),
         ];
-        variables.extend(FIELDS.iter().zip(values).map(|(field, value)| (format!("{PREFIX}{role}{field}"), value)));
+        variables.extend(FIELDS.iter().zip(values).map(|(field, value)| (format!("{PREFIX}{alias}{field}"), value)));
         for (key, value) in bot.labels.iter() {
-            variables.push((format!("{PREFIX}{role}{LABEL}{}", in_capitals(key, true)), value.to_owned()));
+            variables.push((format!("{PREFIX}{alias}{LABEL}{}", in_capitals(key, true)), value.to_owned()));
         }
     }
     for Mapping { field, variable } in mappings {
@@ -166,12 +167,12 @@ mod tests {
 
     use super::*;
 
-    fn leased(role: Option<&str>, login: &str, labels: Labels) -> LeasedBot {
+    fn leased(alias: Option<&str>, login: &str, labels: Labels) -> LeasedBot {
         let project = "11111111-1111-4111-8111-111111111111".parse::<ProjectId>().unwrap();
         let new = NewBot::new(login.parse().unwrap(), "s3cr=t \"x\"".try_into().unwrap(), project, Env::STAGE);
         let id = "01900000-0000-7000-8000-000000000001".parse::<BotId>().unwrap();
         let bot = Bot::new(id, &new.labels(labels), Timestamp::UNIX_EPOCH);
-        LeasedBot { role: role.map(|role| role.parse().unwrap()), bot, password: new_password(), fence: Fence(1) }
+        LeasedBot { alias: alias.map(|alias| alias.parse().unwrap()), bot, password: new_password(), fence: Fence(1) }
     }
 
     fn new_password() -> botfarm_core::Secret {
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn bots_with_roles_have_the_role_in_their_names() {
+    fn bots_with_aliases_have_the_alias_in_their_names() {
         let bots =
             vec![leased(Some("admin"), "qa-1", Labels::none()), leased(Some("member-2"), "qa-2", Labels::none())];
         let variables = variables(&lease(bots), &["MEMBER_2_LOGIN=MEMBER".parse().unwrap()]).unwrap();
@@ -231,9 +232,9 @@ mod tests {
 
     #[test]
     fn mappings_are_checked_before_anything_is_leased() {
-        let check = |mapping: &str, roles: &[&str]| {
-            let roles: Vec<_> = roles.iter().map(|role| role.parse().unwrap()).collect();
-            mapping.parse::<Mapping>().unwrap().check(&roles).is_ok()
+        let check = |mapping: &str, aliases: &[&str]| {
+            let aliases: Vec<_> = aliases.iter().map(|alias| alias.parse().unwrap()).collect();
+            mapping.parse::<Mapping>().unwrap().check(&aliases).is_ok()
         };
         assert!(check("LOGIN=X", &[]) && check("LABEL_ANY=X", &[]) && check("BOTFARM_USER_LOGIN=X", &[]));
         assert!(check("ADMIN_LOGIN=X", &["admin"]) && check("A_B_ENV=X", &["other", "a-b"]));
@@ -244,11 +245,12 @@ mod tests {
     }
 
     #[test]
-    fn roles_that_would_share_variables_are_refused() {
-        let roles = |roles: &[&str]| check_roles(&roles.iter().map(|role| role.parse().unwrap()).collect::<Vec<_>>());
-        assert_eq!(roles(&["a", "b"]), Ok(()));
+    fn aliases_that_would_share_variables_are_refused() {
+        let aliases =
+            |aliases: &[&str]| check_aliases(&aliases.iter().map(|alias| alias.parse().unwrap()).collect::<Vec<_>>());
+        assert_eq!(aliases(&["a", "b"]), Ok(()));
         assert_eq!(
-            roles(&["a-b", "A_B"]),
+            aliases(&["a-b", "A_B"]),
             Err("two users would have the variables BOTFARM_USER_A_B_…; give them other names".to_owned())
         );
     }

@@ -15,8 +15,8 @@ use super::{
     LOST, OWN_FAULT,
     child::Child,
     clock::{Moment, come},
-    copies::Copies,
     keeper::{GRACE, Keeper, Loss},
+    masked_output::MaskedOutput,
     say,
     signals::Signals,
     unstarted,
@@ -55,9 +55,9 @@ impl Leased<'_> {
     ) -> Result<ExitCode, Failure> {
         let keeper = Keeper::of(self.lease, asked);
         let program = command.as_std().get_program().to_owned();
-        let copies = if mask { Copies::masked(&mut command, self.lease) } else { Ok(Copies::default()) };
-        let copies = match copies {
-            Ok(copies) => copies,
+        let output = if mask { MaskedOutput::masked(&mut command, self.lease) } else { Ok(MaskedOutput::default()) };
+        let output = match output {
+            Ok(output) => output,
             Err(error) => return self.give_up(Failure::new(format!("the command's output: {error}"))).await,
         };
         // The command is dropped with the ends of the pipes that are the child's.
@@ -74,7 +74,7 @@ impl Leased<'_> {
         let limit = lost.as_ref().map_or(limit, |Loss { kill_at, .. }| limit.min(*kill_at));
         let Self { farm, lease, signals } = &mut self;
         let released = release(*farm, lease, lost, limit);
-        let (lost, ()) = tokio::join!(released, copies.shown(signals, cancelled.map(|_| limit)));
+        let (lost, ()) = tokio::join!(released, output.shown(signals, cancelled.map(|_| limit)));
         if let Some(why) = lost {
             return Err(Failure::coded(LOST, format!("the result is not valid: {why}")));
         }

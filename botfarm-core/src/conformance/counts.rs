@@ -96,7 +96,7 @@ async fn in_force(trial: &Trial, holders: &[crate::Holder]) -> Vec<ActiveLease> 
 
 pub async fn leases_in_force_are_listed(trial: Trial) {
     let bots = trial.bots::<9>().await;
-    let pair = |one: &Bot, other: &Bot| [trial.named(one).role(text("boss")), trial.named(other)];
+    let pair = |one: &Bot, other: &Bot| [trial.named(one).alias(text("boss")), trial.named(other)];
     let request = trial.ask_many(pair(&bots[8], &bots[0])).note(text("n")).url(text("https://ci.test/1"));
     let mut leases = vec![trial.acquire(request).await.expect("both are free")];
     for bot in &bots[1..8] {
@@ -118,7 +118,7 @@ pub async fn leases_in_force_are_listed(trial: Trial) {
             terms: Arc::clone(&lease.terms),
             acquired_at: lease.acquired_at,
             expires_at: lease.expires_at,
-            bots: lease.bots.iter().map(|leased| (leased.role.clone(), leased.bot.clone())).collect(),
+            bots: lease.bots.iter().map(|leased| (leased.alias.clone(), leased.bot.clone())).collect(),
         })
         .collect();
     assert_eq!(listed, wanted, "every lease in force is listed once, as it is now, with its bots as they are now");

@@ -14,7 +14,7 @@ pub async fn lease_is_as_asked_and_granted(trial: Trial) {
     let new = trial.new_bot();
     let bot = trial.keep(new.clone()).await;
     let request = trial
-        .ask(trial.any().role(text("admin")))
+        .ask(trial.any().alias(text("admin")))
         .ttl(Duration::from_millis(90_500))
         .note(text("checks out\nwith \"quotes\" & ünïcödé"))
         .run(text("nightly #4711"))
@@ -28,7 +28,7 @@ pub async fn lease_is_as_asked_and_granted(trial: Trial) {
     assert!(lease.remaining <= lease.ttl && lease.remaining > Duration::ZERO, "some of the TTL is left: {lease:?}");
     assert!(lease.acquired_at >= before && lease.acquired_at <= trial.now().await, "times are by the farm's clock");
     assert_eq!(lease.bots.len(), 1, "one selector, one bot");
-    let leased = lease.role("admin").expect("the bot carries the role that it was asked for under");
+    let leased = lease.by_alias("admin").expect("the bot carries the alias that it was asked for under");
     assert_eq!(leased.password, new.password, "the holder gets the real password");
     assert_eq!(leased.bot, trial.look(&bot).await, "a lease shows its bot as a look at it does");
     assert_eq!(leased.bot.state(), BotState::Leased, "a leased bot is leased");
@@ -154,7 +154,7 @@ pub async fn shortage_counts_the_bots_that_match(trial: Trial) {
 
 pub async fn invalid_request_is_refused_with_every_fault(trial: Trial) {
     let bot = trial.bot().await;
-    let twice = [trial.any().role(text("a")), trial.any().role(text("b")), trial.any().role(text("a"))];
+    let twice = [trial.any().alias(text("a")), trial.any().alias(text("b")), trial.any().alias(text("a"))];
     let (short, long) = (policy().min_ttl / 2, policy().max_ttl + Duration::from_secs(1));
     let cases: [(LeaseRequest, &[&str]); 6] = [
         (trial.ask_many([]), &["/users"]),

@@ -27,15 +27,15 @@ pub async fn set_is_granted_whole(trial: Trial) {
     let admin = trial.keep(trial.new_bot().labels(labels([("role", "admin")]))).await;
     let plain = trial.bot().await;
     let request = trial.ask_many([
-        trial.any().labels(labels([("role", "admin")])).role(text("boss")),
+        trial.any().labels(labels([("role", "admin")])).alias(text("boss")),
         trial.named(&plain),
-        trial.any().labels(labels([("role", "member")])).role(text("staff")),
+        trial.any().labels(labels([("role", "member")])).alias(text("staff")),
     ]);
     let lease = trial.acquire(request).await.expect("all are free");
     assert_eq!(ids(&lease), [admin.id, plain.id, member.id], "a lease has one bot for each selector, in their order");
-    let roles: Vec<_> = lease.bots.iter().map(|leased| leased.role.as_deref()).collect();
-    assert_eq!(roles, [Some("boss"), None, Some("staff")], "each bot carries the role that it was asked for under");
-    assert_eq!(lease.role("staff").map(|leased| leased.bot.id), Some(member.id), "a bot is found by its role");
+    let aliases: Vec<_> = lease.bots.iter().map(|leased| leased.alias.as_deref()).collect();
+    assert_eq!(aliases, [Some("boss"), None, Some("staff")], "each bot carries the alias that it was asked for under");
+    assert_eq!(lease.by_alias("staff").map(|leased| leased.bot.id), Some(member.id), "a bot is found by its alias");
     let passwords: HashSet<_> = lease.bots.iter().map(|leased| leased.password.expose()).collect();
     assert_eq!(passwords.len(), 3, "each bot has its own password");
     for bot in [&member, &admin, &plain] {

@@ -16,7 +16,7 @@ use crate::{
 
 /// What a request is answered at once.
 #[derive(Debug)]
-pub enum Answer {
+pub enum Acquired {
     /// It has its lease.
     Granted {
         /// The lease.
@@ -37,13 +37,13 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`BotFarm::acquire`](botfarm_core::BotFarm::acquire).
-    pub fn acquire(&mut self, mut request: LeaseRequest) -> Result<Answer> {
+    pub fn acquire(&mut self, mut request: LeaseRequest) -> Result<Acquired> {
         let ttl = self.policy.check(&request)?;
         let id = request.id;
         if let Some(held) = self.leases.get(id) {
             check_same(held.request.fingerprint, request.fingerprint)?;
             let lease = held.lease(self.now, &self.bots);
-            return Ok(Answer::Granted { lease, listens: self.listen_to_grant(id) });
+            return Ok(Acquired::Granted { lease, listens: self.listen_to_grant(id) });
         }
         if let Some(end) = self.past.ended(id) {
             return Err(end.lost());
@@ -53,7 +53,7 @@ impl Engine {
                 check_same(pending.request.fingerprint, request.fingerprint)?;
             }
             waiter.listeners += 1;
-            return Ok(Answer::Parked);
+            return Ok(Acquired::Parked);
         }
         request.avoid.sort_unstable();
         let kept = self.queue.kept.remove(&id).map(|(ticket, timer)| {
@@ -66,7 +66,7 @@ impl Engine {
             // What is reserved for those who came after it may be its own by right.
             self.park(request, ttl, ticket);
             self.rematch();
-            return Ok(Answer::Parked);
+            return Ok(Acquired::Parked);
         }
         let choice = self.choose(&request);
         let Some(index) = unmet(&choice) else {
@@ -79,7 +79,7 @@ impl Engine {
                 let phase = Phase::Granted { received: false };
                 self.queue.waiters.insert(id, Waiter { ticket, listeners: 1, phase });
             }
-            return Ok(Answer::Granted { lease, listens });
+            return Ok(Acquired::Granted { lease, listens });
         };
         self.check_match(&request)?;
         if request.wait.is_zero() {
@@ -88,7 +88,7 @@ impl Engine {
         let ticket = kept.unwrap_or_else(|| self.count());
         self.park(request, ttl, ticket);
         self.reserve(id, choice);
-        Ok(Answer::Parked)
+        Ok(Acquired::Parked)
     }
 
     /// Joins those who are still to receive a lease in force, if there are any.

@@ -132,12 +132,12 @@ mod tests {
 
     use botfarm_core::{BotId, Ending, Env, Labels, LeasePolicy, LeaseRequest, NewBot, ProjectId, Selector};
 
-    use crate::{Answer, Engine, selector_index::MAX};
+    use crate::{Acquired, Engine, selector_index::MAX};
 
     fn granted(engine: &mut Engine, request: LeaseRequest) -> botfarm_core::Lease {
         match engine.acquire(request).unwrap() {
-            Answer::Granted { lease, .. } => lease,
-            Answer::Parked => panic!("its bot is free"),
+            Acquired::Granted { lease, .. } => lease,
+            Acquired::Parked => panic!("its bot is free"),
         }
     }
 
@@ -158,7 +158,7 @@ mod tests {
         let first = granted(&mut engine, ask(0));
         let waiter = ask(0).wait(Duration::from_mins(1));
         turn(&mut engine);
-        assert!(matches!(engine.acquire(waiter.clone()), Ok(Answer::Parked)));
+        assert!(matches!(engine.acquire(waiter.clone()), Ok(Acquired::Parked)));
         let mut leases = Vec::new();
         for round in 0..2 {
             for number in 1..MAX + 50 {

@@ -94,7 +94,7 @@ impl Engine {
         }
         let Holding { terms, since, expires_at } = held.holding();
         let bots = held.bots.iter().zip(&held.request.selectors);
-        let bots = bots.map(|(&(slot, _), selector)| (selector.role.clone(), self.seen(slot))).collect();
+        let bots = bots.map(|(&(slot, _), selector)| (selector.alias.clone(), self.seen(slot))).collect();
         Some(ActiveLease { terms, acquired_at: since, expires_at, bots })
     }
 

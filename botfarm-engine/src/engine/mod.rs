@@ -18,7 +18,7 @@ use std::{
 
 use botfarm_core::{Bot, BotId, EndReason, Error, LeaseId, LeasePolicy, Result, StickyKey};
 
-pub use self::{acquire::Answer, restore::Contradiction};
+pub use self::{acquire::Acquired, restore::Contradiction};
 use crate::{
     bots::{Bots, Entry, Status},
     bucket::Position,

@@ -27,7 +27,7 @@ use self::{
     place::{Heard, Place},
 };
 use crate::{
-    engine::{Answer, Contradiction, Engine},
+    engine::{Acquired, Contradiction, Engine},
     moment::Moment,
 };
 
@@ -187,9 +187,9 @@ impl<J: Journal> EngineFarm<J> {
         journal.check()?;
         let (id, wait) = (request.id, request.wait);
         let (answer, position) = self.0.turn(|state| match state.engine.acquire(request) {
-            Ok(Answer::Granted { lease, listens: false }) => Break(Ok(lease)),
-            Ok(Answer::Granted { lease, listens: true }) => Continue(Heard::Outcome(Ok(lease))),
-            Ok(Answer::Parked) => Continue(Heard::by(state, id)),
+            Ok(Acquired::Granted { lease, listens: false }) => Break(Ok(lease)),
+            Ok(Acquired::Granted { lease, listens: true }) => Continue(Heard::Outcome(Ok(lease))),
+            Ok(Acquired::Parked) => Continue(Heard::by(state, id)),
             Err(error) => Break(Err(error)),
         });
         match answer {

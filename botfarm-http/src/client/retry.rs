@@ -23,7 +23,7 @@ pub(super) enum Repeat {
 
 /// A try that failed.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct FailedTry {
     pub(super) error: Error,
     /// Whether another try may fare better.
     pub(super) passing: bool,
@@ -36,7 +36,7 @@ pub(super) struct Failure {
     pub(super) repeat: Repeat,
 }
 
-impl Failure {
+impl FailedTry {
     /// One that no other try could mend.
     pub(super) fn lasting(error: Error) -> Self {
         Self { error, passing: false, seen: true, after: None, took: Duration::ZERO, repeat: Repeat::Freely }
@@ -67,7 +67,7 @@ impl Patience {
     /// one that goes beyond the time left ends it at once.
     pub(super) async fn persist<T, F>(self, attempt: impl FnMut() -> F) -> Result<T>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, FailedTry>>,
     {
         let pauses = ExponentialBuilder::new()
             .with_min_delay(self.first_pause)
@@ -75,7 +75,7 @@ impl Patience {
             .with_jitter()
             .without_max_times();
         let mut spent: Option<Duration> = None;
-        let attempts = attempt.retry(pauses).when(Failure::is_worth_another_try).adjust(|failure, pause| {
+        let attempts = attempt.retry(pauses).when(FailedTry::is_worth_another_try).adjust(|failure, pause| {
             let pause = pause?.max(failure.after.unwrap_or_default());
             let so_far = spent.map_or(Duration::ZERO, |spent| spent.saturating_add(failure.took));
             let then = so_far.saturating_add(pause);

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::retry::{Failure, Patience, Repeat, retry_after};
+use super::retry::{FailedTry, Patience, Repeat, retry_after};
 use crate::wire::{Code, Problem};
 
 /// When to try again what could not be sent.
@@ -78,12 +78,12 @@ impl Call {
 
 /// What a service said to a request that it fulfilled.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Fulfilled {
     headers: HeaderMap,
     body: Vec<u8>,
 }
 
-impl Answer {
+impl Fulfilled {
     /// The JSON of the answer.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_slice(&self.body).map_err(|error| {
@@ -118,7 +118,7 @@ impl Service {
     ///
     /// # Errors
     /// The error that the service tells of; `Unavailable` when it cannot be reached.
-    pub(super) async fn send(self: &Arc<Self>, call: Call) -> Result<Answer> {
+    pub(super) async fn send(self: &Arc<Self>, call: Call) -> Result<Fulfilled> {
         let service = self.clone();
         self.run(async move { service.persist(|| Ok(call.clone())).await }).await
     }
@@ -141,21 +141,21 @@ impl Service {
     }
 
     /// Sends a request, and makes and sends another as long as that may help.
-    pub(super) async fn persist(&self, call: impl Fn() -> Result<Call>) -> Result<Answer> {
-        let attempt = || async { self.attempt(call().map_err(Failure::lasting)?).await };
+    pub(super) async fn persist(&self, call: impl Fn() -> Result<Call>) -> Result<Fulfilled> {
+        let attempt = || async { self.attempt(call().map_err(FailedTry::lasting)?).await };
         self.patience.persist(attempt).await
     }
 
-    async fn attempt(&self, call: Call) -> Result<Answer, Failure> {
+    async fn attempt(&self, call: Call) -> Result<Fulfilled, FailedTry> {
         let (started, patience, repeat) = (Instant::now(), call.patience, call.repeat);
-        self.exchange(call).await.map_err(|failure| Failure {
+        self.exchange(call).await.map_err(|failure| FailedTry {
             took: started.elapsed().saturating_sub(patience),
             repeat,
             ..failure
         })
     }
 
-    async fn exchange(&self, call: Call) -> Result<Answer, Failure> {
+    async fn exchange(&self, call: Call) -> Result<Fulfilled, FailedTry> {
         let Call { method, path, body, patience, key, repeat: _ } = call;
         let mut request =
             self.http.request(method, format!("{}{path}", self.root)).timeout(self.timeout.saturating_add(patience));
@@ -169,7 +169,7 @@ impl Service {
         let (status, headers) = (response.status(), response.headers().clone());
         let body = response.bytes().await.map_err(|error| self.lost(error))?;
         if status.is_success() {
-            return Ok(Answer { headers, body: body.into() });
+            return Ok(Fulfilled { headers, body: body.into() });
         }
         let (error, refused) = match serde_json::from_slice::<Problem>(&body) {
             Ok(problem) => {
@@ -179,21 +179,21 @@ impl Service {
             Err(_) => (self.unexplained(status, &headers), status == StatusCode::TOO_MANY_REQUESTS),
         };
         let passing = matches!(error, Error::Unavailable { .. });
-        Err(Failure { passing, seen: !refused, after: retry_after(&headers), ..Failure::lasting(error) })
+        Err(FailedTry { passing, seen: !refused, after: retry_after(&headers), ..FailedTry::lasting(error) })
     }
 
     /// What to make of a request that has got no answer, or half of one.
-    fn lost(&self, error: reqwest::Error) -> Failure {
+    fn lost(&self, error: reqwest::Error) -> FailedTry {
         let seen = !error.is_connect();
         // The URL may hold a lease id.
         let error = error.without_url();
         let root = &self.root;
         let lasting = match Hitch::of(&error) {
-            None => return Failure { passing: true, seen, ..Failure::lasting(self.unavailable(error)) },
+            None => return FailedTry { passing: true, seen, ..FailedTry::lasting(self.unavailable(error)) },
             Some(Hitch::NobodyListens) => {
                 let detail = format!("the service at {root} cannot be reached: nobody listens there; is it running?");
                 let error = Error::Unavailable { detail, retry_after: RETRY_AFTER, source: Some(error.into()) };
-                return Failure { passing: true, seen, ..Failure::lasting(error) };
+                return FailedTry { passing: true, seen, ..FailedTry::lasting(error) };
             }
             Some(Hitch::Mistrust(why)) => format!(
                 "the service at {root} proves itself by a certificate that is not trusted here ({why}); if it is the \
@@ -207,7 +207,7 @@ impl Service {
                 format!("what listens at {root} speaks no plain HTTP; if it speaks HTTPS, its URL begins with https://")
             }
         };
-        Failure::lasting(Error::Unavailable { detail: lasting, retry_after: RETRY_AFTER, source: Some(error.into()) })
+        FailedTry::lasting(Error::Unavailable { detail: lasting, retry_after: RETRY_AFTER, source: Some(error.into()) })
     }
 
     fn unavailable(&self, cause: impl Into<BoxError>) -> Error {

@@ -3,8 +3,8 @@
 use std::{net::IpAddr, sync::Arc};
 
 use botfarm_core::{
-    Bot, BotId, EndReason, Fence, Holder, LeaseEnd, LeaseId, LeaseRecord, LeasedBot, Note, Origin, Outcome, Owner,
-    ProjectId, RequestId, Role,
+    Alias, Bot, BotId, EndReason, Fence, Holder, LeaseEnd, LeaseId, LeaseRecord, LeasedBot, Note, Origin, Outcome,
+    Owner, ProjectId, RequestId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ pub struct LeaseUser {
     pub user: User,
     /// What it was asked for as.
     #[serde(rename = "as")]
-    pub role: Option<Role>,
+    pub alias: Option<Alias>,
     /// Its password.
     pub password: Password,
     /// Larger than that of every earlier hand-out of this user.
@@ -93,15 +93,15 @@ impl From<Lease> for botfarm_core::Lease {
 
 impl From<LeasedBot> for LeaseUser {
     fn from(leased: LeasedBot) -> Self {
-        let LeasedBot { role, bot, password, fence } = leased;
-        Self { user: User::from(bot), role, password: Password(password), fence }
+        let LeasedBot { alias, bot, password, fence } = leased;
+        Self { user: User::from(bot), alias, password: Password(password), fence }
     }
 }
 
 impl From<LeaseUser> for LeasedBot {
     fn from(leased: LeaseUser) -> Self {
-        let LeaseUser { user, role, password, fence } = leased;
-        Self { role, bot: Bot::from(user), password: password.0, fence }
+        let LeaseUser { user, alias, password, fence } = leased;
+        Self { alias, bot: Bot::from(user), password: password.0, fence }
     }
 }
 
@@ -163,13 +163,13 @@ pub struct ActiveUser {
     pub user: User,
     /// What it was asked for as.
     #[serde(rename = "as")]
-    pub role: Option<Role>,
+    pub alias: Option<Alias>,
 }
 
 impl From<botfarm_core::ActiveLease> for ActiveLease {
     fn from(lease: botfarm_core::ActiveLease) -> Self {
         let botfarm_core::ActiveLease { terms, acquired_at, expires_at, bots } = lease;
-        let users = bots.into_iter().map(|(role, bot)| ActiveUser { user: User::from(bot), role }).collect();
+        let users = bots.into_iter().map(|(alias, bot)| ActiveUser { user: User::from(bot), alias }).collect();
         Self { terms: terms.into(), acquired_at: Time(acquired_at), expires_at: Time(expires_at), users }
     }
 }
@@ -177,7 +177,7 @@ impl From<botfarm_core::ActiveLease> for ActiveLease {
 impl From<ActiveLease> for botfarm_core::ActiveLease {
     fn from(lease: ActiveLease) -> Self {
         let ActiveLease { terms, acquired_at, expires_at, users } = lease;
-        let bots = users.into_iter().map(|active| (active.role, Bot::from(active.user))).collect();
+        let bots = users.into_iter().map(|active| (active.alias, Bot::from(active.user))).collect();
         Self { terms: Arc::new(terms.into()), acquired_at: acquired_at.0, expires_at: expires_at.0, bots }
     }
 }

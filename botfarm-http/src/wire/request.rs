@@ -3,21 +3,21 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    BotId, BotRelease, Condition, Domain, Ending, Env, Holder, JobUrl, Labels, LeaseId, Login, Note, Outcome,
-    ProjectId, Revocation, Role, Run, StickyKey,
+    Alias, BotId, BotRelease, Condition, Domain, Ending, Env, Holder, JobUrl, Labels, LeaseId, Login, Note, Outcome,
+    ProjectId, Revocation, Run, StickyKey,
 };
 use serde::Serialize;
 
 use super::value::Seconds;
 
-/// Which user is wanted: whatever is given must match.
+/// Which user is wanted: all that is given must match. An empty selector matches any ready user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Selector {
-    /// What the user is for within the lease.
+    /// What the user is called within the lease.
     #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
-    pub role: Option<Role>,
+    pub alias: Option<Alias>,
     /// This very user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<BotId>,
@@ -45,8 +45,8 @@ pub struct Selector {
 
 impl From<&botfarm_core::Selector> for Selector {
     fn from(selector: &botfarm_core::Selector) -> Self {
-        let botfarm_core::Selector { role, id, login, project, env, domain, labels, condition } = selector.clone();
-        Self { role, id, login, project_id: project, env, domain, labels, condition }
+        let botfarm_core::Selector { alias, id, login, project, env, domain, labels, condition } = selector.clone();
+        Self { alias, id, login, project_id: project, env, domain, labels, condition }
     }
 }
 

@@ -17,8 +17,8 @@ use uuid::Uuid;
 
 use crate::{
     document::Document,
+    principals::{PASSWORD, Principals},
     service::{Rest, bot, project},
-    staff::{PASSWORD, Staff},
 };
 
 /// How a credential is presented, and which column of the table it belongs to.
@@ -67,35 +67,36 @@ fn unsigned(session: &str) -> String {
     format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", session.split('.').nth(1).unwrap())
 }
 
-async fn callers(staff: &Staff) -> Vec<Caller> {
+async fn callers(principals: &Principals) -> Vec<Caller> {
     use Column::{Admin, Confined, Nobody, Tester, Viewer};
 
     let everything = Scope::default();
-    let now = staff.hire("clock", Role::Viewer).await.created_at;
+    let now = principals.add_operator("clock", Role::Viewer).await.created_at;
     let later = Some(now + Duration::from_hours(1));
-    let [ann, tom, vic] = [staff.log_in("ann").await, staff.log_in("tom").await, staff.log_in("vic").await];
-    let (_, admin) = staff.token("admin", Role::Admin, everything.clone(), later).await;
-    let (_, tester) = staff.token("tester", Role::Tester, everything.clone(), None).await;
-    let (_, viewer) = staff.token("viewer", Role::Viewer, everything.clone(), None).await;
+    let [ann, tom, vic] =
+        [principals.log_in("ann").await, principals.log_in("tom").await, principals.log_in("vic").await];
+    let (_, admin) = principals.token("admin", Role::Admin, everything.clone(), later).await;
+    let (_, tester) = principals.token("tester", Role::Tester, everything.clone(), None).await;
+    let (_, viewer) = principals.token("viewer", Role::Viewer, everything.clone(), None).await;
     let stage = Scope { env: Some(Env::STAGE), project: None };
-    let (_, confined) = staff.token("confined", Role::Tester, stage.clone(), None).await;
+    let (_, confined) = principals.token("confined", Role::Tester, stage.clone(), None).await;
     let (_, confined_twice) =
-        staff.token("confined twice", Role::Tester, Scope { project: Some(project()), ..stage }, later).await;
+        principals.token("confined twice", Role::Tester, Scope { project: Some(project()), ..stage }, later).await;
 
     let expired_session = {
-        let required = Required { session_ttl: Duration::ZERO, ..staff.required.clone() };
-        Staff { required, ..staff.clone() }.log_in("ann").await
+        let required = Required { session_ttl: Duration::ZERO, ..principals.required.clone() };
+        Principals { required, ..principals.clone() }.log_in("ann").await
     };
-    let (_, expired_token) = staff.token("expired", Role::Admin, everything.clone(), Some(now)).await;
-    let logged_out = staff.log_in("ann").await;
-    let answer = crate::staff::call(&staff.empty(), &logged_out, Method::POST, "/logout", Value::Null).await;
+    let (_, expired_token) = principals.token("expired", Role::Admin, everything.clone(), Some(now)).await;
+    let logged_out = principals.log_in("ann").await;
+    let answer = crate::principals::call(&principals.empty(), &logged_out, Method::POST, "/logout", Value::Null).await;
     assert_eq!(answer.status, 204);
-    let (revoked, revoked_token) = staff.token("revoked", Role::Admin, everything.clone(), None).await;
-    staff.store.remove_token(revoked.id).await.unwrap();
-    let eve = staff.hire("eve", Role::Admin).await;
-    let removed = staff.log_in("eve").await;
-    staff.store.remove_operator(eve.id).await.unwrap();
-    let foreign = Staff::new().await.log_in("ann").await;
+    let (revoked, revoked_token) = principals.token("revoked", Role::Admin, everything.clone(), None).await;
+    principals.store.remove_token(revoked.id).await.unwrap();
+    let eve = principals.add_operator("eve", Role::Admin).await;
+    let removed = principals.log_in("eve").await;
+    principals.store.remove_operator(eve.id).await.unwrap();
+    let foreign = Principals::new().await.log_in("ann").await;
 
     vec![
         Caller { what: "no credential", header: None, column: Nobody },
@@ -137,7 +138,7 @@ struct Ground {
 }
 
 impl Ground {
-    async fn new(staff: &Staff) -> Self {
+    async fn new(principals: &Principals) -> Self {
         let farm = Arc::new(MemoryFarm::new());
         let mut names = Vec::new();
         for (place, env) in [("in", Env::STAGE), ("out", Env::PROD)] {
@@ -164,13 +165,13 @@ impl Ground {
             }
         }
         let unique = Uuid::new_v4();
-        let operator = staff.hire(&format!("op {unique}"), Role::Admin).await;
-        let (token, _) = staff.token(&format!("token {unique}"), Role::Admin, Scope::default(), None).await;
+        let operator = principals.add_operator(&format!("op {unique}"), Role::Admin).await;
+        let (token, _) = principals.token(&format!("token {unique}"), Role::Admin, Scope::default(), None).await;
         names.push(("{operator}", operator.id.to_string()));
         names.push(("{token}", token.id.to_string()));
         names.push(("{unknown}", Uuid::new_v4().to_string()));
         names.push(("{new}", format!("new {unique}")));
-        Self { rest: staff.serve(farm), names }
+        Self { rest: principals.serve(farm), names }
     }
 
     fn named(&self, text: &str) -> String {
@@ -297,8 +298,8 @@ fn guarded() -> Vec<Row> {
 
 #[tokio::test]
 async fn every_route_answers_every_caller_with_its_exact_status() {
-    let staff = Staff::new().await;
-    let callers = callers(&staff).await;
+    let principals = Principals::new().await;
+    let callers = callers(&principals).await;
     let mut wrong = Vec::new();
     for (method, path, body, [viewer, tester, confined, admin]) in guarded() {
         for caller in &callers {
@@ -309,7 +310,7 @@ async fn every_route_answers_every_caller_with_its_exact_status() {
                 Column::Confined => confined,
                 Column::Admin => admin,
             };
-            let status = Ground::new(&staff).await.status(caller, method, path, &body).await;
+            let status = Ground::new(&principals).await.status(caller, method, path, &body).await;
             if status != expected {
                 wrong.push(format!("{method} {path} for {}: {status}, not {expected}", caller.what));
             }
@@ -320,10 +321,10 @@ async fn every_route_answers_every_caller_with_its_exact_status() {
 
 #[tokio::test]
 async fn what_is_open_answers_every_caller_alike() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let login = json!({"login": "ann", "password": PASSWORD});
-    for caller in callers(&staff).await {
-        let ground = Ground::new(&staff).await;
+    for caller in callers(&principals).await {
+        let ground = Ground::new(&principals).await;
         for (method, path, body, expected) in [
             ("GET", "/health", &Value::Null, 200),
             ("GET", "/livez", &Value::Null, 200),
@@ -346,15 +347,15 @@ async fn what_is_open_answers_every_caller_alike() {
 
 #[tokio::test]
 async fn a_login_is_ended_by_who_has_logged_in_and_by_no_token() {
-    let staff = Staff::new().await;
-    for caller in callers(&staff).await {
+    let principals = Principals::new().await;
+    for caller in callers(&principals).await {
         let is_token = caller.header.as_ref().is_some_and(|(_, value)| value.contains(" bf_"));
         let expected = match caller.column {
             Column::Nobody => 401,
             _ if is_token => 403,
             _ => 204,
         };
-        let ground = Ground::new(&staff).await;
+        let ground = Ground::new(&principals).await;
         let status = ground.status(&caller, "POST", "/api/v1/logout", &Value::Null).await;
         // Cookie and header carry the same session: the second of them has been logged out by the first.
         let again = caller.what.ends_with("cookie") || caller.what.ends_with("lower case");
@@ -368,8 +369,8 @@ async fn a_login_is_ended_by_who_has_logged_in_and_by_no_token() {
 /// Made from the routes, so that a new one is among them: each says what the least role is that it is for.
 #[tokio::test]
 async fn a_route_refuses_every_caller_below_the_role_that_it_names() {
-    let staff = Staff::new().await;
-    let callers = callers(&staff).await;
+    let principals = Principals::new().await;
+    let callers = callers(&principals).await;
     let (mut open, mut wrong) = (BTreeSet::new(), Vec::new());
     for (path, method, operation) in Document::get().await.routes() {
         let route = format!("{} {path}", method.to_ascii_uppercase());
@@ -391,7 +392,7 @@ async fn a_route_refuses_every_caller_below_the_role_that_it_names() {
             if logs_out && own.is_some() {
                 continue;
             }
-            let ground = Ground::new(&staff).await;
+            let ground = Ground::new(&principals).await;
             let status = ground.status(caller, &method.to_ascii_uppercase(), &path, &Value::Null).await;
             let is_right = match own {
                 None => status == 401,
@@ -445,7 +446,7 @@ async fn without_authentication_all_is_open_and_there_is_nobody_to_look_after() 
         (Method::GET, "/operators".to_owned(), Value::Null, (404, "no-such-route")),
         (Method::POST, "/tokens".to_owned(), json!({"name": "ci"}), (404, "no-such-route")),
     ] {
-        let answer = crate::staff::call(&rest, "what-is-none", method, &path, body).await;
+        let answer = crate::principals::call(&rest, "what-is-none", method, &path, body).await;
         let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
         assert_eq!((answer.status.as_u16(), code.as_str()), expected, "{path}");
     }

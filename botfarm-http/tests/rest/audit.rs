@@ -19,9 +19,9 @@ use uuid::Uuid;
 
 use crate::{
     document::Document,
+    principals::{PASSWORD, Principals, call, log_in},
     searched::Log,
     service::{Answer, Raw, Rest, Served, bot, project, until},
-    staff::{PASSWORD, Staff, call, log_in},
 };
 
 /// What has been recorded, oldest first, as an admin sees it: the action, the object, the result and how often.
@@ -47,10 +47,10 @@ fn done(action: &str, object: &str) -> (String, Value, String, u64) {
 
 #[tokio::test]
 async fn every_write_is_in_the_trail_with_who_and_what_and_which_request() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let (ann_id, _) = staff.store.operator(&"ann".parse().unwrap()).await.unwrap().unwrap();
-    let ann = staff.log_in("ann").await;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let (ann_id, _) = principals.store.operator(&"ann".parse().unwrap()).await.unwrap().unwrap();
+    let ann = principals.log_in("ann").await;
     let asked = async |method: Method, path: &str, body: Value| -> Answer {
         let answer = call(&rest, &ann, method, path, body).await;
         assert!(answer.status.is_success(), "{path}: {answer:?}");
@@ -103,7 +103,7 @@ async fn every_route_that_writes_is_in_the_trail_or_in_the_history() {
         "POST /users/{id}/acquire_lock",
         "POST /users/{id}/lock",
     ];
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let routes = Document::get().await.routes();
     let writing: Vec<_> = routes.filter(|(path, method, _)| *method != "get" && path.starts_with("/api/v1")).collect();
     assert!(writing.len() > 15);
@@ -115,15 +115,15 @@ async fn every_route_that_writes_is_in_the_trail_or_in_the_history() {
         }
         let farm = Arc::new(MemoryFarm::new());
         let user = farm.create(bot("ada")).await.unwrap().id.to_string();
-        let rest = staff.serve(farm);
+        let rest = principals.serve(farm);
         let unique = Uuid::new_v4();
         let login = format!("eve {unique}");
-        staff.hire(&login, Role::Admin).await;
-        let [ann, eve] = [staff.log_in("ann").await, staff.log_in(&login).await];
+        principals.add_operator(&login, Role::Admin).await;
+        let [ann, eve] = [principals.log_in("ann").await, principals.log_in(&login).await];
         let id = if route.starts_with("/operators") {
-            staff.hire(&format!("op {unique}"), Role::Viewer).await.id.to_string()
+            principals.add_operator(&format!("op {unique}"), Role::Viewer).await.id.to_string()
         } else if route.starts_with("/tokens") {
-            staff.token(&format!("token {unique}"), Role::Viewer, Scope::default(), None).await.0.id.to_string()
+            principals.token(&format!("token {unique}"), Role::Viewer, Scope::default(), None).await.0.id.to_string()
         } else {
             user
         };
@@ -150,11 +150,11 @@ async fn every_route_that_writes_is_in_the_trail_or_in_the_history() {
 
 #[tokio::test]
 async fn a_lease_is_in_the_history_alone_and_each_look_at_its_passwords_in_the_trail() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots([bot("ada"), bot("bob")]).unwrap());
-    let rest = staff.serve(farm.clone());
-    let (_, ci) = staff.token("ci", Role::Tester, Scope::default(), None).await;
-    let [ann, tom] = [staff.log_in("ann").await, staff.log_in("tom").await];
+    let rest = principals.serve(farm.clone());
+    let (_, ci) = principals.token("ci", Role::Tester, Scope::default(), None).await;
+    let [ann, tom] = [principals.log_in("ann").await, principals.log_in("tom").await];
     let lease = call(&rest, &ci, Method::POST, "/leases", json!({"users": [{}, {}]})).await.json();
     let path = format!("/leases/{}", lease["id"].as_str().unwrap());
     let renew = async |who: &str| {
@@ -184,12 +184,12 @@ async fn a_lease_is_in_the_history_alone_and_each_look_at_its_passwords_in_the_t
 
 #[tokio::test]
 async fn logins_are_in_the_trail_and_so_are_those_who_were_refused() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let (ann_id, _) = staff.store.operator(&"ann".parse().unwrap()).await.unwrap().unwrap();
-    let (tom_id, _) = staff.store.operator(&"tom".parse().unwrap()).await.unwrap().unwrap();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let (ann_id, _) = principals.store.operator(&"ann".parse().unwrap()).await.unwrap().unwrap();
+    let (tom_id, _) = principals.store.operator(&"tom".parse().unwrap()).await.unwrap().unwrap();
     let ann = log_in(&rest, "ann", PASSWORD).await.json()["access_token"].as_str().unwrap().to_owned();
-    let tom = staff.log_in("tom").await;
+    let tom = principals.log_in("tom").await;
     for _ in 0..3 {
         assert_eq!(log_in(&rest, "tom", "not his password").await.status, 401);
         assert_eq!(log_in(&rest, "s3cret typed as a login", "x").await.status, 401);
@@ -231,13 +231,16 @@ async fn logins_are_in_the_trail_and_so_are_those_who_were_refused() {
 #[tokio::test(start_paused = true)]
 async fn however_many_are_refused_the_trail_grows_by_few_entries_a_minute() {
     let kept = Kept::default();
-    let staff = Staff::new().await;
-    let options =
-        Options { auth: Auth::Required(staff.required.clone()), audit: Arc::new(kept.clone()), ..Options::default() };
+    let principals = Principals::new().await;
+    let options = Options {
+        auth: Auth::Required(principals.required.clone()),
+        audit: Arc::new(kept.clone()),
+        ..Options::default()
+    };
     let rest = Rest::with(Arc::new(MemoryFarm::new()), options);
     let mut tokens = Vec::new();
     for number in 0..150 {
-        tokens.push(staff.token(&format!("viewer {number}"), Role::Viewer, Scope::default(), None).await.1);
+        tokens.push(principals.token(&format!("viewer {number}"), Role::Viewer, Scope::default(), None).await.1);
     }
     for token in &tokens {
         for _ in 0..4 {
@@ -319,10 +322,10 @@ async fn a_change_that_is_asked_for_twice_is_recorded_once() {
 
 #[tokio::test]
 async fn a_confined_admin_does_not_read_the_trail() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let scope = Scope { project: Some(project()), env: None };
-    let (_, confined) = staff.token("confined", Role::Admin, scope, None).await;
+    let (_, confined) = principals.token("confined", Role::Admin, scope, None).await;
     let answer = call(&rest, &confined, Method::GET, "/audit", Value::Null).await;
     assert_eq!(answer.failure(), (403, "forbidden".to_owned()));
 }

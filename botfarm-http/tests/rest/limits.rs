@@ -19,8 +19,8 @@ use tokio::{
 use tower::ServiceExt as _;
 
 use crate::{
+    principals::{Principals, call},
     service::{Raw, Rest, Served, bot, project, until},
-    staff::{Staff, call},
 };
 
 /// How long the service looks on while a connection has sent `beginning` and nothing more, in seconds.
@@ -76,18 +76,18 @@ async fn a_head_that_is_too_large_is_refused() {
 }
 
 /// A service whose callers may have two requests waiting, and three leases.
-fn small(staff: &Staff) -> Rest {
+fn small(principals: &Principals) -> Rest {
     let farm = Arc::new(MemoryFarm::with_bots((0..8).map(|number| bot(&format!("bot-{number}")))).unwrap());
-    let auth = Auth::Required(staff.required.clone());
+    let auth = Auth::Required(principals.required.clone());
     Rest::with(farm, Options { auth, max_waiters: 2, max_leases: 3, ..Options::default() })
 }
 
 #[tokio::test]
 async fn a_caller_has_so_many_leases_in_force_and_another_has_others() {
-    let staff = Staff::new().await;
-    let rest = small(&staff);
-    let (_, ada) = staff.token("ada", Role::Tester, Scope::default(), None).await;
-    let (_, bob) = staff.token("bob", Role::Tester, Scope::default(), None).await;
+    let principals = Principals::new().await;
+    let rest = small(&principals);
+    let (_, ada) = principals.token("ada", Role::Tester, Scope::default(), None).await;
+    let (_, bob) = principals.token("bob", Role::Tester, Scope::default(), None).await;
     let mut leases = Vec::new();
     for _ in 0..3 {
         let answer = call(&rest, &ada, Method::POST, "/leases", json!({"users": [{}]})).await;
@@ -110,10 +110,10 @@ async fn a_caller_has_so_many_leases_in_force_and_another_has_others() {
 
 #[tokio::test]
 async fn a_caller_has_so_many_requests_waiting_and_another_has_others() {
-    let staff = Staff::new().await;
-    let rest = small(&staff);
-    let (_, ada) = staff.token("ada", Role::Tester, Scope::default(), None).await;
-    let (_, bob) = staff.token("bob", Role::Tester, Scope::default(), None).await;
+    let principals = Principals::new().await;
+    let rest = small(&principals);
+    let (_, ada) = principals.token("ada", Role::Tester, Scope::default(), None).await;
+    let (_, bob) = principals.token("bob", Role::Tester, Scope::default(), None).await;
     let all = json!({"users": vec![json!({}); 8]});
     assert_eq!(call(&rest, &bob, Method::POST, "/leases", all).await.status, 201);
     let wanted = json!({"users": [{}], "wait_seconds": 60});
@@ -141,11 +141,11 @@ async fn a_caller_has_so_many_requests_waiting_and_another_has_others() {
 
 #[tokio::test(start_paused = true)]
 async fn a_list_counts_against_its_caller_until_it_has_been_read() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots((0..300).map(|number| bot(&format!("bot-{number}")))).unwrap());
-    let rest = Rest::with(farm, Options { auth: Auth::Required(staff.required.clone()), ..Options::default() });
-    let (_, ada) = staff.token("ada", Role::Viewer, Scope::default(), None).await;
-    let (_, bob) = staff.token("bob", Role::Viewer, Scope::default(), None).await;
+    let rest = Rest::with(farm, Options { auth: Auth::Required(principals.required.clone()), ..Options::default() });
+    let (_, ada) = principals.token("ada", Role::Viewer, Scope::default(), None).await;
+    let (_, bob) = principals.token("bob", Role::Viewer, Scope::default(), None).await;
     let (router, ask) = (rest.router.clone(), async |router: axum::Router, token: &str, path: &str| {
         let request = axum::http::Request::get(path).header("authorization", format!("Bearer {token}"));
         router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()
@@ -175,10 +175,10 @@ async fn a_list_counts_against_its_caller_until_it_has_been_read() {
 
 #[tokio::test(start_paused = true)]
 async fn a_caller_has_so_many_requests_under_way_and_another_has_others() {
-    let staff = Staff::new().await;
-    let rest = small(&staff);
-    let (_, ada) = staff.token("ada", Role::Viewer, Scope::default(), None).await;
-    let (_, bob) = staff.token("bob", Role::Viewer, Scope::default(), None).await;
+    let principals = Principals::new().await;
+    let rest = small(&principals);
+    let (_, ada) = principals.token("ada", Role::Viewer, Scope::default(), None).await;
+    let (_, bob) = principals.token("bob", Role::Viewer, Scope::default(), None).await;
     let list = |token: &str| {
         let request = axum::http::Request::get("/api/v1/users").header("authorization", format!("Bearer {token}"));
         rest.router.clone().oneshot(request.body(Body::empty()).unwrap())
@@ -214,9 +214,9 @@ async fn a_caller_has_so_many_requests_under_way_and_another_has_others() {
 
 #[tokio::test]
 async fn the_body_of_who_may_not_do_it_is_not_read() {
-    let staff = Staff::new().await;
-    let served = Served::start(staff.empty().router).await;
-    let (_, token) = staff.token("tom", Role::Tester, Scope::default(), None).await;
+    let principals = Principals::new().await;
+    let served = Served::start(principals.empty().router).await;
+    let (_, token) = principals.token("tom", Role::Tester, Scope::default(), None).await;
     for (method, path) in [("POST", "/users"), ("POST", "/users/import"), ("PATCH", "/users/0"), ("POST", "/tokens")] {
         for key in ["", "idempotency-key: 1\r\n"] {
             let mut raw = Raw::connect(&served).await;

@@ -22,9 +22,9 @@ use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
 
 use crate::{
+    principals::{PASSWORD, Principals, call, log_in},
     searched::Log,
     service::{Answer, Raw, Rest, Served, bot},
-    staff::{PASSWORD, Staff, call, log_in},
 };
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -40,8 +40,8 @@ fn cookie(answer: &Answer) -> Vec<&str> {
 
 #[tokio::test]
 async fn a_login_gives_a_token_and_a_cookie_that_scripts_cannot_read() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let answers = [
         log_in(&rest, "ann", PASSWORD).await,
         log_in(&rest, "ANN", PASSWORD).await,
@@ -72,9 +72,9 @@ async fn a_login_gives_a_token_and_a_cookie_that_scripts_cannot_read() {
 
 #[tokio::test]
 async fn each_login_is_a_session_of_its_own() {
-    let staff = Staff::new().await;
-    let [one, other] = [staff.log_in("tom").await, staff.log_in("tom").await];
-    let (here, there) = (staff.empty(), staff.empty());
+    let principals = Principals::new().await;
+    let [one, other] = [principals.log_in("tom").await, principals.log_in("tom").await];
+    let (here, there) = (principals.empty(), principals.empty());
     let answer = call(&here, &one, Method::POST, "/logout", Value::Null).await;
     assert_eq!((answer.status.as_u16(), answer.body.len()), (204, 0));
     let expected = ["__Host-botfarm=", "Max-Age=0", "Path=/", "HttpOnly", "SameSite=Lax", "Secure"];
@@ -87,18 +87,18 @@ async fn each_login_is_a_session_of_its_own() {
 
 #[tokio::test]
 async fn another_key_knows_no_session() {
-    let staff = Staff::new().await;
-    let session = staff.log_in("ann").await;
-    let required = Required { key: SessionKey::random(), ..staff.required.clone() };
-    let other = Staff { required, ..staff };
+    let principals = Principals::new().await;
+    let session = principals.log_in("ann").await;
+    let required = Required { key: SessionKey::random(), ..principals.required.clone() };
+    let other = Principals { required, ..principals };
     assert_eq!(call(&other.empty(), &session, Method::GET, "/users", Value::Null).await.status, 401);
 }
 
 #[tokio::test]
 async fn plain_http_is_to_be_asked_for() {
-    let staff = Staff::new().await;
-    let required = Required { plain_http: true, ..staff.required.clone() };
-    let rest = Staff { required, ..staff }.empty();
+    let principals = Principals::new().await;
+    let required = Required { plain_http: true, ..principals.required.clone() };
+    let rest = Principals { required, ..principals }.empty();
     let answer = log_in(&rest, "ann", PASSWORD).await;
     let token = answer.json()["access_token"].as_str().unwrap().to_owned();
     let named = format!("botfarm={token}");
@@ -111,11 +111,11 @@ async fn plain_http_is_to_be_asked_for() {
 
 #[tokio::test]
 async fn another_site_gets_nothing_done_by_cookie() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let id = rest.farm.create(bot("ada")).await.unwrap().id;
-    let session = staff.log_in("tom").await;
-    let (_, token) = staff.token("ci", Role::Tester, Scope::default(), None).await;
+    let session = principals.log_in("tom").await;
+    let (_, token) = principals.token("ci", Role::Tester, Scope::default(), None).await;
     let (by_cookie, by_header) = ((header::COOKIE, format!("__Host-botfarm={session}")), header::AUTHORIZATION);
     let [session, token] = [format!("Bearer {session}"), format!("Bearer {token}")];
     for (credential, header, value, expected) in [
@@ -148,7 +148,7 @@ async fn another_site_gets_nothing_done_by_cookie() {
 
 #[tokio::test]
 async fn another_site_logs_nobody_in() {
-    let rest = Staff::new().await.empty();
+    let rest = Principals::new().await.empty();
     let request =
         Request::post("/api/v1/login").header(header::CONTENT_TYPE, FORM).header("sec-fetch-site", "cross-site");
     let body = Body::from("username=ann&password=correct+zebra+battery+staple");
@@ -159,7 +159,7 @@ async fn another_site_logs_nobody_in() {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_login_are_answered_alike() {
-    let rest = Staff::new().await.empty();
+    let rest = Principals::new().await.empty();
     let mut answers = Vec::new();
     for (login, password) in [("ann", "wrong"), ("nobody", PASSWORD), ("ann", "Correct zebra battery staple")] {
         let answer = log_in(&rest, login, password).await;
@@ -175,7 +175,7 @@ async fn a_wrong_password_and_an_unknown_login_are_answered_alike() {
 
 #[tokio::test]
 async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
-    let rest = Staff::new().await.empty();
+    let rest = Principals::new().await.empty();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for _ in 0..7 {
         for (login, times) in [("ann", &mut known), ("nobody", &mut unknown)] {
@@ -192,8 +192,8 @@ async fn an_unknown_login_takes_as_long_as_a_wrong_password() {
 
 #[tokio::test]
 async fn who_guesses_is_told_to_wait_and_nobody_else_is() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let mut statuses = Vec::new();
     for _ in 0..12 {
         statuses.push(log_in(&rest, "ann", "wrong").await.status.as_u16());
@@ -211,7 +211,7 @@ async fn who_guesses_is_told_to_wait_and_nobody_else_is() {
 
 #[tokio::test]
 async fn guesses_at_a_login_that_does_not_exist_are_counted_alike() {
-    let rest = Staff::new().await.empty();
+    let rest = Principals::new().await.empty();
     for _ in 0..10 {
         assert_eq!(log_in(&rest, "nobody", "wrong").await.status, 401);
     }
@@ -220,8 +220,8 @@ async fn guesses_at_a_login_that_does_not_exist_are_counted_alike() {
 
 #[tokio::test]
 async fn logins_are_counted_by_the_address_of_the_connection() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let served = Served::start(rest.router.clone()).await;
     let guess = async || {
         let mut raw = Raw::connect(&served).await;
@@ -239,8 +239,8 @@ async fn logins_are_counted_by_the_address_of_the_connection() {
 #[tokio::test]
 async fn behind_a_proxy_that_is_named_logins_are_counted_by_what_it_says() {
     for (trusted, expected) in [(vec!["127.0.0.0/8".parse().unwrap()], [429, 401]), (vec![], [429, 429])] {
-        let staff = Staff::new().await;
-        let auth = Auth::Required(staff.required.clone());
+        let principals = Principals::new().await;
+        let auth = Auth::Required(principals.required.clone());
         let options = Options { auth, trusted_proxies: trusted, ..Options::default() };
         let served = Served::start(Rest::with(Arc::new(MemoryFarm::new()), options).router).await;
         let guess = async |from: &str| {
@@ -258,8 +258,8 @@ async fn behind_a_proxy_that_is_named_logins_are_counted_by_what_it_says() {
 
 #[tokio::test]
 async fn guesses_do_not_shut_out_the_browser_of_who_has_logged_in_before() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let answer = log_in(&rest, "ann", PASSWORD).await;
     let set = answer.headers.get_all(header::SET_COOKIE).iter().map(|value| value.to_str().unwrap());
     let device = set.into_iter().find(|cookie| cookie.starts_with("__Host-botfarm-device=")).unwrap();
@@ -299,7 +299,7 @@ async fn guesses_do_not_shut_out_the_browser_of_who_has_logged_in_before() {
 
 #[tokio::test]
 async fn what_is_no_login_is_refused_with_every_fault() {
-    let rest = Staff::new().await.empty();
+    let rest = Principals::new().await.empty();
     let pointers = |answer: &Answer| {
         let errors = answer.json()["errors"].as_array().cloned().unwrap_or_default();
         errors.iter().map(|error| error["pointer"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
@@ -347,14 +347,14 @@ async fn what_is_no_login_is_refused_with_every_fault() {
 
 #[tokio::test]
 async fn a_hash_of_older_parameters_is_replaced_at_the_next_login() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let weak = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(256, 1, 1, None).unwrap());
     let old = PasswordHash::from_phc(weak.hash_password(b"old").unwrap().to_string());
     let login: botfarm_core::Login = "olga".parse().unwrap();
-    staff.store.add_operator(login.clone(), old.clone(), Role::Viewer).await.unwrap();
-    let rest = staff.empty();
+    principals.store.add_operator(login.clone(), old.clone(), Role::Viewer).await.unwrap();
+    let rest = principals.empty();
     assert_eq!(log_in(&rest, "olga", "new").await.status, 401);
-    let kept = async || staff.store.operator(&login).await.unwrap().unwrap().1;
+    let kept = async || principals.store.operator(&login).await.unwrap().unwrap().1;
     assert_eq!(kept().await, old);
     assert_eq!(log_in(&rest, "olga", "old").await.status, 200);
     let new = kept().await;
@@ -366,9 +366,9 @@ async fn a_hash_of_older_parameters_is_replaced_at_the_next_login() {
 #[tokio::test]
 async fn no_log_line_and_no_answer_shows_a_password_a_hash_or_a_token() {
     let log = Log::start();
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let session = staff.log_in("ann").await;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let session = principals.log_in("ann").await;
     let made = call(&rest, &session, Method::POST, "/tokens", json!({"name": "ci", "role": "admin"})).await.json();
     let token = made["token"].as_str().unwrap().to_owned();
     let new = json!({"login": "zoe", "password": "hunter2-as-one-goes", "role": "tester"});
@@ -395,14 +395,14 @@ async fn no_log_line_and_no_answer_shows_a_password_a_hash_or_a_token() {
             assert!(!shown.contains(secret), "{secret} is in: {shown}");
         }
     }
-    let debug = format!("{:?}", staff.required);
+    let debug = format!("{:?}", principals.required);
     assert!(debug.contains("SessionKey(***)"), "{debug}");
 }
 
 #[tokio::test]
 async fn a_caller_who_hangs_up_on_a_login_is_counted() {
-    let staff = Staff::new().await;
-    let rest = Arc::new(staff.empty());
+    let principals = Principals::new().await;
+    let rest = Arc::new(principals.empty());
     for _ in 0..10 {
         let call = log_in(&rest, "ann", "wrong");
         let hung_up = tokio::time::timeout(Duration::ZERO, call).await;

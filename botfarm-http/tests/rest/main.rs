@@ -19,13 +19,13 @@ mod names;
 mod open;
 mod operators;
 mod passwords;
+mod principals;
 mod repeats;
 mod scopes;
 #[path = "../searched/mod.rs"]
 mod searched;
 mod service;
 mod shutdown;
-mod staff;
 mod store;
 mod users;
 mod waits;

@@ -15,8 +15,8 @@ use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
 
 use crate::{
+    principals::Principals,
     service::{Rest, bot, project},
-    staff::Staff,
 };
 
 /// The value of one series; `None` when there is none.
@@ -178,8 +178,8 @@ async fn every_name_has_its_help_its_type_and_its_unit() {
 
 #[tokio::test]
 async fn where_callers_are_asked_who_they_are_so_is_who_reads_the_metrics() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let scrape = async |token: Option<&str>| {
         let mut request = Request::get("/metrics");
         if let Some(token) = token {
@@ -188,9 +188,9 @@ async fn where_callers_are_asked_who_they_are_so_is_who_reads_the_metrics() {
         rest.request(request.body(Body::empty()).unwrap()).await
     };
     assert_eq!(scrape(None).await.failure(), (401, "unauthenticated".to_owned()));
-    let (_, viewer) = staff.token("prometheus", Role::Viewer, Scope::default(), None).await;
+    let (_, viewer) = principals.token("prometheus", Role::Viewer, Scope::default(), None).await;
     assert_eq!(scrape(Some(&viewer)).await.status, 200);
     let scope = Scope { env: Some(Env::STAGE), project: None };
-    let (_, confined) = staff.token("confined", Role::Admin, scope, None).await;
+    let (_, confined) = principals.token("confined", Role::Admin, scope, None).await;
     assert_eq!(scrape(Some(&confined)).await.failure(), (403, "forbidden".to_owned()));
 }

@@ -11,8 +11,8 @@ use botfarm_memory::MemoryFarm;
 use serde_json::Value;
 
 use crate::{
+    principals::Principals,
     service::{Raw, Rest, Served, bot},
-    staff::Staff,
 };
 
 async fn status(rest: &Rest, method: Method, path: &str, headers: &[(&str, &str)]) -> u16 {
@@ -50,7 +50,7 @@ async fn a_service_that_asks_nobody_answers_to_the_names_of_this_machine_alone()
     for (host, expected) in [("farm.internal:8000", 200), ("10.0.0.1:8000", 200), ("evil.example", 403)] {
         assert_eq!(status(&named, Method::GET, "/api/v1/users", &[("host", host)]).await, expected, "{host}");
     }
-    let asks = Staff::new().await.empty();
+    let asks = Principals::new().await.empty();
     assert_eq!(status(&asks, Method::GET, "/api/v1/users", &[("host", "farm.example")]).await, 401);
 }
 

@@ -11,20 +11,20 @@ use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
 
 use crate::{
+    principals::{Principals, call, log_in},
     service::{bot, project, time},
-    staff::{Staff, call, log_in},
 };
 
 #[tokio::test]
 async fn an_operator_is_added_logs_in_and_is_removed() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let ann = staff.log_in("ann").await;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let ann = principals.log_in("ann").await;
     let new = json!({"login": "Zoe", "password": "made up as one goes", "role": "tester"});
     let answer = call(&rest, &ann, Method::POST, "/operators", new.clone()).await;
     assert_eq!(answer.status, 201);
     let zoe = answer.json();
-    let kept = staff.store.operator(&"zoe".parse().unwrap()).await.unwrap().unwrap().0;
+    let kept = principals.store.operator(&"zoe".parse().unwrap()).await.unwrap().unwrap().0;
     let expected = json!({"id": kept.id, "login": "Zoe", "role": "tester", "created_at": time(kept.created_at)});
     assert_eq!(zoe, expected);
     let listed = call(&rest, &ann, Method::GET, "/operators", Value::Null).await.json();
@@ -51,19 +51,19 @@ async fn an_operator_is_added_logs_in_and_is_removed() {
 
 #[tokio::test]
 async fn the_last_admin_stays() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let ann = staff.log_in("ann").await;
-    let id = staff.store.operator(&"ann".parse().unwrap()).await.unwrap().unwrap().0.id;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let ann = principals.log_in("ann").await;
+    let id = principals.store.operator(&"ann".parse().unwrap()).await.unwrap().unwrap().0.id;
     let answer = call(&rest, &ann, Method::DELETE, &format!("/operators/{id}"), Value::Null).await;
     assert_eq!(answer.failure(), (403, "forbidden".to_owned()));
 }
 
 #[tokio::test]
 async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let ann = staff.log_in("ann").await;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let ann = principals.log_in("ann").await;
     let new = json!({
         "name": "nightly", "role": "viewer", "project_id": project(), "env": "stage",
         "expires_at": "2100-01-02T03:04:05Z",
@@ -74,7 +74,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
     let secret = issued.as_object_mut().unwrap().remove("token").unwrap();
     let secret = secret.as_str().unwrap();
     assert!(secret.starts_with("bf_") && secret.len() == 46, "{secret}");
-    let kept = staff.store.tokens().await.unwrap().remove(0);
+    let kept = principals.store.tokens().await.unwrap().remove(0);
     let expected = json!({
         "id": kept.id, "name": "nightly", "role": "viewer", "project_id": project(), "env": "stage",
         "created_at": time(kept.created_at), "expires_at": "2100-01-02T03:04:05.000000Z", "last_used_at": null,
@@ -83,7 +83,7 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
 
     assert_eq!(call(&rest, secret, Method::GET, "/users", Value::Null).await.status, 200);
     let listed = call(&rest, &ann, Method::GET, "/tokens", Value::Null).await.json();
-    let used = staff.store.tokens().await.unwrap().remove(0).last_used_at.unwrap();
+    let used = principals.store.tokens().await.unwrap().remove(0).last_used_at.unwrap();
     issued["last_used_at"] = json!(time(used));
     assert_eq!(listed, json!([issued]));
 
@@ -101,12 +101,12 @@ async fn a_token_is_shown_once_and_works_until_it_is_revoked() {
 
 #[tokio::test]
 async fn a_token_that_is_revoked_takes_its_leases_along_when_it_is_told_to() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots(["ada", "bob", "cy", "dee"].map(bot)).unwrap());
-    let rest = staff.serve(farm.clone());
-    let ann = staff.log_in("ann").await;
-    let (gone, secret) = staff.token("ci", Role::Tester, Scope::default(), None).await;
-    let (_, other) = staff.token("nightly", Role::Tester, Scope::default(), None).await;
+    let rest = principals.serve(farm.clone());
+    let ann = principals.log_in("ann").await;
+    let (gone, secret) = principals.token("ci", Role::Tester, Scope::default(), None).await;
+    let (_, other) = principals.token("nightly", Role::Tester, Scope::default(), None).await;
     let lease = async |credential: &str, logins: &[&str]| {
         let users: Vec<_> = logins.iter().map(|login| json!({"login": login})).collect();
         let answer = call(&rest, credential, Method::POST, "/leases", json!({"users": users})).await;
@@ -136,11 +136,11 @@ async fn a_token_that_is_revoked_takes_its_leases_along_when_it_is_told_to() {
 
 #[tokio::test]
 async fn the_leases_of_a_token_that_has_gone_can_still_be_ended() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots([bot("ada")]).unwrap());
-    let rest = staff.serve(farm.clone());
-    let ann = staff.log_in("ann").await;
-    let (gone, secret) = staff.token("ci", Role::Tester, Scope::default(), None).await;
+    let rest = principals.serve(farm.clone());
+    let ann = principals.log_in("ann").await;
+    let (gone, secret) = principals.token("ci", Role::Tester, Scope::default(), None).await;
     assert_eq!(call(&rest, &secret, Method::POST, "/leases", json!({"users": [{}]})).await.status, 201);
     let path = format!("/tokens/{}", gone.id);
     assert_eq!(call(&rest, &ann, Method::DELETE, &path, Value::Null).await.status, 204);
@@ -152,24 +152,24 @@ async fn the_leases_of_a_token_that_has_gone_can_still_be_ended() {
 
 #[tokio::test]
 async fn a_token_is_a_testers_for_everything_and_for_ninety_days_unless_it_is_said_otherwise() {
-    let staff = Staff::new().await;
-    let ann = staff.log_in("ann").await;
-    let issued = call(&staff.empty(), &ann, Method::POST, "/tokens", json!({"name": "ci"})).await.json();
+    let principals = Principals::new().await;
+    let ann = principals.log_in("ann").await;
+    let issued = call(&principals.empty(), &ann, Method::POST, "/tokens", json!({"name": "ci"})).await.json();
     let given = ["role", "project_id", "env"].map(|field| issued[field].clone());
     assert_eq!(given, [json!("tester"), Value::Null, Value::Null]);
     let at = |field: &str| issued[field].as_str().unwrap().parse::<Timestamp>().unwrap();
     let hours = (at("expires_at") - at("created_at")).num_hours();
     assert!(hours.abs_diff(90 * 24) <= 1, "{hours}");
     let new = json!({"name": "for ever", "expires_at": "never"});
-    let issued = call(&staff.empty(), &ann, Method::POST, "/tokens", new).await.json();
+    let issued = call(&principals.empty(), &ann, Method::POST, "/tokens", new).await.json();
     assert_eq!(issued["expires_at"], Value::Null);
 }
 
 #[tokio::test]
 async fn what_is_wrong_with_an_operator_or_a_token_is_named() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let ann = staff.log_in("ann").await;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let ann = principals.log_in("ann").await;
     for (path, body, expected) in [
         ("/operators", json!({}), vec!["/login", "/password", "/role"]),
         ("/operators", json!({"login": "", "password": "", "role": "king"}), vec!["/login", "/password", "/role"]),
@@ -189,15 +189,18 @@ async fn what_is_wrong_with_an_operator_or_a_token_is_named() {
         let pointers: Vec<_> = errors.iter().map(|error| error["pointer"].as_str().unwrap()).collect();
         assert_eq!(pointers, expected, "{path}");
     }
-    assert_eq!((staff.store.operators().await.unwrap().len(), staff.store.tokens().await.unwrap()), (3, vec![]));
+    assert_eq!(
+        (principals.store.operators().await.unwrap().len(), principals.store.tokens().await.unwrap()),
+        (3, vec![])
+    );
 }
 
 #[tokio::test]
 async fn a_confined_admin_looks_after_no_tokens() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
+    let principals = Principals::new().await;
+    let rest = principals.empty();
     let stage = Scope { env: Some(Env::STAGE), project: None };
-    let (own, secret) = staff.token("stage admin", Role::Admin, stage, None).await;
+    let (own, secret) = principals.token("stage admin", Role::Admin, stage, None).await;
     for (method, path, body) in [
         (Method::GET, "/operators".to_owned(), Value::Null),
         (

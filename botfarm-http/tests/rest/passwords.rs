@@ -11,14 +11,14 @@ use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
 
 use crate::{
+    principals::{PASSWORD, Principals, call, log_in},
     service::{Rest, bot, until},
-    staff::{PASSWORD, Staff, call, log_in},
 };
 
 const OTHER: &str = "another one made up as one goes";
 
-async fn id(staff: &Staff, login: &str) -> OperatorId {
-    staff.store.operator(&login.parse().unwrap()).await.unwrap().unwrap().0.id
+async fn id(principals: &Principals, login: &str) -> OperatorId {
+    principals.store.operator(&login.parse().unwrap()).await.unwrap().unwrap().0.id
 }
 
 async fn status(rest: &Rest, credential: &str) -> u16 {
@@ -27,9 +27,10 @@ async fn status(rest: &Rest, credential: &str) -> u16 {
 
 #[tokio::test]
 async fn a_change_of_ones_password_ends_all_other_sessions_on_every_replica() {
-    let staff = Staff::new().await;
-    let [rest, replica] = [staff.empty(), staff.empty()];
-    let [here, elsewhere, vic] = [staff.log_in("tom").await, staff.log_in("tom").await, staff.log_in("vic").await];
+    let principals = Principals::new().await;
+    let [rest, replica] = [principals.empty(), principals.empty()];
+    let [here, elsewhere, vic] =
+        [principals.log_in("tom").await, principals.log_in("tom").await, principals.log_in("vic").await];
     let change = json!({"old": PASSWORD, "new": OTHER});
     let answer = call(&rest, &here, Method::POST, "/operators/me/password", change.clone()).await;
     assert_eq!((answer.status.as_u16(), answer.header(header::CACHE_CONTROL)), (200, Some("no-store")), "{answer:?}");
@@ -49,9 +50,9 @@ async fn a_change_of_ones_password_ends_all_other_sessions_on_every_replica() {
 
 #[tokio::test]
 async fn a_password_is_changed_by_who_knows_the_old_one_to_one_that_may_be_had() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let tom = staff.log_in("tom").await;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let tom = principals.log_in("tom").await;
     for (body, expected) in [
         (json!({}), vec!["/old", "/new"]),
         (json!({"old": PASSWORD, "new": OTHER, "login": "ann"}), vec!["/login"]),
@@ -66,7 +67,7 @@ async fn a_password_is_changed_by_who_knows_the_old_one_to_one_that_may_be_had()
         assert_eq!(pointers, expected);
     }
     assert_eq!(status(&rest, &tom).await, 200);
-    let (_, secret) = staff.token("ci", Role::Admin, Scope::default(), None).await;
+    let (_, secret) = principals.token("ci", Role::Admin, Scope::default(), None).await;
     let change = json!({"old": PASSWORD, "new": OTHER});
     let answer = call(&rest, &secret, Method::POST, "/operators/me/password", change).await;
     assert_eq!(answer.failure(), (403, "forbidden".to_owned()), "a token has no password");
@@ -76,9 +77,9 @@ async fn a_password_is_changed_by_who_knows_the_old_one_to_one_that_may_be_had()
 /// Whoever has found a browser open guesses no faster than at the login.
 #[tokio::test]
 async fn guesses_at_the_old_password_are_counted() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let tom = staff.log_in("tom").await;
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let tom = principals.log_in("tom").await;
     let guess = json!({"old": "wrong, and made up as one goes", "new": OTHER});
     for _ in 0..10 {
         let answer = call(&rest, &tom, Method::POST, "/operators/me/password", guess.clone()).await;
@@ -92,10 +93,10 @@ async fn guesses_at_the_old_password_are_counted() {
 
 #[tokio::test]
 async fn an_admin_resets_a_password_and_so_ends_all_sessions() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let [ann, tom] = [staff.log_in("ann").await, staff.log_in("tom").await];
-    let path = format!("/operators/{}/password", id(&staff, "tom").await);
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let [ann, tom] = [principals.log_in("ann").await, principals.log_in("tom").await];
+    let path = format!("/operators/{}/password", id(&principals, "tom").await);
     let wrong = call(&rest, &ann, Method::PUT, &path, json!({"password": "tom"})).await;
     assert_eq!(wrong.json()["errors"][0]["pointer"], "/password");
     assert_eq!(status(&rest, &tom).await, 200, "a refused call has changed nothing");
@@ -107,12 +108,12 @@ async fn an_admin_resets_a_password_and_so_ends_all_sessions() {
 
 #[tokio::test]
 async fn all_sessions_of_an_operator_end_by_an_admin_or_by_itself() {
-    let staff = Staff::new().await;
-    let rest = staff.empty();
-    let ann = staff.log_in("ann").await;
-    let path = format!("/operators/{}/sessions/end", id(&staff, "tom").await);
+    let principals = Principals::new().await;
+    let rest = principals.empty();
+    let ann = principals.log_in("ann").await;
+    let path = format!("/operators/{}/sessions/end", id(&principals, "tom").await);
     for by_itself in [false, true] {
-        let [here, elsewhere] = [staff.log_in("tom").await, staff.log_in("tom").await];
+        let [here, elsewhere] = [principals.log_in("tom").await, principals.log_in("tom").await];
         let answer = if by_itself {
             call(&rest, &here, Method::POST, "/operators/me/sessions/end", Value::Null).await
         } else {
@@ -121,7 +122,7 @@ async fn all_sessions_of_an_operator_end_by_an_admin_or_by_itself() {
         assert_eq!(answer.status, 204);
         assert_eq!([status(&rest, &here).await, status(&rest, &elsewhere).await], [401, 401]);
     }
-    let (_, secret) = staff.token("ci", Role::Tester, Scope::default(), None).await;
+    let (_, secret) = principals.token("ci", Role::Tester, Scope::default(), None).await;
     let answer = call(&rest, &secret, Method::POST, "/operators/me/sessions/end", Value::Null).await;
     assert_eq!(answer.failure(), (403, "forbidden".to_owned()), "a token has no sessions");
     assert_eq!([status(&rest, &ann).await, status(&rest, &secret).await], [200, 200]);
@@ -129,14 +130,14 @@ async fn all_sessions_of_an_operator_end_by_an_admin_or_by_itself() {
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_with_a_session_is_refused_when_all_of_them_end() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots([bot("ada")]).unwrap());
-    let rest = staff.serve(farm.clone());
-    let ann = staff.log_in("ann").await;
-    let tom = id(&staff, "tom").await;
+    let rest = principals.serve(farm.clone());
+    let ann = principals.log_in("ann").await;
+    let tom = id(&principals, "tom").await;
     let _held = farm.acquire(LeaseRequest::new("holder".parse().unwrap(), Selector::any())).await.unwrap();
     for way in ["password", "sessions/end", "another replica"] {
-        let session = staff.log_in("tom").await;
+        let session = principals.log_in("tom").await;
         let waits = {
             let (rest, wanted) = (rest.clone(), json!({"users": [{}], "wait_seconds": 60}));
             tokio::spawn(async move { call(&rest, &session, Method::POST, "/leases", wanted).await })
@@ -149,7 +150,7 @@ async fn who_waits_with_a_session_is_refused_when_all_of_them_end() {
                 assert_eq!(answer.status, 204);
             }
             "sessions/end" => assert_eq!(call(&rest, &ann, Method::POST, &path, Value::Null).await.status, 204),
-            _ => assert!(staff.store.end_sessions(tom).await.unwrap().is_some()),
+            _ => assert!(principals.store.end_sessions(tom).await.unwrap().is_some()),
         }
         assert_eq!(waits.await.unwrap().failure(), (401, "unauthenticated".to_owned()), "{way}");
         assert_eq!(farm.stats().await.unwrap().waiting, 0, "{way}: nobody waits any more");

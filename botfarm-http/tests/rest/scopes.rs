@@ -15,14 +15,14 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::{
+    principals::{Principals, call},
     service::{Answer, Rest, bot, project},
-    staff::{Staff, call},
 };
 
 /// A farm of which a token may use some: `seen` is within its scope, `hidden` is in another project, `far` in another
 /// env.
 struct Ground {
-    staff: Staff,
+    principals: Principals,
     rest: Rest,
     /// A tester's.
     tester: String,
@@ -35,15 +35,15 @@ struct Ground {
 
 impl Ground {
     async fn new() -> Self {
-        let staff = Staff::new().await;
+        let principals = Principals::new().await;
         let farm = Arc::new(MemoryFarm::new());
         let seen = farm.create(bot("seen")).await.unwrap();
         let hidden = farm.create(NewBot { project: ProjectId::new(), ..bot("hidden") }).await.unwrap();
         let far = farm.create(NewBot { env: Env::PROD, ..bot("far") }).await.unwrap();
         let scope = Scope { project: Some(project()), env: Some(Env::STAGE) };
-        let (_, tester) = staff.token("confined", Role::Tester, scope.clone(), None).await;
-        let (_, admin) = staff.token("confined admin", Role::Admin, scope, None).await;
-        Self { rest: staff.serve(farm), staff, tester, admin, seen, hidden, far }
+        let (_, tester) = principals.token("confined", Role::Tester, scope.clone(), None).await;
+        let (_, admin) = principals.token("confined admin", Role::Admin, scope, None).await;
+        Self { rest: principals.serve(farm), principals, tester, admin, seen, hidden, far }
     }
 
     async fn tester(&self, method: Method, path: &str, body: Value) -> Answer {
@@ -161,7 +161,7 @@ async fn a_moved_account_shows_the_hand_outs_of_the_callers_own_project_alone() 
     let next = link.strip_prefix("</api/v1").unwrap().split('>').next().unwrap();
     let last = ground.tester(Method::GET, next, Value::Null).await;
     assert_eq!((holders(&last.json()), last.header(header::LINK)), (vec!["ours 2".to_owned()], None));
-    let (_, everywhere) = ground.staff.token("everywhere", Role::Viewer, Scope::default(), None).await;
+    let (_, everywhere) = ground.principals.token("everywhere", Role::Viewer, Scope::default(), None).await;
     let rows = call(&ground.rest, &everywhere, Method::GET, &path, Value::Null).await.json();
     assert_eq!(holders(&rows)[..3], ["ours 3", "ours 2", "theirs 149"], "who is not confined sees all of it");
 }
@@ -169,11 +169,11 @@ async fn a_moved_account_shows_the_hand_outs_of_the_callers_own_project_alone() 
 #[tokio::test]
 async fn the_history_tells_the_owner_beside_the_name_they_chose_and_admins_the_request() {
     let ground = Ground::new().await;
-    let (token, secret) = ground.staff.token("nightly", Role::Tester, Scope::default(), None).await;
+    let (token, secret) = ground.principals.token("nightly", Role::Tester, Scope::default(), None).await;
     let body = json!({"users": [{"id": ground.seen.id}], "holder": "ann"});
     let lease = call(&ground.rest, &secret, Method::POST, "/leases", body).await;
     let path = format!("/users/{}/history", ground.seen.id);
-    let [ann, vic] = [ground.staff.log_in("ann").await, ground.staff.log_in("vic").await];
+    let [ann, vic] = [ground.principals.log_in("ann").await, ground.principals.log_in("vic").await];
     let request = lease.header("x-request-id").unwrap();
     for (credential, request) in
         [(&ann, json!(request)), (&vic, Value::Null), (&secret, Value::Null), (&ground.admin, Value::Null)]
@@ -336,7 +336,7 @@ async fn a_confined_token_renews_and_releases_its_own_lease() {
 #[tokio::test]
 async fn the_holder_is_the_caller_unless_another_is_named() {
     let ground = Ground::new().await;
-    let tom = ground.staff.log_in("tom").await;
+    let tom = ground.principals.log_in("tom").await;
     let path = format!("/users/{}", ground.seen.id);
     for (credential, body, expected) in [
         (&tom, json!({}), "tom"),
@@ -358,10 +358,13 @@ async fn the_holder_is_the_caller_unless_another_is_named() {
 #[tokio::test]
 async fn a_lease_is_released_by_user_id_by_its_owner_or_an_admin_alone() {
     let ground = Ground::new().await;
-    let [tom, vic, ann] =
-        [ground.staff.log_in("tom").await, ground.staff.log_in("vic").await, ground.staff.log_in("ann").await];
+    let [tom, vic, ann] = [
+        ground.principals.log_in("tom").await,
+        ground.principals.log_in("vic").await,
+        ground.principals.log_in("ann").await,
+    ];
     // Of the same name as the operator, but somebody else.
-    let (_, other) = ground.staff.token("tom", Role::Tester, Scope::default(), None).await;
+    let (_, other) = ground.principals.token("tom", Role::Tester, Scope::default(), None).await;
     let path = format!("/users/{}", ground.seen.id);
     for (who, expected) in [(&other, 403), (&ground.tester, 403), (&vic, 403), (&tom, 200)] {
         if expected == 403 {
@@ -380,7 +383,7 @@ async fn a_lease_is_released_by_user_id_by_its_owner_or_an_admin_alone() {
     assert_eq!(not_holder.failure(), (403, "not-holder".to_owned()));
     assert_eq!(not_holder.json()["holder"], "Tom");
     // Another session of the same operator, which has to say that it means this lock.
-    let again = ground.staff.log_in("tom").await;
+    let again = ground.principals.log_in("tom").await;
     for body in [Value::Null, json!({"force": true}), json!({"holder": "Tom's other test"})] {
         let answer = call(&ground.rest, &again, Method::POST, &format!("{path}/release"), body).await;
         assert_eq!(answer.failure(), (409, "busy".to_owned()));
@@ -397,7 +400,7 @@ async fn a_lease_is_released_by_user_id_by_its_owner_or_an_admin_alone() {
 async fn who_revokes_is_named_in_the_history_whatever_they_call_themselves() {
     let ground = Ground::new().await;
     ground.hold(&[&ground.seen]).await;
-    let ann = ground.staff.log_in("ann").await;
+    let ann = ground.principals.log_in("ann").await;
     let path = format!("/users/{}", ground.seen.id);
     let body = json!({"reason": "needed", "by": "somebody else"});
     assert_eq!(call(&ground.rest, &ann, Method::POST, &format!("{path}/revoke"), body).await.status, 200);
@@ -408,10 +411,11 @@ async fn who_revokes_is_named_in_the_history_whatever_they_call_themselves() {
 
 #[tokio::test]
 async fn idempotency_keys_are_each_callers_own() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots([bot("ada"), bot("bob")]).unwrap());
-    let rest = staff.serve(farm);
-    let [tom, tom_again, ann] = [staff.log_in("tom").await, staff.log_in("tom").await, staff.log_in("ann").await];
+    let rest = principals.serve(farm);
+    let [tom, tom_again, ann] =
+        [principals.log_in("tom").await, principals.log_in("tom").await, principals.log_in("ann").await];
     let mut leased = Vec::new();
     for credential in [tom, tom_again, ann] {
         let request = Request::post("/api/v1/leases")

@@ -12,20 +12,20 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
+    principals::{Principals, call},
     service::{bot, until},
-    staff::{Staff, call},
 };
 
 #[tokio::test(start_paused = true)]
 async fn who_waits_with_a_token_or_a_login_that_goes_is_refused_and_gets_nothing() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots([bot("ada")]).unwrap());
-    let rest = staff.serve(farm.clone());
-    let ann = staff.log_in("ann").await;
+    let rest = principals.serve(farm.clone());
+    let ann = principals.log_in("ann").await;
     for (way, is_at_once) in [("DELETE", true), ("logout", true), ("another replica", false), ("DELETE operator", true)]
     {
-        let (token, secret) = staff.token("ci", Role::Tester, Scope::default(), None).await;
-        let tom = staff.log_in("tom").await;
+        let (token, secret) = principals.token("ci", Role::Tester, Scope::default(), None).await;
+        let tom = principals.log_in("tom").await;
         let credential = if matches!(way, "DELETE" | "another replica") { secret } else { tom.clone() };
         let held = farm.acquire(LeaseRequest::new("holder".parse().unwrap(), Selector::any())).await.unwrap();
         let waits = {
@@ -42,11 +42,11 @@ async fn who_waits_with_a_token_or_a_login_that_goes_is_refused_and_gets_nothing
             }
             "logout" => assert_eq!(call(&rest, &tom, Method::POST, "/logout", Value::Null).await.status, 204),
             "DELETE operator" => {
-                let id = staff.store.operator(&"tom".parse().unwrap()).await.unwrap().unwrap().0.id;
+                let id = principals.store.operator(&"tom".parse().unwrap()).await.unwrap().unwrap().0.id;
                 let path = format!("/operators/{id}");
                 assert_eq!(call(&rest, &ann, Method::DELETE, &path, Value::Null).await.status, 204);
             }
-            _ => assert!(staff.store.remove_token(token.id).await.unwrap()),
+            _ => assert!(principals.store.remove_token(token.id).await.unwrap()),
         }
         let refused = waits.await.unwrap();
         assert_eq!(refused.failure(), (401, "unauthenticated".to_owned()), "{way}");
@@ -54,16 +54,16 @@ async fn who_waits_with_a_token_or_a_login_that_goes_is_refused_and_gets_nothing
         assert!(took < Duration::from_secs(if is_at_once { 1 } else { 6 }), "{way}: {took:?}");
         assert_eq!(farm.stats().await.unwrap().waiting, 0, "{way}: nobody waits any more");
         farm.release(held.id, Ending::clean()).await.unwrap();
-        let _ = staff.store.remove_token(token.id).await.unwrap();
+        let _ = principals.store.remove_token(token.id).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_is_granted_to_who_is_no_longer_one_is_taken_back() {
-    let staff = Staff::new().await;
+    let principals = Principals::new().await;
     let farm = Arc::new(MemoryFarm::with_bots([bot("ada")]).unwrap());
-    let rest = staff.serve(farm.clone());
-    let (token, secret) = staff.token("ci", Role::Tester, Scope::default(), None).await;
+    let rest = principals.serve(farm.clone());
+    let (token, secret) = principals.token("ci", Role::Tester, Scope::default(), None).await;
     let held = farm.acquire(LeaseRequest::new("holder".parse().unwrap(), Selector::any())).await.unwrap();
     let wanted = json!({"users": [{}], "wait_seconds": 60});
     let asked = rest.clone();
@@ -71,7 +71,7 @@ async fn what_is_granted_to_who_is_no_longer_one_is_taken_back() {
     until(async || farm.stats().await.unwrap().waiting == 1).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     // Elsewhere, and so that this process has not asked after it yet.
-    assert!(staff.store.remove_token(token.id).await.unwrap());
+    assert!(principals.store.remove_token(token.id).await.unwrap());
     farm.release(held.id, Ending::clean()).await.unwrap();
     assert_eq!(waits.await.unwrap().failure(), (401, "unauthenticated".to_owned()));
     let next = farm.acquire(LeaseRequest::new("next".parse().unwrap(), Selector::any())).await.unwrap();

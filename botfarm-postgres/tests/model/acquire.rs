@@ -4,7 +4,7 @@ use crate::{
     promises::REFUSED,
     rows::{EndReason, Hold, LeaseId, OFFER, Phase, Set, Standing, TTL, Waiter, assign},
     scenario::{Fault, Protocol, Request},
-    state::{Half, Reply, State, Told},
+    state::{Believed, Half, Reply, State},
 };
 
 impl Protocol {
@@ -19,7 +19,7 @@ impl Protocol {
 
     /// Locks the id and its waiter's row, and looks at its slots.
     pub(crate) fn acquire(&self, state: &mut State, call: usize) -> Reply {
-        let Some(Request { id, wants, .. }) = self.request(call) else { return Reply::Lost };
+        let Some(Request { id, selectors, .. }) = self.request(call) else { return Reply::Lost };
         let has_ended = state.rows.has_ended(id);
         if self.has(Fault::HistoryBeforeRows) {
             return if has_ended { Reply::Lost } else { Reply::GoesOn(Half::Looked) };
@@ -27,13 +27,13 @@ impl Protocol {
         if self.has(Fault::NoIdLock) && has_ended {
             return Reply::Lost;
         }
-        self.look_at_rows(state, id, call, wants).unwrap_or(Reply::GoesOn(Half::Looked))
+        self.look_at_rows(state, id, call, selectors).unwrap_or(Reply::GoesOn(Half::Looked))
     }
 
-    fn look_at_rows(&self, state: &mut State, id: LeaseId, call: usize, wants: &[Set]) -> Option<Reply> {
+    fn look_at_rows(&self, state: &mut State, id: LeaseId, call: usize, selectors: &[Set]) -> Option<Reply> {
         let rows = &mut state.rows;
         match rows.standing(id) {
-            Standing::Live if rows.bots_of(id).any(|(_, hold)| hold.fingerprint != wants) => Some(Reply::Refused),
+            Standing::Live if rows.bots_of(id).any(|(_, hold)| hold.fingerprint != selectors) => Some(Reply::Refused),
             Standing::Live => Some(self.receive(state, id, Some(call))),
             Standing::Expired => Some(Reply::Lost),
             Standing::Lapsed => {
@@ -46,9 +46,9 @@ impl Protocol {
 
     /// Then the history, its place, and what is free.
     pub(crate) fn look_on(&self, state: &mut State, call: usize) -> Reply {
-        let Some(Request { id, wants, wait }) = self.request(call) else { return Reply::Lost };
+        let Some(Request { id, selectors, wait }) = self.request(call) else { return Reply::Lost };
         if self.has(Fault::HistoryBeforeRows)
-            && let Some(reply) = self.look_at_rows(state, id, call, wants)
+            && let Some(reply) = self.look_at_rows(state, id, call, selectors)
         {
             return reply;
         }
@@ -57,9 +57,9 @@ impl Protocol {
             return Reply::Lost;
         }
         let waiter = state.rows.waiters[id];
-        if let Some(waiter) = waiter.filter(|waiter| waiter.fingerprint != wants) {
+        if let Some(waiter) = waiter.filter(|waiter| waiter.fingerprint != selectors) {
             if self.has(Fault::OverwritesBeforeComparing) {
-                state.rows.waiters[id] = Some(Waiter { wants, ..waiter });
+                state.rows.waiters[id] = Some(Waiter { selectors, ..waiter });
                 state.break_promise(REFUSED);
             }
             return Reply::Refused;
@@ -68,7 +68,7 @@ impl Protocol {
         if waiter.is_none() {
             let (free, locked) = (state.rows.free(), state.locked());
             let free: Vec<usize> = free.into_iter().filter(|bot| !locked.contains(*bot)).collect();
-            let choice = assign(wants, &free);
+            let choice = assign(selectors, &free);
             let bots = choice.iter().flatten().copied().fold(Set::default(), Set::with);
             is_gated = self.somebody_waits_for(state, bots);
             if !is_gated && choice.iter().all(Option::is_some) {
@@ -77,7 +77,7 @@ impl Protocol {
         }
         let stops = state.calls[call].stops;
         if !stops && (wait || is_gated || waiter.is_some()) {
-            self.stand(state, call, wants);
+            self.stand(state, call, selectors);
             if wait && !state.audit.queue.contains(&id) {
                 state.audit.queue.push(id);
             }
@@ -89,26 +89,26 @@ impl Protocol {
 
     /// Writes what has been locked.
     pub(crate) fn claim(&self, state: &mut State, call: usize, locked: Set) -> Reply {
-        let Some(Request { id, wants, .. }) = self.request(call) else { return Reply::Lost };
+        let Some(Request { id, selectors, .. }) = self.request(call) else { return Reply::Lost };
         // The rows' own key: without a lock on the id, a twin may have been quicker.
         if self.has(Fault::NoIdLock)
-            && let Some(reply) = self.look_at_rows(state, id, call, wants)
+            && let Some(reply) = self.look_at_rows(state, id, call, selectors)
         {
             return reply;
         }
-        let bots: Vec<usize> = assign(wants, &locked.iter().collect::<Vec<_>>()).into_iter().flatten().collect();
+        let bots: Vec<usize> = assign(selectors, &locked.iter().collect::<Vec<_>>()).into_iter().flatten().collect();
         let listener = self.listener(state, call);
-        self.hand_out(state, id, &bots, wants, Phase::Granted(listener), Some(call));
+        self.hand_out(state, id, &bots, selectors, Phase::Granted(listener), Some(call));
         Self::answer(state, id)
     }
 
     /// Joins those who listen for the id, takes the place that was kept, or a new one.
-    fn stand(&self, state: &mut State, call: usize, wants: &'static [Set]) {
+    fn stand(&self, state: &mut State, call: usize, selectors: &'static [Set]) {
         let Some(Request { id, wait, .. }) = self.request(call) else { return };
         let listener = self.listener(state, call);
         let next = state.rows.waiters.iter().flatten().map(|waiter| waiter.ticket + 1).max().unwrap_or(0);
         let (listeners, kept_until) = (Set::default(), None);
-        let new = Waiter { ticket: next, parked: wait, wants, fingerprint: wants, listeners, kept_until };
+        let new = Waiter { ticket: next, parked: wait, selectors, fingerprint: selectors, listeners, kept_until };
         let waiter = state.rows.waiters[id].get_or_insert(new);
         if self.has(Fault::OneListener) {
             waiter.listeners = Set::default();
@@ -116,8 +116,8 @@ impl Protocol {
         waiter.listeners = waiter.listeners.with(listener);
         waiter.parked |= wait;
         waiter.kept_until = None;
-        if waiter.wants.is_empty() {
-            waiter.wants = wants;
+        if waiter.selectors.is_empty() {
+            waiter.selectors = selectors;
         }
     }
 
@@ -139,7 +139,8 @@ impl Protocol {
     }
 
     fn somebody_waits_for(&self, state: &State, bots: Set) -> bool {
-        self.waiting(state).any(|(_, waiter)| waiter.parked && waiter.wants.iter().any(|want| want.overlaps(bots)))
+        self.waiting(state)
+            .any(|(_, waiter)| waiter.parked && waiter.selectors.iter().any(|selector| selector.overlaps(bots)))
     }
 
     /// The waiters that somebody listens for.
@@ -147,7 +148,7 @@ impl Protocol {
         let rows = state.rows.waiters.iter().enumerate().filter_map(|(id, waiter)| Some((id, (*waiter)?)));
         rows.filter(|(_, waiter)| {
             let alive = |listener| state.is_alive(self.process_of(state, listener));
-            !waiter.wants.is_empty() && waiter.listeners.iter().any(alive)
+            !waiter.selectors.is_empty() && waiter.listeners.iter().any(alive)
         })
     }
 
@@ -181,7 +182,7 @@ impl Protocol {
     pub(crate) fn answer(state: &State, id: LeaseId) -> Reply {
         let bots = state.rows.bots_of(id).map(|(bot, _)| (bot, state.rows.slots[bot].fence)).collect();
         let until = state.rows.bots_of(id).map(|(_, hold)| hold.expires_at).max().unwrap_or(0);
-        Reply::Lease(Told { bots, until })
+        Reply::Lease(Believed { bots, until })
     }
 
     /// Writes the rows of a lease over those of an expired one, if there was one.

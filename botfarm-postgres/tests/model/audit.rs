@@ -4,23 +4,23 @@ use crate::{
     promises::{IN_ORDER, THE_SAME},
     rows::{LeaseId, Set, Standing, Waiter, assign},
     scenario::Protocol,
-    state::{Stage, State, Statement, Told},
+    state::{Believed, Stage, State, Statement},
 };
 
 impl Protocol {
     /// A client is told of a lease.
-    pub(crate) fn audit_answer(&self, state: &mut State, call: usize, lease: Told) {
+    pub(crate) fn audit_answer(&self, state: &mut State, call: usize, lease: Believed) {
         let Some(id) = self.scenario.asks[call].id() else { return };
         let bots: Vec<usize> = lease.bots.iter().map(|(bot, _)| *bot).collect();
         let fits = self.request(call).is_none_or(|request| {
-            bots.len() == request.wants.len() && assign(request.wants, &bots).iter().all(Option::is_some)
+            bots.len() == request.selectors.len() && assign(request.selectors, &bots).iter().all(Option::is_some)
         });
         let told = state.audit.told[id].take();
         if !fits || told.as_ref().is_some_and(|told| told.bots != lease.bots) {
             state.break_promise(THE_SAME);
         }
         let until = told.map_or(lease.until, |told| told.until.max(lease.until));
-        state.audit.told[id] = Some(Told { until, ..lease });
+        state.audit.told[id] = Some(Believed { until, ..lease });
     }
 
     /// Bots go to an id: does one of them fit somebody who came before, is still there, and has nothing yet?
@@ -37,7 +37,7 @@ impl Protocol {
         };
         let could_have = |call: usize, other: LeaseId| {
             let request = self.request(call).filter(|request| request.id == other && state.is_parked(call));
-            request.is_some_and(|it| it.wants.iter().any(|want| bots.iter().any(|bot| want.contains(*bot))))
+            request.is_some_and(|it| it.selectors.iter().any(|selector| bots.iter().any(|bot| selector.contains(*bot))))
         };
         let is_passed = state.audit.queue.iter().enumerate().any(|(position, &other)| {
             let has_nothing = state.rows.standing(other) == Standing::None && !state.rows.has_ended(other);
@@ -84,7 +84,7 @@ impl Protocol {
 
     /// It has been offered something, and has not taken it up.
     fn has_lapsed(state: &State, id: LeaseId) -> bool {
-        let is_served = |waiter: Waiter| waiter.wants.is_empty() && waiter.kept_until.is_none();
+        let is_served = |waiter: Waiter| waiter.selectors.is_empty() && waiter.kept_until.is_none();
         state.rows.waiters[id].is_some_and(is_served) && state.rows.standing(id) != Standing::Live
     }
 }

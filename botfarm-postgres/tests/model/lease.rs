@@ -4,7 +4,7 @@ use crate::{
     promises::SAW_FIRST,
     rows::{EndReason, LeaseId, OFFER, Phase, Set, Standing, TTL},
     scenario::{Ask, Fault, Protocol},
-    state::{Half, Reply, Stage, State, Statement, Told},
+    state::{Believed, Half, Reply, Stage, State, Statement},
 };
 
 impl Protocol {
@@ -30,7 +30,7 @@ impl Protocol {
                 renewed.push((bot, slot.fence));
             }
         }
-        Reply::Lease(Told { bots: renewed, until: clock + TTL })
+        Reply::Lease(Believed { bots: renewed, until: clock + TTL })
     }
 
     /// Ends a lease in force; does nothing when it is not.

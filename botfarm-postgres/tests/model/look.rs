@@ -46,7 +46,7 @@ impl Protocol {
         let Some(request) = self.request(call).filter(|_| state.is_parked(call)) else { return false };
         let listener = self.listener(state, call);
         state.rows.waiters[request.id]
-            .is_none_or(|waiter| waiter.wants.is_empty() || !waiter.listeners.contains(listener))
+            .is_none_or(|waiter| waiter.selectors.is_empty() || !waiter.listeners.contains(listener))
     }
 
     /// The clock goes on. Places that were kept for long enough go, and those of processes that are long dead.

@@ -16,7 +16,7 @@ impl Protocol {
     pub(crate) fn may_serve(&self, state: &State) -> bool {
         let free = state.rows.free();
         self.waiting(state)
-            .any(|(_, waiter)| waiter.wants.iter().any(|want| free.iter().any(|bot| want.contains(*bot))))
+            .any(|(_, waiter)| waiter.selectors.iter().any(|selector| free.iter().any(|bot| selector.contains(*bot))))
     }
 
     /// The rest of a pass: who waits now is offered what has been gathered and is still as it was, in the order of their
@@ -36,7 +36,7 @@ impl Protocol {
             let stale_too = self.has(Fault::StaleChoiceIsPassedOver);
             let candidates = gathered.iter().filter(|it| !used.contains(it.0) && (stale_too || is_fresh(it)));
             let candidates: Vec<usize> = candidates.map(|(bot, _)| *bot).collect();
-            let choice = assign(waiter.wants, &candidates);
+            let choice = assign(waiter.selectors, &candidates);
             let chosen: Vec<usize> = choice.iter().copied().flatten().collect();
             let is_whole = chosen.len() == choice.len();
             let has_gone = gathered.iter().any(|it| chosen.contains(&it.0) && !is_fresh(it));
@@ -45,7 +45,7 @@ impl Protocol {
             }
             if is_whole && !has_gone && !self.is_row_locked(state, id) {
                 self.hand_out(state, id, &chosen, waiter.fingerprint, Phase::Offered, None);
-                state.rows.waiters[id] = Some(Waiter { wants: &[], ..waiter });
+                state.rows.waiters[id] = Some(Waiter { selectors: &[], ..waiter });
             }
         }
     }

@@ -94,7 +94,7 @@ pub(crate) struct Waiter {
     /// Not so: it tries once, and nothing is kept for it.
     pub(crate) parked: bool,
     /// None: it has been granted something, or all who listened have gone.
-    pub(crate) wants: &'static [Set],
+    pub(crate) selectors: &'static [Set],
     pub(crate) fingerprint: &'static [Set],
     pub(crate) listeners: Set,
     /// Until when its ticket is kept for whoever asks again.
@@ -192,7 +192,7 @@ impl Rows {
     /// Nobody listens for an id any more, or it has what it waited for: its ticket is kept for a while.
     pub(crate) fn keep_place(&mut self, id: LeaseId) {
         let kept_until = Some(self.clock + KEPT);
-        self.waiters[id] = self.waiters[id].map(|waiter| Waiter { wants: &[], kept_until, ..waiter });
+        self.waiters[id] = self.waiters[id].map(|waiter| Waiter { selectors: &[], kept_until, ..waiter });
     }
 
     pub(crate) fn clear_lapsed(&mut self, id: LeaseId) {
@@ -204,11 +204,11 @@ impl Rows {
     }
 }
 
-/// A distinct bot for each of `wants` out of `free`, the first ones first; where that cannot be, as many as can.
-pub(crate) fn assign(wants: &[Set], free: &[usize]) -> Vec<Option<usize>> {
-    let Some((want, rest)) = wants.split_first() else { return Vec::new() };
+/// A distinct bot for each of `selectors` out of `free`, the first ones first; where that cannot be, as many as can.
+pub(crate) fn assign(selectors: &[Set], free: &[usize]) -> Vec<Option<usize>> {
+    let Some((selector, rest)) = selectors.split_first() else { return Vec::new() };
     let mut best: Option<Vec<Option<usize>>> = None;
-    let fitting = free.iter().copied().filter(|bot| want.contains(*bot));
+    let fitting = free.iter().copied().filter(|bot| selector.contains(*bot));
     for bot in fitting.map(Some).chain([None]) {
         let others: Vec<usize> = free.iter().copied().filter(|other| Some(*other) != bot).collect();
         let mut choice = vec![bot];

@@ -5,10 +5,10 @@ use crate::rows::{LeaseId, Set};
 /// What one client asks for, once, at any time. Who asks again asks with another of these.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Ask {
-    /// A bot for each of `wants`; those that fit each. Without `wait` it tries once.
+    /// A bot for each of `selectors`; those that fit each. Without `wait` it tries once.
     Acquire {
         id: LeaseId,
-        wants: &'static [Set],
+        selectors: &'static [Set],
         wait: bool,
     },
     /// Looks at a lease by its id, or renews it: what is seen is the same.
@@ -25,17 +25,17 @@ pub(crate) enum Ask {
 }
 
 impl Ask {
-    pub(crate) fn acquire(id: LeaseId, wants: &'static [Set]) -> Self {
-        Self::Acquire { id, wants, wait: true }
+    pub(crate) fn acquire(id: LeaseId, selectors: &'static [Set]) -> Self {
+        Self::Acquire { id, selectors, wait: true }
     }
 
-    pub(crate) fn try_once(id: LeaseId, wants: &'static [Set]) -> Self {
-        Self::Acquire { id, wants, wait: false }
+    pub(crate) fn try_once(id: LeaseId, selectors: &'static [Set]) -> Self {
+        Self::Acquire { id, selectors, wait: false }
     }
 
     pub(crate) fn request(self) -> Option<Request> {
         match self {
-            Self::Acquire { id, wants, wait } => Some(Request { id, wants, wait }),
+            Self::Acquire { id, selectors, wait } => Some(Request { id, selectors, wait }),
             _ => None,
         }
     }
@@ -52,7 +52,7 @@ impl Ask {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
     pub(crate) id: LeaseId,
-    pub(crate) wants: &'static [Set],
+    pub(crate) selectors: &'static [Set],
     pub(crate) wait: bool,
 }
 

@@ -46,7 +46,7 @@ pub(crate) enum Stage {
 /// What `acquire` and `renew` come back with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reply {
-    Lease(Told),
+    Lease(Believed),
     Waiting,
     /// None yet: it goes on with another snapshot.
     GoesOn(Half),
@@ -80,7 +80,7 @@ pub(crate) struct Process {
 
 /// What a client has been told of a lease: its bots with their fences, and until when at the latest.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Told {
+pub(crate) struct Believed {
     pub(crate) bots: Vec<(usize, u8)>,
     pub(crate) until: u8,
 }
@@ -89,7 +89,7 @@ pub(crate) struct Told {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Audit {
     /// By lease id, what its clients believe.
-    pub(crate) told: Vec<Option<Told>>,
+    pub(crate) told: Vec<Option<Believed>>,
     /// The ids whose end somebody asked for.
     pub(crate) ended: Set,
     /// Those who have been told to wait, in that order.

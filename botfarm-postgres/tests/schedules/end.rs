@@ -12,9 +12,9 @@ use tokio::{task::JoinHandle, time::sleep};
 use crate::{
     judge::Complaint,
     play::{Play, nothing},
-    schedule::{Asked, BOTS, Wait, Want},
+    schedule::{Asked, BOTS, Choice, Wait},
     stage::role,
-    story::{Answer, Call},
+    story::{Call, Reply},
 };
 
 /// Everything is over by then, on any machine.
@@ -27,7 +27,7 @@ impl Play<'_> {
         while !self.mend().await {
             within(deadline, "a bot cannot be changed, though everything has been given back").await?;
         }
-        let all = Asked { wants: (0..BOTS).map(Want::Bot).collect(), wait: Wait::Long, brief: false };
+        let all = Asked { selectors: (0..BOTS).map(Choice::Bot).collect(), wait: Wait::Long, brief: false };
         let request = self.request(&all, None).await;
         let call = self.acquire(step, self.farm(), request);
         while self.story.lock().calls[call].back.is_none() {
@@ -97,9 +97,7 @@ impl Play<'_> {
         let told = story.calls.iter().filter_map(|told| {
             let (lease, (back, answer)) = (story.lease_of(told.call)?, told.back.as_ref()?);
             match (told.call, answer) {
-                (_, Answer::Lease { .. }) | (Call::Acquire(_), Answer::Refused("unavailable", _)) => {
-                    Some((lease, *back))
-                }
+                (_, Reply::Lease { .. }) | (Call::Acquire(_), Reply::Refused("unavailable", _)) => Some((lease, *back)),
                 _ => None,
             }
         });

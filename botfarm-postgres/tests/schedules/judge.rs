@@ -8,8 +8,8 @@ use std::{
 use botfarm_core::{BotId, LeaseId};
 
 use crate::{
-    schedule::{Wait, Want},
-    story::{Answer, Call, HandOut, Story, Told},
+    schedule::{Choice, Wait},
+    story::{Call, CallRecord, HandOut, Reply, Story},
 };
 
 /// What is wrong.
@@ -24,13 +24,13 @@ struct Lease<'a> {
     /// What anybody was told of its bots, each with the call.
     told: Vec<Seen<'a>>,
     /// The call that ended it, by the note in the books.
-    ender: Option<&'a Told>,
+    ender: Option<&'a CallRecord>,
 }
 
 /// What a call was told of the bots of a lease.
 #[derive(Debug)]
 struct Seen<'a> {
-    told: &'a Told,
+    told: &'a CallRecord,
     back: Instant,
     holder: &'a str,
     bots: &'a [(BotId, i64)],
@@ -63,7 +63,7 @@ fn leases<'a>(story: &'a Story, books: &'a [HandOut]) -> Result<BTreeMap<LeaseId
         if row.reason == "undone" { lease.undone.push(row) } else { lease.rows.push(row) }
     }
     for told in &story.calls {
-        if let (Some(id), Some((back, Answer::Lease { holder, bots, until }))) = (story.lease_of(told.call), &told.back)
+        if let (Some(id), Some((back, Reply::Lease { holder, bots, until }))) = (story.lease_of(told.call), &told.back)
         {
             let seen = Seen { told, back: *back, holder, bots, until: *until };
             leases.entry(id).or_default().told.push(seen);
@@ -82,7 +82,7 @@ fn check_whole(story: &Story, id: LeaseId, lease: &Lease<'_>) -> Result<(), Comp
     let name = story.number(id);
     let request = story.requests.iter().find(|it| it.asks.id == id);
     let sizes: BTreeSet<usize> =
-        story.requests.iter().filter(|it| it.asks.id == id).map(|it| it.asked.wants.len()).collect();
+        story.requests.iter().filter(|it| it.asks.id == id).map(|it| it.asked.selectors.len()).collect();
     let granted: BTreeSet<(BotId, i64)> = lease.rows.iter().map(|row| (row.bot, row.fence)).collect();
     for Seen { bots, .. } in &lease.told {
         let told: BTreeSet<_> = bots.iter().copied().collect();
@@ -122,7 +122,7 @@ fn check_end(story: &Story, id: LeaseId, lease: &Lease<'_>) -> Result<(), Compla
     if !may {
         return Err(format!("{name} was ended by a call for something else, {:?}: {row:?}", ender.call));
     }
-    if let Some((_, Answer::Refused(code, _))) = &ender.back
+    if let Some((_, Reply::Refused(code, _))) = &ender.back
         && *code != "unavailable"
     {
         return Err(format!("{name} was ended by a call that was refused as {code}: {row:?}"));
@@ -143,12 +143,12 @@ fn check_told(story: &Story, id: LeaseId, lease: &Lease<'_>, all: &[BotId]) -> R
             _ => story.requests.iter().filter(|it| it.asks.id == id).collect(),
         };
         let fits = asked.iter().any(|it| {
-            let named = it.asked.wants.iter().zip(bots.iter());
-            let mut named = named.filter_map(|(want, (bot, _))| match want {
-                Want::Bot(number) => Some(all[*number] == *bot),
+            let named = it.asked.selectors.iter().zip(bots.iter());
+            let mut named = named.filter_map(|(selector, (bot, _))| match selector {
+                Choice::Bot(number) => Some(all[*number] == *bot),
                 _ => None,
             });
-            it.asks.terms.holder.as_str() == *holder && it.asked.wants.len() == bots.len() && named.all(|fits| fits)
+            it.asks.terms.holder.as_str() == *holder && it.asked.selectors.len() == bots.len() && named.all(|fits| fits)
         });
         if !fits {
             return Err(format!("{name} is not what was asked for, but {holder}'s {bots:?}, for {:?}", told.call));
@@ -199,7 +199,7 @@ fn check_books(books: &[HandOut]) -> Result<(), Complaint> {
 }
 
 /// Nobody is refused without reason, and what is refused has changed nothing.
-fn check_refusal(story: &Story, told: &Told, leases: &BTreeMap<LeaseId, Lease<'_>>) -> Result<(), Complaint> {
+fn check_refusal(story: &Story, told: &CallRecord, leases: &BTreeMap<LeaseId, Lease<'_>>) -> Result<(), Complaint> {
     let Some((back, answer)) = &told.back else { return Ok(()) };
     let lease = story.lease_of(told.call).and_then(|id| leases.get(&id));
     let wrong = |why: &str| Err(format!("{:?} of step {} was told {answer:?}: {why}", told.call, told.step));
@@ -217,7 +217,7 @@ fn check_refusal(story: &Story, told: &Told, leases: &BTreeMap<LeaseId, Lease<'_
             (None, _) => true,
         });
     let seen_before = lease.is_some_and(|lease| lease.told.iter().any(|seen| seen.back < told.sent));
-    let Answer::Refused(code, _) = answer else {
+    let Reply::Refused(code, _) = answer else {
         return match (told.call, lease.and_then(|lease| lease.rows.first())) {
             (Call::Release(_), Some(_)) if regranted => Ok(()),
             (Call::Release(_), Some(row)) if lives || row.reason != "released" => wrong("it was not released"),
@@ -235,11 +235,13 @@ fn check_refusal(story: &Story, told: &Told, leases: &BTreeMap<LeaseId, Lease<'_
                 "lease-lost" if lives => wrong("nobody has ended its lease"),
                 "busy" | "exhausted" if request.asked.wait == Wait::Long => wrong("it still waits"),
                 "lease-lost" | "busy" | "exhausted" => Ok(()),
-                "no-match" if relabels(story) && request.asked.wants.iter().any(|it| matches!(it, Want::Role(_))) => {
+                "no-match"
+                    if relabels(story) && request.asked.selectors.iter().any(|it| matches!(it, Choice::Role(_))) =>
+                {
                     Ok(())
                 }
                 // Two selectors may name the same bot, and three two of a role.
-                "no-match" if request.asked.wants.len() > 1 => Ok(()),
+                "no-match" if request.asked.selectors.len() > 1 => Ok(()),
                 _ => wrong("there is no reason for it"),
             }
         }
@@ -267,7 +269,7 @@ fn check_order(story: &Story, leases: &BTreeMap<LeaseId, Lease<'_>>) -> Result<(
             let of_it: Vec<_> = story.requests.iter().filter(|it| it.asks.id == *earlier).collect();
             let [request] = of_it[..] else { continue };
             let went = story.calls.iter().any(|it| it.hung_up && story.lease_of(it.call) == Some(*earlier));
-            if went || request.asked.wait != Wait::Long || request.asked.wants != later.asked.wants {
+            if went || request.asked.wait != Wait::Long || request.asked.selectors != later.asked.selectors {
                 continue;
             }
             let last = leases[earlier].rows.iter().map(|row| row.fence).max();

@@ -19,9 +19,9 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{
     judge::Complaint,
-    schedule::{Asked, At, Fault, Op, Step, Want},
+    schedule::{Asked, At, Choice, Fault, Op, Step},
     stage::{Stage, role},
-    story::{Answer, Call, Request, Story, Told},
+    story::{Call, CallRecord, Reply, Request, Story},
 };
 
 /// How long a step has until the next one is taken, whether or not it was answered: others may stand in its way.
@@ -224,10 +224,10 @@ impl<'a> Play<'a> {
         let others: Vec<_> = self.story.lock().requests.iter().map(|it| it.asks.id).collect();
         let behind = self.stage.standing(&others).await;
         let any = Selector::any().project(self.stage.project.clone());
-        let selectors = asked.wants.iter().map(|want| match want {
-            Want::Any => any.clone(),
-            Want::Role(number) => any.clone().labels(role(*number)),
-            Want::Bot(number) => Selector::bot(self.stage.ids[*number]),
+        let selectors = asked.selectors.iter().map(|selector| match selector {
+            Choice::Any => any.clone(),
+            Choice::Role(number) => any.clone().labels(role(*number)),
+            Choice::Bot(number) => Selector::bot(self.stage.ids[*number]),
         });
         let mut story = self.story.lock();
         let number = story.requests.len();
@@ -253,16 +253,16 @@ impl<'a> Play<'a> {
         answer: impl Future<Output = Result<Option<Lease>>> + Send + 'static,
     ) -> usize {
         let (story, number, sent) = (self.story.clone(), self.tasks.len(), Instant::now());
-        story.lock().calls.push(Told { step, call, sent, back: None, hung_up: false });
+        story.lock().calls.push(CallRecord { step, call, sent, back: None, hung_up: false });
         self.tasks.push(tokio::spawn(async move {
             let answer = match answer.await {
-                Ok(Some(lease)) => Answer::Lease {
+                Ok(Some(lease)) => Reply::Lease {
                     holder: lease.terms.holder.to_string(),
                     bots: lease.bots.iter().map(|leased| (leased.bot.id, leased.fence.0)).collect(),
                     until: sent + lease.remaining,
                 },
-                Ok(None) => Answer::Done,
-                Err(error) => Answer::Refused(error.code(), format!("{error:?}")),
+                Ok(None) => Reply::Done,
+                Err(error) => Reply::Refused(error.code(), format!("{error:?}")),
             };
             story.lock().calls[number].back = Some((Instant::now(), answer));
         }));

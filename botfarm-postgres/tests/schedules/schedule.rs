@@ -68,7 +68,7 @@ pub(crate) enum Op {
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Asked {
-    pub(crate) wants: Vec<Want>,
+    pub(crate) selectors: Vec<Choice>,
     pub(crate) wait: Wait,
     /// The lease lives for [`BRIEF`](Self::BRIEF) alone.
     pub(crate) brief: bool,
@@ -78,9 +78,9 @@ impl Asked {
     pub(crate) const BRIEF: Duration = Duration::from_millis(40);
 }
 
-/// Which bot a selector wants.
+/// Which bot a selector selectors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Want {
+pub(crate) enum Choice {
     Any,
     Role(usize),
     Bot(usize),
@@ -147,12 +147,10 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn asked() -> impl Strategy<Value = Asked> {
-    let want =
-        || prop_oneof![4 => Just(Want::Any), 2 => (0..2_usize).prop_map(Want::Role), 2 => bot().prop_map(Want::Bot)];
-    let wants =
-        prop_oneof![4 => collection::vec(want(), 1), 2 => collection::vec(want(), 2), 1 => collection::vec(want(), 3)];
+    let selector = || prop_oneof![4 => Just(Choice::Any), 2 => (0..2_usize).prop_map(Choice::Role), 2 => bot().prop_map(Choice::Bot)];
+    let selectors = prop_oneof![4 => collection::vec(selector(), 1), 2 => collection::vec(selector(), 2), 1 => collection::vec(selector(), 3)];
     let span = prop_oneof![4 => Just(Wait::No), 1 => Just(Wait::Short), 5 => Just(Wait::Long)];
-    (wants, span, prop::bool::weighted(0.15)).prop_map(|(wants, wait, brief)| Asked { wants, wait, brief })
+    (selectors, span, prop::bool::weighted(0.15)).prop_map(|(selectors, wait, brief)| Asked { selectors, wait, brief })
 }
 
 fn nth() -> impl Strategy<Value = usize> {

@@ -10,7 +10,7 @@ use crate::schedule::Asked;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Story {
     pub(crate) requests: Vec<Request>,
-    pub(crate) calls: Vec<Told>,
+    pub(crate) calls: Vec<CallRecord>,
     /// How many connections were cut.
     pub(crate) cuts: usize,
 }
@@ -28,11 +28,11 @@ pub(crate) struct Request {
 
 /// A call, and what it was told.
 #[derive(Debug, Clone)]
-pub(crate) struct Told {
+pub(crate) struct CallRecord {
     pub(crate) step: usize,
     pub(crate) call: Call,
     pub(crate) sent: Instant,
-    pub(crate) back: Option<(Instant, Answer)>,
+    pub(crate) back: Option<(Instant, Reply)>,
     pub(crate) hung_up: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) enum Call {
 
 /// What a call was told.
 #[derive(Debug, Clone)]
-pub(crate) enum Answer {
+pub(crate) enum Reply {
     Lease {
         holder: String,
         bots: Vec<(BotId, i64)>,
@@ -102,7 +102,7 @@ impl fmt::Display for Story {
             let lease = self.lease_of(told.call).map(|lease| self.number(lease)).unwrap_or_default();
             write!(f, "\n  {:8.1} call {number} of step {}: {:?} {lease}", millis(told.sent), told.step, told.call)?;
             match &told.back {
-                Some((at, Answer::Refused(code, text))) => {
+                Some((at, Reply::Refused(code, text))) => {
                     write!(f, "\n  {:8.1}   it was told {code}: {text}", millis(*at))?;
                 }
                 Some((at, answer)) => write!(f, "\n  {:8.1}   it was told {answer:?}", millis(*at))?,

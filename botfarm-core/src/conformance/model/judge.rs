@@ -63,20 +63,22 @@ impl State {
             return self.explain(place + 1, fates, left);
         }
         if !could_match {
-            return Err(format!("{holder} waits for what no bots could ever satisfy: {}", wanted(request)));
+            return Err(format!("{holder} waits for what no bots could ever satisfy: {}", listed(request)));
         }
-        let wishes = self.fitting(request, left);
-        let most = matching::assign(&wishes).iter().flatten().count();
+        let candidates = self.fitting(request, left);
+        let most = matching::assign(&candidates).iter().flatten().count();
         if most == request.selectors.len() {
-            return Err(format!("{holder} was not served, though bots that fit are free: {}", wanted(request)));
+            return Err(format!("{holder} was not served, though bots that fit are free: {}", listed(request)));
         }
         if fate.pending == 0 {
             return self.explain(place + 1, fates, left);
         }
         let mut complaint = None;
         for (kept, rest) in choices(left, most) {
-            let kept: Vec<Vec<BotId>> =
-                wishes.iter().map(|fitting| fitting.iter().copied().filter(|id| kept.contains(id)).collect()).collect();
+            let kept: Vec<Vec<BotId>> = candidates
+                .iter()
+                .map(|fitting| fitting.iter().copied().filter(|id| kept.contains(id)).collect())
+                .collect();
             if matching::assign(&kept).iter().flatten().count() < most {
                 continue;
             }
@@ -95,8 +97,8 @@ impl State {
         if lease.bots.len() != request.selectors.len() {
             return Err(format!("{holder} was granted a part: {} of {}", lease.bots.len(), request.selectors.len()));
         }
-        let (mut rest, wishes) = (left.to_vec(), self.fitting(request, left));
-        for (leased, fitting) in lease.bots.iter().zip(&wishes) {
+        let (mut rest, candidates) = (left.to_vec(), self.fitting(request, left));
+        for (leased, fitting) in lease.bots.iter().zip(&candidates) {
             let id = leased.bot.id;
             let bot = self.bot(id).ok_or_else(|| format!("{holder} was granted a bot that there is not: {id}"))?;
             let Some(at) = rest.iter().position(|other| *other == id) else {
@@ -105,7 +107,7 @@ impl State {
             };
             rest.remove(at);
             if !fitting.contains(&id) {
-                return Err(format!("{holder} was granted {}, which does not fit: {}", bot.bot.login, wanted(request)));
+                return Err(format!("{holder} was granted {}, which does not fit: {}", bot.bot.login, listed(request)));
             }
             if bot.hand_outs.last().is_some_and(|last| last.fence >= leased.fence) {
                 return Err(format!("the fence of {} has not grown: {:?}", bot.bot.login, leased.fence));
@@ -117,7 +119,7 @@ impl State {
         if (lease.id, &lease.terms.holder, Some(lease.ttl)) != (request.id, holder, request.ttl) {
             return Err(format!("{holder} was granted another lease than asked for: {lease:?}"));
         }
-        if let ([leased], [fitting]) = (&lease.bots[..], &wishes[..]) {
+        if let ([leased], [fitting]) = (&lease.bots[..], &candidates[..]) {
             self.check_order(request, *new, leased.bot.id, fitting)?;
         }
         Ok(rest)
@@ -215,7 +217,7 @@ impl State {
     }
 }
 
-fn wanted(request: &LeaseRequest) -> String {
+fn listed(request: &LeaseRequest) -> String {
     request.selectors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

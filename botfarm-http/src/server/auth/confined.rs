@@ -133,8 +133,8 @@ impl BotFarm for Confined {
             Ok(lease) if !self.covers(&lease) => Err(Error::KeyReused),
             // In the words of the request, and without those of the farm, which may speak of what else there is.
             Err(Error::NoMatch { selector, .. }) => {
-                let wanted = asked.get(selector).map_or_else(String::new, Selector::to_string);
-                Err(Error::NoMatch { selector, detail: format!("no user that this token may use matches {wanted}") })
+                let described = asked.get(selector).map_or_else(String::new, Selector::to_string);
+                Err(Error::NoMatch { selector, detail: format!("no user that this token may use matches {described}") })
             }
             answer => answer,
         }

@@ -10,7 +10,7 @@ use crate::{
             Auth, Required,
             caller::Caller,
             login::{address::Client, cookie, password::Hasher, throttle::Throttle},
-            staff::api_token,
+            operators::api_token,
             standing::Standings,
         },
         refusal::Refusal,

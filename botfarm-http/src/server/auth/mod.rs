@@ -7,7 +7,7 @@ mod caller;
 mod confined;
 mod gate;
 mod login;
-mod staff;
+mod operators;
 mod standing;
 
 use std::{sync::Arc, time::Duration};
@@ -22,11 +22,10 @@ pub(super) use self::{
         cookie::is_forged,
         handlers::{login, logout},
     },
-    staff::{
+    operators::{
+        add as add_operator, end_sessions, list as list_operators,
         me::{change_password, end_sessions as end_own_sessions},
-        operators::{
-            add as add_operator, end_sessions, list as list_operators, remove as remove_operator, reset_password,
-        },
+        remove as remove_operator, reset_password,
         tokens::{add as add_token, list as list_tokens, remove as remove_token},
     },
 };
@@ -36,7 +35,7 @@ pub use self::{
         password::{hash_password, is_password},
         session::SessionKey,
     },
-    staff::api_token::ApiToken,
+    operators::api_token::ApiToken,
 };
 
 /// Who may call a service.

@@ -42,7 +42,7 @@ pub(crate) struct Once {
 
 /// An answer as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
-struct Answer {
+struct KeptAnswer {
     status: u16,
     headers: Vec<(String, String)>,
     body: String,
@@ -115,7 +115,7 @@ async fn run(
         Known::New => {}
         Known::Answered(answer) => {
             witness.changes_nothing();
-            return Answer::read(&answer).map_err(Refusal::from);
+            return KeptAnswer::read(&answer).map_err(Refusal::from);
         }
         Known::Reused => return Err(Error::KeyReused.into()),
         Known::Unknown => return Err(Error::OutcomeUnknown.into()),
@@ -127,7 +127,7 @@ async fn run(
     let response = next.run(request).await;
     let status = response.status();
     if status.is_success() {
-        let (answer, response) = Answer::of(response).await?;
+        let (answer, response) = KeptAnswer::of(response).await?;
         note(kept, change, ChangeEnd::Answered(answer)).await;
         return Ok(response);
     }
@@ -157,7 +157,7 @@ async fn note(kept: &dyn Idempotency, change: &KeyedChange, how: ChangeEnd) {
     }
 }
 
-impl Answer {
+impl KeptAnswer {
     /// The answer as it is kept, and as it is sent.
     async fn of(response: Response) -> Result<(Vec<u8>, Response)> {
         let (parts, body) = response.into_parts();

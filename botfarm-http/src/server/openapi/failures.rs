@@ -16,7 +16,7 @@ use super::parts::{Schemas, with_header};
 use crate::wire::{Code, Oldest, Problem, Time};
 
 /// A failure, by an example of it.
-pub(super) type Failure = fn() -> Problem;
+pub(super) type ProblemExample = fn() -> Problem;
 
 macro_rules! failures {
     ($($name:ident: $code:expr, $detail:literal;)+) => {
@@ -26,7 +26,7 @@ macro_rules! failures {
             }
         )+
 
-        const ALL: &[Failure] = &[$($name),+];
+        const ALL: &[ProblemExample] = &[$($name),+];
     };
 }
 
@@ -109,7 +109,7 @@ fn schema_name(code: &str) -> String {
 }
 
 /// The answers to these failures, by status. One status may stand for several.
-pub(super) fn answers(failures: &[Failure]) -> BTreeMap<u16, ResponseBuilder> {
+pub(super) fn answers(failures: &[ProblemExample]) -> BTreeMap<u16, ResponseBuilder> {
     let mut by_status: BTreeMap<u16, BTreeMap<String, Problem>> = BTreeMap::new();
     for problem in failures.iter().map(|failure| failure()) {
         by_status.entry(problem.status).or_default().insert(code(&problem), problem);

@@ -6,8 +6,8 @@
 
 pub(super) mod leases;
 pub(super) mod locks;
+pub(super) mod operators;
 pub(super) mod service;
-pub(super) mod staff;
 pub(super) mod users;
 
 mod examples;
@@ -91,7 +91,7 @@ impl Document {
         self.schemas.extend(schemas);
     }
 
-    /// The whole, as JSON.
+    /// The require_all_fields, as JSON.
     pub(super) fn finish(self) -> Value {
         let mut components = ComponentsBuilder::new()
             .schemas_from_iter(self.schemas.into_iter().chain(failures::parts()))
@@ -122,21 +122,21 @@ impl Document {
         let mut document = json!(document);
         if let Some(schemas) = document["components"]["schemas"].as_object_mut() {
             schemas.extend(failures::schemas());
-            schemas.values_mut().for_each(whole);
+            schemas.values_mut().for_each(require_all_fields);
         }
         document
     }
 }
 
 /// Answers have all their fields, null ones too; requests, which are closed, have those that they need.
-fn whole(schema: &mut Value) {
+fn require_all_fields(schema: &mut Value) {
     let Some(schema) =
         schema.as_object_mut().filter(|schema| schema.get("additionalProperties") != Some(&json!(false)))
     else {
         return;
     };
     if let Some(parts) = schema.get_mut("allOf").and_then(Value::as_array_mut) {
-        parts.iter_mut().for_each(whole);
+        parts.iter_mut().for_each(require_all_fields);
     }
     if let Some(properties) = schema.get("properties").and_then(Value::as_object) {
         let required = properties.keys().cloned().collect();

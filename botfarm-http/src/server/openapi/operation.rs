@@ -19,7 +19,7 @@ use utoipa::{
 };
 
 use crate::server::openapi::{
-    failures::{self, Failure},
+    failures::{self, ProblemExample},
     parts::{Schemas, with_header},
 };
 
@@ -31,7 +31,7 @@ pub(crate) struct Operation {
     answers: BTreeMap<u16, ResponseBuilder>,
     /// The status of the answer described last.
     last: u16,
-    failures: Vec<Failure>,
+    failures: Vec<ProblemExample>,
     /// Whether it says so when it waited as preferred.
     waits: bool,
     schemas: Schemas,
@@ -201,7 +201,7 @@ impl Operation {
         self
     }
 
-    pub(super) fn fails(mut self, failures: &[Failure]) -> Self {
+    pub(super) fn fails(mut self, failures: &[ProblemExample]) -> Self {
         self.failures.extend(failures);
         self
     }

@@ -135,7 +135,7 @@ fn selectors(fields: &mut Fields) -> Vec<Selector> {
 fn selector(value: Value, at: &str) -> Result<Selector, Faults> {
     let mut fields = Fields::of(value, at);
     let selector = Selector {
-        role: fields.optional("as"),
+        alias: fields.optional("as"),
         id: fields.optional("id"),
         login: fields.optional("login"),
         project: fields.optional("project_id"),

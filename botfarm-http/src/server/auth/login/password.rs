@@ -56,7 +56,8 @@ impl Memory {
 
     /// Compares a password with what is kept; with what nobody has when nothing is, which takes as long.
     fn verify(&mut self, password: &Secret, kept: Option<&PasswordHash>) -> Result<Verdict> {
-        let hash = kept.map_or_else(nobodys, |kept| phc::PasswordHash::new(kept.expose())).map_err(unforeseen)?;
+        let hash =
+            kept.map_or_else(hash_of_no_password, |kept| phc::PasswordHash::new(kept.expose())).map_err(unforeseen)?;
         let algorithm = Algorithm::try_from(hash.algorithm.as_str()).map_err(unforeseen)?;
         let version = hash.version.map(Version::try_from).transpose().map_err(unforeseen)?.unwrap_or_default();
         let params = Params::try_from(&hash).map_err(unforeseen)?;
@@ -162,7 +163,7 @@ impl Hasher {
 }
 
 /// A hash of the current parameters that no password is known for.
-fn nobodys() -> Result<phc::PasswordHash, phc::Error> {
+fn hash_of_no_password() -> Result<phc::PasswordHash, phc::Error> {
     let (m, t, p) = (PARAMS.m_cost(), PARAMS.t_cost(), PARAMS.p_cost());
     phc::PasswordHash::new(&format!(
         "$argon2id$v=19$m={m},t={t},p={p}$Ym90ZmFybSBub2JvZHk$AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"

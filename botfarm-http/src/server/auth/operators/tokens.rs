@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{
     server::{
-        auth::{caller::Admin, gate::now, staff::api_token::ApiToken},
+        auth::{caller::Admin, gate::now, operators::api_token::ApiToken},
         extract::input::{self, Id, Json as JsonBody, Query},
         private::Private,
         refusal::Refusal,

@@ -6,12 +6,12 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process_group};
 
 /// One process. Its time of start tells it from a later one with the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Member {
+pub(crate) struct Descendant {
     pid: Pid,
     started: u64,
 }
 
-impl Member {
+impl Descendant {
     /// Signals it, if it is still there.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.is_there() {
@@ -27,17 +27,17 @@ impl Member {
 }
 
 /// All descendants of `ancestor`. None where there is no `/proc`.
-pub(crate) fn of(ancestor: Pid) -> Vec<Member> {
+pub(crate) fn of(ancestor: Pid) -> Vec<Descendant> {
     let processes = processes();
-    let mut family = Vec::new();
+    let mut descendants = Vec::new();
     let mut parents = vec![ancestor.as_raw_nonzero().get()];
     while let Some(parent) = parents.pop() {
         for child in processes.iter().filter(|process| process.parent == parent && !process.ended) {
             parents.push(child.pid.as_raw_nonzero().get());
-            family.push(Member { pid: child.pid, started: child.started });
+            descendants.push(Descendant { pid: child.pid, started: child.started });
         }
     }
-    family
+    descendants
 }
 
 /// Whether a process of the group led by `leader` is there. One that has ended, and that nobody has waited for, is not:
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_family_is_found_and_ended() {
+    fn descendants_are_found_and_ended() {
         let mut shell = Command::new("sh")
             .args(["-c", "exec 3<&0; sh -c 'read x; :' <&3 & echo; wait"])
             .stdin(Stdio::piped())
@@ -108,13 +108,13 @@ mod tests {
         let pid = Pid::from_raw(shell.id().cast_signed()).unwrap();
         let mut line = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut line).unwrap();
-        let family = of(pid);
-        assert_eq!(family.len(), 1);
-        assert!(family[0].is_there());
-        family[0].signal(Signal::KILL);
+        let descendants = of(pid);
+        assert_eq!(descendants.len(), 1);
+        assert!(descendants[0].is_there());
+        descendants[0].signal(Signal::KILL);
         // The shell waits for its child, so its end is the child's end.
         shell.wait().unwrap();
-        assert!(!family[0].is_there());
+        assert!(!descendants[0].is_there());
         assert_eq!(of(pid), []);
     }
 

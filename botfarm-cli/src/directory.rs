@@ -23,13 +23,13 @@ use crate::{
     store::{self, Reach, Store, is_store},
 };
 
-/// Those who may use a service of a farm.
-pub(crate) enum Staff {
+/// Where the operators and tokens of a farm are kept.
+pub(crate) enum Directory {
     Store(Arc<dyn Operators>, Arc<dyn BotFarm>, Option<Arc<dyn Audit>>),
     Service(HttpFarm),
 }
 
-impl Staff {
+impl Directory {
     /// That of the farm that was named, or of the service on this machine.
     ///
     /// # Errors

@@ -25,14 +25,14 @@ use super::{
     signals::Signals,
 };
 
-/// The masked copies of the command's output.
+/// The command's output on its way through the mask.
 #[derive(Debug, Default)]
-pub(crate) struct Copies {
+pub(crate) struct MaskedOutput {
     ended: Arc<AtomicBool>,
     shown: Vec<oneshot::Receiver<()>>,
 }
 
-impl Copies {
+impl MaskedOutput {
     /// Sends what the command writes through a mask, where it does not go to a terminal.
     ///
     /// # Errors
@@ -43,18 +43,18 @@ impl Copies {
         let secrets = || passwords.clone().chain([id.as_str()]);
         tell_ci(secrets());
         let mask = Mask::of(secrets());
-        let mut copies = Self::default();
+        let mut output = Self::default();
         if !io::stdout().is_terminal() {
             let (reader, writer) = io::pipe()?;
             command.stdout(writer);
-            copies.copy(reader, io::stdout().as_fd().try_clone_to_owned()?, mask.clone())?;
+            output.copy(reader, io::stdout().as_fd().try_clone_to_owned()?, mask.clone())?;
         }
         if !io::stderr().is_terminal() {
             let (reader, writer) = io::pipe()?;
             command.stderr(writer);
-            copies.copy(reader, io::stderr().as_fd().try_clone_to_owned()?, mask)?;
+            output.copy(reader, io::stderr().as_fd().try_clone_to_owned()?, mask)?;
         }
-        Ok(copies)
+        Ok(output)
     }
 
     /// On a thread of its own: whoever reads the output may be slow, and the lease is to be renewed all the same.

@@ -1,5 +1,9 @@
 //! `/operators`: who logs in.
 
+pub(crate) mod api_token;
+pub(crate) mod me;
+pub(crate) mod tokens;
+
 use axum::{Json, http::StatusCode};
 use botfarm_core::{
     Login, Secret,

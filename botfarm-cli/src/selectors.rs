@@ -1,15 +1,15 @@
-//! Which bots the command is to have.
+//! The flags that select bots.
 
 use std::{collections::BTreeMap, str::FromStr};
 
-use botfarm_core::{BadText, Condition, Domain, Env, Labels, Login, ProjectId, Role, Selector};
+use botfarm_core::{Alias, BadText, Condition, Domain, Env, Labels, Login, ProjectId, Selector};
 use clap::Args;
 
 use crate::config::File;
 
 /// The flags that select bots.
 #[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Wanted {
+pub(crate) struct SelectorArgs {
     /// A user of this env
     #[arg(long, value_name = "ENV", env = "BOTFARM_ENV")]
     env: Option<Env>,
@@ -36,32 +36,32 @@ pub(crate) struct Wanted {
     users: Vec<User>,
 }
 
-/// One of several users: its name, and what is wanted of it beyond what is wanted of all.
+/// One of several users: its name, and what is given for it beyond what is given for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct User {
-    role: Role,
-    wishes: Vec<(String, String)>,
+    alias: Alias,
+    pairs: Vec<(String, String)>,
 }
 
 impl FromStr for User {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (role, wishes) = text.split_once(':').unwrap_or((text, ""));
-        let role = role.parse().map_err(|error: BadText| format!("a user's name {error}"))?;
-        let wishes: Result<_, _> = wishes.split(',').filter(|wish| !wish.is_empty()).map(pair).collect();
-        let user = Self { role, wishes: wishes? };
+        let (alias, pairs) = text.split_once(':').unwrap_or((text, ""));
+        let alias = alias.parse().map_err(|error: BadText| format!("a user's name {error}"))?;
+        let pairs: Result<_, _> = pairs.split(',').filter(|pair| !pair.is_empty()).map(pair).collect();
+        let user = Self { alias, pairs: pairs? };
         user.selector(&Selector::any())?;
         Ok(user)
     }
 }
 
 impl User {
-    /// `common`, and what is wanted of this user, which wins.
+    /// `common`, and what is given for this user, which wins.
     fn selector(&self, common: &Selector) -> Result<Selector, String> {
-        let mut selector = common.clone().role(self.role.clone());
+        let mut selector = common.clone().alias(self.alias.clone());
         let mut labels = BTreeMap::from(common.labels.clone());
-        for (key, value) in &self.wishes {
+        for (key, value) in &self.pairs {
             match key.as_str() {
                 "env" => selector.env = Some(read(key, value)?),
                 "domain" => selector.domain = Some(read(key, value)?),
@@ -79,7 +79,7 @@ impl User {
     }
 }
 
-impl Wanted {
+impl SelectorArgs {
     /// The same, with what the file says where no flag and no variable does.
     pub(crate) fn or(self, file: &File) -> Self {
         let (env, domain, project) = (
@@ -110,8 +110,8 @@ impl Wanted {
     }
 
     /// The names of the users, when they have any.
-    pub(crate) fn roles(&self) -> Vec<Role> {
-        self.users.iter().map(|user| user.role.clone()).collect()
+    pub(crate) fn aliases(&self) -> Vec<Alias> {
+        self.users.iter().map(|user| user.alias.clone()).collect()
     }
 }
 
@@ -148,12 +148,12 @@ mod tests {
     #[derive(Parser)]
     struct Flags {
         #[command(flatten)]
-        wanted: Wanted,
+        selectors: SelectorArgs,
     }
 
     fn selectors(flags: &[&str]) -> Result<Vec<Selector>, String> {
         let flags = Flags::try_parse_from([&["test"], flags].concat()).map_err(|error| error.to_string())?;
-        flags.wanted.selectors()
+        flags.selectors.selectors()
     }
 
     #[test]
@@ -166,8 +166,8 @@ mod tests {
 
     #[test]
     fn a_colon_does_for_a_label_as_the_service_has_it() {
-        let wanted = Selector::any().labels(Labels::try_from([("role", "admin"), ("site", "a=b")]).unwrap());
-        assert_eq!(selectors(&["--label", "role:admin", "--label", "site:a=b"]).unwrap(), [wanted]);
+        let expected = Selector::any().labels(Labels::try_from([("role", "admin"), ("site", "a=b")]).unwrap());
+        assert_eq!(selectors(&["--label", "role:admin", "--label", "site:a=b"]).unwrap(), [expected]);
     }
 
     #[test]
@@ -176,16 +176,15 @@ mod tests {
     }
 
     #[test]
-    fn users_add_to_what_is_wanted_of_all_and_win() {
+    fn users_add_to_what_is_given_for_all_and_win() {
         let flags =
             ["--env=stage", "--label=plan=free", "--user", "admin:role=admin,env=prod", "--user=member:plan=paid"];
-        let of_role = |role: &str| Selector::any().role(role.parse().unwrap());
+        let named = |alias: &str| Selector::any().alias(alias.parse().unwrap());
         let admin = Labels::try_from([("role", "admin"), ("plan", "free")]).unwrap();
         let member = Labels::try_from([("plan", "paid")]).unwrap();
-        let expected =
-            [of_role("admin").env(Env::PROD).labels(admin), of_role("member").env(Env::STAGE).labels(member)];
+        let expected = [named("admin").env(Env::PROD).labels(admin), named("member").env(Env::STAGE).labels(member)];
         assert_eq!(selectors(&flags).unwrap(), expected);
-        assert_eq!(selectors(&["--user", "solo"]).unwrap(), [of_role("solo")]);
+        assert_eq!(selectors(&["--user", "solo"]).unwrap(), [named("solo")]);
     }
 
     #[test]

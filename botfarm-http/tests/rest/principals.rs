@@ -27,24 +27,24 @@ static HASH: LazyLock<PasswordHash> =
 
 /// Those who may use a service, kept apart from its bots.
 #[derive(Debug, Clone)]
-pub(crate) struct Staff {
+pub(crate) struct Principals {
     pub(crate) store: Arc<dyn Operators>,
     pub(crate) required: Required,
 }
 
-impl Staff {
+impl Principals {
     /// An admin ann, a tester tom and a viewer vic.
     pub(crate) async fn new() -> Self {
         let store = crate::store::operators();
         let required = Required::new(store.clone(), SessionKey::random());
-        let staff = Self { store, required };
+        let principals = Self { store, required };
         for (login, role) in [("ann", Role::Admin), ("tom", Role::Tester), ("vic", Role::Viewer)] {
-            staff.hire(login, role).await;
+            principals.add_operator(login, role).await;
         }
-        staff
+        principals
     }
 
-    pub(crate) async fn hire(&self, login: &str, role: Role) -> Operator {
+    pub(crate) async fn add_operator(&self, login: &str, role: Role) -> Operator {
         self.store.add_operator(login.parse().unwrap(), HASH.clone(), role).await.unwrap()
     }
 
@@ -61,7 +61,7 @@ impl Staff {
         (self.store.add_token(token).await.unwrap(), secret.secret().expose().to_owned())
     }
 
-    /// A service of `farm` for this staff.
+    /// A service of `farm` for these principals.
     pub(crate) fn serve(&self, farm: Arc<dyn BotFarm>) -> Rest {
         Rest::with(farm, Options { auth: Auth::Required(self.required.clone()), ..Options::default() })
     }
