@@ -1,7 +1,8 @@
 //! The connections that are open: how many there may be, and which has to go when there are too many.
 
 use std::{
-    collections::HashMap,
+    cmp::Reverse,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -29,19 +30,42 @@ const READ: Duration = Duration::from_secs(30);
 
 /// How much of answers may wait to be read, in bytes, of all connections together; when it is more, those go first
 /// whose answers have waited longest.
-const UNREAD: usize = 32 << 20;
+const UNREAD: u64 = 32 << 20;
 
 /// How long an answer must have waited to be worth cutting: whoever reads at all has read by then.
 const HASTE: Duration = Duration::from_millis(100);
+
+/// How long after one look at all answers the next may follow, so that no answer pays for the number of connections.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// The connections that are open.
 #[derive(Debug)]
 pub(super) struct Connections {
     most: usize,
-    open: Mutex<HashMap<u64, Arc<Connection>>>,
+    open: Mutex<Open>,
     next: AtomicU64,
-    /// How much of answers waits to be read.
+    /// How much of answers waits to be read, in bytes.
     unread: AtomicU64,
+    /// When all answers were last looked at.
+    looked: Mutex<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: HashMap<u64, Entry>,
+    /// Those without a request that are not spare, by since when.
+    idle: BTreeSet<(Instant, u64)>,
+    /// The spare ones, the oldest first.
+    spare: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    connection: Arc<Connection>,
+    /// How many requests are under way, up to the end of their answers.
+    requests: usize,
+    /// Since when there is none.
+    idle_since: Instant,
 }
 
 /// What is known of a connection.
@@ -52,19 +76,21 @@ pub(super) struct Connection {
     opened: Instant,
     /// It is one too many: it is told whether the service is alive, and nothing else.
     pub(super) spare: bool,
-    work: Mutex<Work>,
+    answers: Mutex<Answers>,
     close: Notify,
 }
 
-#[derive(Debug)]
-struct Work {
-    /// How many requests are under way, up to the end of their answers.
-    requests: usize,
-    /// Since when there is none.
-    idle_since: Instant,
-    /// The answers under way: since when each waits to be read; `None` while it waits for the service.
-    answers: HashMap<u64, Option<Instant>>,
+#[derive(Debug, Default)]
+struct Answers {
+    under_way: HashMap<u64, Unread>,
     next: u64,
+}
+
+/// An answer under way: its length in bytes, and since when it waits to be read; `None` while it waits for the service.
+#[derive(Debug)]
+struct Unread {
+    bytes: u64,
+    since: Option<Instant>,
 }
 
 /// A place among the connections. Given up when it is dropped.
@@ -77,45 +103,36 @@ impl Connections {
     }
 
     fn of(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, open: Mutex::default(), next: AtomicU64::new(0), unread: AtomicU64::new(0) })
+        let (open, next, unread, looked) = (Mutex::default(), AtomicU64::new(0), AtomicU64::new(0), Instant::now());
+        Arc::new(Self { most, open, next, unread, looked: Mutex::new(looked) })
     }
 
     /// A place for one more. When all are taken, the one that has done nothing for longest is closed; when all are at
     /// work, the place is a spare one.
     pub(super) fn enter(self: &Arc<Self>) -> Place {
         let mut open = self.open.lock();
-        let full = open.len() >= self.most && open.values().filter(|one| !one.spare).count() >= self.most;
-        let spare = full && !Self::close_idle(&open);
-        if spare {
-            let oldest = open.values().filter(|one| one.spare).min_by_key(|one| one.id);
-            if open.values().filter(|one| one.spare).count() >= SPARE
-                && let Some(oldest) = oldest
-            {
-                oldest.close.notify_one();
-            }
+        let full = open.connections.len() - open.spare.len() >= self.most;
+        let spare = full && !open.close_idle();
+        if spare && open.spare.len() >= SPARE {
+            open.close_oldest_spare();
         }
         let (id, now) = (self.next.fetch_add(1, Ordering::Relaxed), Instant::now());
-        let work = Work { requests: 0, idle_since: now, answers: HashMap::new(), next: 0 };
-        let (work, close) = (Mutex::new(work), Notify::new());
-        let connection = Arc::new(Connection { all: self.clone(), id, opened: now, spare, work, close });
-        open.insert(id, connection.clone());
+        let (answers, close) = (Mutex::default(), Notify::new());
+        let connection = Arc::new(Connection { all: self.clone(), id, opened: now, spare, answers, close });
+        open.connections.insert(id, Entry { connection: connection.clone(), requests: 0, idle_since: now });
+        if spare {
+            open.spare.insert(id);
+        } else {
+            open.idle.insert((now, id));
+        }
         Place(connection)
-    }
-
-    /// Closes the connection that has done nothing for longest, if there is one.
-    fn close_idle(open: &HashMap<u64, Arc<Connection>>) -> bool {
-        let idle = open.values().filter(|one| !one.spare);
-        let idle = idle.filter_map(|one| one.idle_since().map(|since| (since, one.id, one)));
-        let Some((.., longest)) = idle.min_by_key(|(since, id, _)| (*since, *id)) else { return false };
-        longest.leave();
-        true
     }
 
     /// Closes what has been open for too long without anything happening on it.
     pub(super) fn sweep(&self) {
         let now = Instant::now();
-        for connection in self.open.lock().values() {
-            let idle = connection.idle_since().is_some_and(|since| now - since > IDLE);
+        for Entry { connection, requests, idle_since } in self.open.lock().connections.values() {
+            let idle = *requests == 0 && now - *idle_since > IDLE;
             let unread = connection.unread_since().is_some_and(|since| now - since > READ);
             let spent = connection.spare && now - connection.opened > SPARE_TIME;
             if idle || unread || spent {
@@ -126,17 +143,74 @@ impl Connections {
 
     /// Closes the connections whose answers have waited longest, when too much of answers waits.
     fn relieve(&self) {
-        if self.unread.load(Ordering::Relaxed) <= UNREAD as u64 {
+        let too_much = || self.unread.load(Ordering::Relaxed).saturating_sub(UNREAD);
+        // Where somebody else looks, that is enough.
+        let Some(mut looked) = self.looked.try_lock().filter(|_| too_much() > 0) else { return };
+        let now = Instant::now();
+        if now - *looked < LOOK {
             return;
         }
-        let now = Instant::now();
+        *looked = now;
         let open = self.open.lock();
-        let waiting = open.values().filter_map(|one| one.unread_since().map(|since| (since, one)));
-        if let Some((since, longest)) = waiting.min_by_key(|(since, _)| *since)
-            && now - since > HASTE
+        let connections = open.connections.values().map(|entry| &entry.connection);
+        let mut waiting: Vec<_> = connections
+            .filter_map(|one| one.unread_since().map(|since| (since, one)))
+            .filter(|(since, _)| now - *since > HASTE)
+            .collect();
+        waiting.sort_unstable_by_key(|(since, one)| Reverse((*since, one.id)));
+        let mut left = too_much();
+        while left > 0
+            && let Some((_, longest)) = waiting.pop()
         {
+            left = left.saturating_sub(longest.unread());
             tracing::warn!("too much of answers waits to be read: the connection that has read least is closed");
             longest.close.notify_one();
+        }
+    }
+}
+
+impl Open {
+    /// Closes the connection that has done nothing for longest, if there is one. It counts as busy until it is gone, so
+    /// that the next one in need of a place closes another.
+    fn close_idle(&mut self) -> bool {
+        let longest = self.idle.pop_first().and_then(|(_, id)| self.connections.get_mut(&id));
+        longest.is_some_and(|longest| {
+            longest.requests += 1;
+            longest.connection.close.notify_one();
+            true
+        })
+    }
+
+    /// Closes a spare connection, which counts as spare until it is gone.
+    fn close_oldest_spare(&self) {
+        if let Some(oldest) = self.spare.first().and_then(|id| self.connections.get(id)) {
+            oldest.connection.close.notify_one();
+        }
+    }
+
+    /// A request begins on a connection.
+    fn begin(&mut self, id: u64) {
+        if let Some(entry) = self.connections.get_mut(&id) {
+            entry.requests += 1;
+            self.idle.remove(&(entry.idle_since, id));
+        }
+    }
+
+    /// A request on a connection has ended.
+    fn end(&mut self, id: u64) {
+        if let Some(entry) = self.connections.get_mut(&id) {
+            entry.requests -= 1;
+            entry.idle_since = Instant::now();
+            if entry.requests == 0 && !entry.connection.spare {
+                self.idle.insert((entry.idle_since, id));
+            }
+        }
+    }
+
+    fn leave(&mut self, id: u64) {
+        if let Some(entry) = self.connections.remove(&id) {
+            self.idle.remove(&(entry.idle_since, id));
+            self.spare.remove(&id);
         }
     }
 }
@@ -144,7 +218,7 @@ impl Connections {
 impl Connection {
     /// A request is under way from now on, until what this gives is dropped.
     pub(super) fn request(self: &Arc<Self>) -> UnderWay {
-        self.work.lock().requests += 1;
+        self.all.open.lock().begin(self.id);
         UnderWay(self.clone())
     }
 
@@ -153,25 +227,19 @@ impl Connection {
         self.close.notified().await;
     }
 
-    fn idle_since(&self) -> Option<Instant> {
-        let work = self.work.lock();
-        (work.requests == 0).then_some(work.idle_since)
-    }
-
     fn unread_since(&self) -> Option<Instant> {
-        self.work.lock().answers.values().flatten().min().copied()
+        self.answers.lock().under_way.values().filter_map(|answer| answer.since).min()
     }
 
-    /// Closes it, and counts it as busy until it is gone, so that the next one in need of a place closes another.
-    fn leave(&self) {
-        self.work.lock().requests += 1;
-        self.close.notify_one();
+    /// How much of its answers waits, in bytes.
+    fn unread(&self) -> u64 {
+        self.answers.lock().under_way.values().map(|answer| answer.bytes).sum()
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.all.open.lock().remove(&self.0.id);
+        self.0.all.open.lock().leave(self.0.id);
     }
 }
 
@@ -183,10 +251,10 @@ impl UnderWay {
     /// An answer of so many bytes begins to wait for being read.
     pub(super) fn answer(self, bytes: u64) -> Answer {
         let id = {
-            let mut work = self.0.work.lock();
-            work.next += 1;
-            let id = work.next;
-            work.answers.insert(id, Some(Instant::now()));
+            let mut answers = self.0.answers.lock();
+            answers.next += 1;
+            let id = answers.next;
+            answers.under_way.insert(id, Unread { bytes, since: Some(Instant::now()) });
             id
         };
         self.0.all.unread.fetch_add(bytes, Ordering::Relaxed);
@@ -197,9 +265,7 @@ impl UnderWay {
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut work = self.0.work.lock();
-        work.requests -= 1;
-        work.idle_since = Instant::now();
+        self.0.all.open.lock().end(self.0.id);
     }
 }
 
@@ -214,14 +280,15 @@ pub(super) struct Answer {
 impl Answer {
     /// The answer waits to be read on, or else for the service.
     pub(super) fn waits_to_be_read(&self, waits: bool) {
-        let since = waits.then(Instant::now);
-        self.request.0.work.lock().answers.insert(self.id, since);
+        if let Some(answer) = self.request.0.answers.lock().under_way.get_mut(&self.id) {
+            answer.since = waits.then(Instant::now);
+        }
     }
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.request.0.work.lock().answers.remove(&self.id);
+        self.request.0.answers.lock().under_way.remove(&self.id);
         self.request.0.all.unread.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
@@ -295,12 +362,31 @@ mod tests {
     async fn when_too_much_waits_to_be_read_the_longest_unread_goes() {
         let all = Connections::of(10);
         let [first, second] = [all.enter(), all.enter()];
-        let _unread = first.0.request().answer(UNREAD as u64);
+        let _unread = first.0.request().answer(UNREAD);
         tokio::time::advance(Duration::from_millis(1)).await;
         let _one_more = second.0.request().answer(1);
         assert_eq!(closed(&[&first, &second]).await, [false, false], "they have had no time to read");
         tokio::time::advance(2 * HASTE).await;
         let _and_another = second.0.request().answer(1);
         assert_eq!(closed(&[&first, &second]).await, [true, false]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_go_as_it_takes_and_all_are_looked_at_once_in_a_while() {
+        let all = Connections::of(10);
+        let places: Vec<_> = (0..4).map(|_| all.enter()).collect();
+        let unread: Vec<_> = places[..3].iter().map(|place| place.0.request().answer(UNREAD / 2)).collect();
+        tokio::time::advance(2 * HASTE).await;
+        let _unread = places[3].0.request().answer(UNREAD / 2);
+        let closed_now = async || closed(&places.iter().collect::<Vec<_>>()).await;
+        assert_eq!(closed_now().await, [true, true, false, false]);
+        drop(unread);
+        let [_first, _second] = [places[0].0.request().answer(UNREAD / 2), places[1].0.request().answer(UNREAD)];
+        tokio::time::advance(LOOK / 2).await;
+        let _third = places[2].0.request().answer(1);
+        assert_eq!(closed_now().await, [false; 4], "it has just been looked");
+        tokio::time::advance(2 * HASTE).await;
+        let _fourth = places[2].0.request().answer(1);
+        assert_eq!(closed_now().await, [true, true, false, false]);
     }
 }

@@ -13,6 +13,7 @@ mod metrics;
 mod openapi;
 mod options;
 mod private;
+mod reception;
 mod refusal;
 mod resources;
 mod routes;

@@ -37,6 +37,7 @@ use crate::{
         connections::{Connections, Place},
         drain::{Drain, Stage},
         layers::watched::Watched,
+        reception::{Arrival, Reception},
         refusal::Refusal,
     },
     wire::Code,
@@ -74,9 +75,6 @@ const SWEEP: Duration = Duration::from_secs(5);
 /// How often an HTTP/2 peer is asked whether it is still there, so that a waiter who has vanished leaves the queue.
 const PING: Duration = Duration::from_secs(20);
 
-/// How long to rest when the system has no connection left to give.
-const EXHAUSTED: Duration = Duration::from_millis(200);
-
 /// Serves `router` on `listener` until `shutdown` resolves. Then it stops accepting; waits in the queue end at once
 /// with 503 `unavailable`, `/readyz` answers 503, and other requests in flight get 8 s to finish. Leases stay: they
 /// are the farm's.
@@ -85,10 +83,13 @@ const EXHAUSTED: Duration = Duration::from_millis(200);
 /// for longest is closed; when all are at work, who connects is told whether the service is alive, and nothing else.
 /// Who does not read an answer for 30 s loses the connection.
 ///
+/// Connections are taken in by a thread of their own, which also answers `/livez` where that is what a connection begins
+/// with: so the answer does not wait for all else that the service is busy with.
+///
 /// Cancel safety: when the future is dropped, all its connections are cut at once.
 ///
 /// # Errors
-/// None at present: what is wrong with one connection ends that connection alone.
+/// When that thread cannot be started, or ends. What is wrong with one connection ends that connection alone.
 pub async fn serve<S>(listener: TcpListener, router: Router, shutdown: S) -> io::Result<()>
 where
     S: Future<Output = ()> + Send + 'static,
@@ -105,7 +106,7 @@ where
 /// those who do are sent away at once, and those who come and want to wait get what is free or are sent away.
 ///
 /// # Errors
-/// None at present, as with [`serve`].
+/// As with [`serve`].
 pub async fn serve_with_notice<S>(listener: TcpListener, router: Router, shutdown: S) -> io::Result<()>
 where
     S: Future<Output = Duration> + Send + 'static,
@@ -120,25 +121,24 @@ where
         reach.send_replace(Stage::Draining);
         time::sleep(notice).await;
     });
+    let desk = Desk::new(router, drain);
+    let mut reception = Reception::open(listener, places.clone(), desk.clone())?;
     loop {
         tokio::select! {
             () = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, peer)) => {
-                    connections.spawn(converse(stream, peer.ip(), places.enter(), router.clone(), drain.clone()));
-                }
-                Err(error) if is_the_peers(&error) => {}
-                Err(error) => {
-                    tracing::error!(%error, "no connection can be accepted");
-                    time::sleep(EXHAUSTED).await;
-                }
-            },
+            arrival = reception.next() => {
+                let arrival = arrival.ok_or_else(|| io::Error::other("connections are no longer taken in"))?;
+                connections.spawn(desk.clone().converse_with(arrival));
+            }
             // Reaps those that have ended.
             Some(_) = connections.join_next() => {}
             _ = sweep.tick() => places.sweep(),
         }
     }
-    drop(listener);
+    reception.close();
+    while let Some(arrival) = reception.next().await {
+        connections.spawn(desk.clone().converse_with(arrival));
+    }
     reach.send_replace(Stage::Stopping);
     let finished = async { while connections.join_next().await.is_some() {} };
     if time::timeout(GRACE, finished).await.is_err() {
@@ -148,56 +148,81 @@ where
     Ok(())
 }
 
-/// Answers the requests of one connection.
-async fn converse(stream: TcpStream, peer: IpAddr, place: Place, router: Router, drain: Drain) {
-    prepare(&stream);
-    let connection = place.0.clone();
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(HEAD_LIMIT.into());
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(PING)
-        .max_header_list_size(HEAD_LIMIT.into())
-        .max_concurrent_streams(STREAMS)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        .max_send_buf_size(WINDOW as usize);
-    let told = drain.clone();
-    let asked = Arc::new(AtomicBool::new(false));
-    let speaks = asked.clone();
-    let watched = connection.clone();
-    let service = service_fn(move |mut request: Request<_>| {
-        speaks.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(Peer(peer));
-        request.extensions_mut().insert(told.clone());
-        let (under_way, router) = (watched.request(), router.clone());
-        let turned_away = watched.spare && !is_probe(request.uri().path());
-        async move {
-            let answer = if turned_away { one_too_many() } else { router.oneshot(request).await? };
-            Ok::<_, Infallible>(answer.map(|body| Watched::new(body, under_way)))
+/// What answers requests.
+#[derive(Debug, Clone)]
+pub(super) struct Desk {
+    router: Router,
+    drain: Drain,
+}
+
+impl Desk {
+    pub(super) fn new(router: Router, drain: Drain) -> Self {
+        Self { router, drain }
+    }
+
+    async fn converse_with(self, Arrival { stream, peer, place }: Arrival) {
+        // Without a runtime to take it, the connection is closed.
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            self.converse(stream, peer, place, true).await;
         }
-    });
-    let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
-    // Before it is known which HTTP the peer speaks, and in HTTP/2 before the first request, hyper has no limit.
-    let mute = async {
-        time::sleep(HEAD).await;
-        if asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+    }
+
+    /// Answers the requests of one connection, or the first alone.
+    pub(super) async fn converse(self, stream: TcpStream, peer: IpAddr, place: Place, keep_alive: bool) {
+        let Self { router, drain } = self;
+        let connection = place.0.clone();
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(HEAD_LIMIT.into())
+            .keep_alive(keep_alive);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING)
+            .max_header_list_size(HEAD_LIMIT.into())
+            .max_concurrent_streams(STREAMS)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(WINDOW)
+            .max_send_buf_size(WINDOW as usize);
+        let told = drain.clone();
+        let asked = Arc::new(AtomicBool::new(false));
+        let speaks = asked.clone();
+        let watched = connection.clone();
+        let service = service_fn(move |mut request: Request<_>| {
+            speaks.store(true, Ordering::Relaxed);
+            request.extensions_mut().insert(Peer(peer));
+            request.extensions_mut().insert(told.clone());
+            let (under_way, router) = (watched.request(), router.clone());
+            let turned_away = watched.spare && !is_probe(request.uri().path());
+            async move {
+                let answer = if turned_away { one_too_many() } else { router.oneshot(request).await? };
+                Ok::<_, Infallible>(answer.map(|body| Watched::new(body, under_way)))
+            }
+        });
+        let mut conversation = pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)));
+        // Before it is known which HTTP the peer speaks, and in HTTP/2 before the first request, hyper has no limit.
+        let mute = async {
+            time::sleep(HEAD).await;
+            if asked.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+        };
+        let ended = tokio::select! {
+            ended = &mut conversation => ended,
+            () = mute => return,
+            () = connection.is_closed() => return,
+            () = drain.reaches(Stage::Stopping) => {
+                conversation.as_mut().graceful_shutdown();
+                conversation.await
+            }
+        };
+        if let Err(error) = ended {
+            // The peer went away, or does not speak HTTP.
+            tracing::debug!(error, "a connection ended early");
         }
-    };
-    let ended = tokio::select! {
-        ended = &mut conversation => ended,
-        () = mute => return,
-        () = connection.is_closed() => return,
-        () = drain.reaches(Stage::Stopping) => {
-            conversation.as_mut().graceful_shutdown();
-            conversation.await
-        }
-    };
-    if let Err(error) = ended {
-        // The peer went away, or does not speak HTTP.
-        tracing::debug!(error, "a connection ended early");
     }
 }
 
@@ -216,7 +241,7 @@ fn one_too_many() -> Response<Body> {
 
 /// Makes the system send answers at once, since they are small and somebody waits for each, and notice peers that have
 /// vanished or take nothing. Without that, the connection works all the same.
-fn prepare(stream: &TcpStream) {
+pub(super) fn prepare(stream: &TcpStream) {
     let _ = stream.set_nodelay(true);
     let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(PROBE).with_retries(PROBES);
     let socket = SockRef::from(stream);
@@ -225,15 +250,39 @@ fn prepare(stream: &TcpStream) {
     let _ = socket.set_tcp_user_timeout(Some(UNTAKEN));
 }
 
-/// Whether an accept failed for the peer's fault, so that the next may succeed.
-fn is_the_peers(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    /// How long a connection is looked at that has sent `beginning` and nothing more, in seconds.
+    async fn patience(beginning: &[u8]) -> u64 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, address) = listener.accept().await.unwrap();
+        peer.write_all(beginning).await.unwrap();
+        let (_reach, drain) = Drain::channel();
+        let desk = Desk::new(Router::new(), drain);
+        let begun = time::Instant::now();
+        tokio::spawn(desk.converse(stream, address.ip(), Connections::new().enter(), true));
+        time::timeout(Duration::from_mins(10), peer.read_to_end(&mut Vec::new())).await.expect("it hangs up").unwrap();
+        begun.elapsed().as_secs()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_does_not_finish_a_head_is_hung_up_on() {
+        for beginning in [
+            &b""[..],
+            b"P",
+            b"PRI * HTTP/2.0\r\n\r\nSM",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"GET /livez HTTP/1.1\r\nhost: localhost\r\n",
+        ] {
+            let patience = patience(beginning).await;
+            assert!((20..=91).contains(&patience), "{patience} s for {beginning:?}");
+        }
+    }
 
     #[tokio::test]
     async fn peers_that_have_vanished_are_noticed() {

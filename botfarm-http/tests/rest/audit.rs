@@ -15,13 +15,15 @@ use botfarm_core::{
 use botfarm_http::{Options, auth::Auth};
 use botfarm_memory::MemoryFarm;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt as _;
 use uuid::Uuid;
 
 use crate::{
     document::Document,
     principals::{PASSWORD, Principals, call, log_in},
     searched::Log,
-    service::{Answer, Raw, Rest, Served, bot, project, until},
+    service::{Answer, Rest, Served, bot, project, until},
+    shutdown::begin,
 };
 
 /// What has been recorded, oldest first, as an admin sees it: the action, the object, the result and how often.
@@ -295,9 +297,9 @@ async fn a_change_whose_caller_hangs_up_is_recorded() {
     let farm = MemoryFarm::new();
     let options = Options { audit: Arc::new(kept.clone()), ..Options::default() };
     let served = Served::start(Rest::with(Arc::new(farm.clone()), options).router).await;
-    let new = json!({"login": "ada", "password": "x", "project_id": project(), "env": "stage"});
-    let mut gone = Raw::connect(&served).await;
-    gone.send(Method::POST, "/api/v1/users", &new).await;
+    let new = json!({"login": "ada", "password": "x", "project_id": project(), "env": "stage"}).to_string();
+    let mut gone = begin(&served, "/users", &new).await;
+    gone.0.write_all(new.as_bytes()).await.unwrap();
     drop(gone);
     until(async || !kept.0.lock().unwrap().is_empty()).await;
     let acts = kept.0.lock().unwrap().clone();

@@ -28,7 +28,7 @@ async fn a_caller_that_hangs_up_leaves_the_queue_and_the_next_gets_the_bot() {
 
     let mut gone = Raw::connect(&served).await;
     // The same connection, after another request: as clients that keep connections do.
-    gone.send(Method::GET, "/livez", &json!(null)).await;
+    gone.send(Method::GET, "/readyz", &json!(null)).await;
     assert_eq!(gone.answer().await, (200, json!({"status": "healthy"})));
     gone.send(Method::POST, "/api/v1/leases", &json!({"users": [{}], "wait_seconds": 60, "holder": "gone"})).await;
     waiting(&rest, 1).await;

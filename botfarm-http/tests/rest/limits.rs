@@ -23,34 +23,14 @@ use crate::{
     service::{Raw, Rest, Served, bot, project, until},
 };
 
-/// How long the service looks on while a connection has sent `beginning` and nothing more, in seconds.
-async fn patience(beginning: &[u8]) -> u64 {
-    let served = Served::start(Rest::empty().router).await;
-    let mut raw = Raw::connect(&served).await;
-    raw.0.write_all(beginning).await.unwrap();
-    let begun = Instant::now();
-    time::timeout(Duration::from_mins(10), raw.0.read_to_end(&mut Vec::new())).await.expect("it hangs up").unwrap();
-    begun.elapsed().as_secs()
-}
-
-#[tokio::test(start_paused = true)]
-async fn who_does_not_finish_a_head_is_hung_up_on() {
-    for beginning in [
-        &b""[..],
-        b"P",
-        b"PRI * HTTP/2.0\r\n\r\nSM",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-        b"GET /livez HTTP/1.1\r\nhost: localhost\r\n",
-    ] {
-        let patience = patience(beginning).await;
-        assert!((20..=91).contains(&patience), "{patience} s for {beginning:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_does_not_finish_a_body_is_told_so() {
     let served = Served::start(Rest::empty().router).await;
     let mut raw = Raw::connect(&served).await;
+    // The thread that takes connections in has a clock of its own.
+    raw.send(Method::GET, "/readyz", &Value::Null).await;
+    assert_eq!(raw.answer().await.0, 200);
+    time::pause();
     let head = "POST /api/v1/leases HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{";
     raw.0.write_all(head.as_bytes()).await.unwrap();
     let begun = Instant::now();

@@ -14,7 +14,7 @@ use tokio::{
 use crate::service::{Raw, Rest, Served, bot, project, until};
 
 /// The head of a request that waits for leave to send its body, so that the test knows when the service reads.
-async fn begin(served: &Served, path: &str, file: &str) -> Raw {
+pub(crate) async fn begin(served: &Served, path: &str, file: &str) -> Raw {
     let mut raw = Raw::connect(served).await;
     let head = format!(
         "POST /api/v1{path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n\
@@ -99,7 +99,7 @@ async fn before_it_stops_it_says_so_and_answers_whoever_still_comes() {
     assert!(TcpStream::connect(served.address).await.is_err());
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_request_that_does_not_finish_is_cut() {
     let mut served = Served::start(Rest::empty().router).await;
     let mut stuck = begin(&served, "/users", "{}").await;

@@ -78,7 +78,7 @@ impl Asked {
     pub(crate) const BRIEF: Duration = Duration::from_millis(40);
 }
 
-/// Which bot a selector selectors.
+/// Which bot a selector names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Choice {
     Any,

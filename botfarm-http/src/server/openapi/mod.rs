@@ -91,7 +91,7 @@ impl Document {
         self.schemas.extend(schemas);
     }
 
-    /// The require_all_fields, as JSON.
+    /// All of it, as JSON.
     pub(super) fn finish(self) -> Value {
         let mut components = ComponentsBuilder::new()
             .schemas_from_iter(self.schemas.into_iter().chain(failures::parts()))
