@@ -22,7 +22,7 @@ use botfarm::{
     BotFarm, Ending, Env, Holder, Keyring, LeaseId, LeaseRequest, MasterKey, NewBot, PostgresFarm, PostgresOptions,
     ProjectId, Secret, Selector, SqliteFarm, SqliteOptions,
 };
-use botfarm_postgres::testing::{Cluster, Database};
+use postgres_lab::{Cluster, Database};
 use rusqlite::{Connection, params};
 
 /// How long each round takes.

@@ -34,7 +34,7 @@ use botfarm::{
     BotFarm, Domain, Ending, Env, Holder, Keyring, Labels, LeaseRequest, MasterKey, NewBot, PostgresFarm,
     PostgresOptions, ProjectId, Secret, Selector,
 };
-use botfarm_postgres::testing::{Cluster, Database};
+use postgres_lab::{Cluster, Database};
 use sqlx::{Connection, PgConnection};
 
 /// How long each measurement takes.

@@ -18,7 +18,8 @@ use botfarm_core::{
     conformance::{self, Fixture},
 };
 use botfarm_http::{HttpFarm, Options, ReplaySecret, router, serve};
-use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::Database;
 use tokio::{
     net::TcpListener,
     runtime,

@@ -19,11 +19,9 @@ use botfarm_http::{
     auth::{ApiToken, Auth, Required, SessionKey},
     router,
 };
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Cluster, Database},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
 use http_body_util::BodyExt as _;
+use postgres_lab::{Cluster, Database};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 

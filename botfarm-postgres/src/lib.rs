@@ -9,6 +9,8 @@
 //!
 //! What happens to a lease is decided in the database, by the functions in `sql/`; the tables are in `migrations/`.
 //! docs/postgres.md has the life of a lease and of a waiter, with the locks.
+//!
+//! Where this crate stands among the others: [docs/architecture.md](https://github.com/botfarm/botfarm/blob/main/docs/architecture.md).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod acquire;
@@ -38,8 +40,6 @@ mod seals;
 mod selector;
 mod shortage;
 mod stats;
-#[cfg(all(feature = "testing", unix))]
-pub mod testing;
 mod unreadable;
 
 pub use options::PostgresOptions;

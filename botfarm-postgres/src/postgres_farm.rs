@@ -109,6 +109,12 @@ impl PostgresFarm {
         Ok(joined(task.await)??)
     }
 
+    /// What a lease is called in the database, which does not have its id: for those who look into it.
+    #[must_use]
+    pub fn kept_as(&self, lease: LeaseId) -> Uuid {
+        self.inner(lease).as_uuid()
+    }
+
     /// What a lease is called within the farm, and in its database.
     pub(crate) fn inner(&self, id: LeaseId) -> LeaseId {
         self.0.pepper.lease(id)

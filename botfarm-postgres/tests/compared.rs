@@ -4,10 +4,8 @@
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{BotFarm, Keyring, LeasePolicy, MasterKey, conformance::Fixture};
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Database, Point, Proxy},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::{Database, Point, Proxy};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},

@@ -9,7 +9,8 @@ use botfarm_core::{
     BotFarm, Keyring, MasterKey,
     conformance::{self, Fixture},
 };
-use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::Database;
 use tokio::sync::Mutex;
 
 /// Farms as separate as those of two processes, on one database. The last test to drop them removes it.

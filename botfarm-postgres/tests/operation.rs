@@ -14,7 +14,8 @@ use botfarm_core::{
     BotChanges, BotFarm, BotId, Ending, Env, Error, Keyring, LeaseRequest, MasterKey, NewBot, ProjectId, Secret,
     Selector, conformance::envs,
 };
-use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::Database;
 use sqlx::{Connection, PgConnection};
 
 fn options(database: &Database) -> PostgresOptions {
@@ -54,6 +55,7 @@ async fn each_env_has_a_policy_of_its_own() {
     let farm = PostgresFarm::connect(options(&database).policy(envs::policy()), keyring).await.unwrap();
     let farm = Arc::new(farm);
     envs::each_env_has_a_policy_of_its_own(farm.clone()).await;
+    envs::bot_that_is_left_dirty_or_broken_does_not_rest(farm.clone()).await;
     envs::expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(farm).await;
 }
 

@@ -10,7 +10,8 @@ use botfarm_core::{
     idempotency::{Idempotency, KeyedChange, Known},
     operators::{NewToken, Operators, PasswordHash, Role, Scope, SessionId, TokenDigest},
 };
-use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::Database;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use uuid::Uuid;
 

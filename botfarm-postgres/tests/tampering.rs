@@ -6,10 +6,8 @@ use botfarm_core::{
     Bot, BotChanges, BotFarm, BotId, BotRelease, Condition, EndReason, Ending, Env, Error, Keyring, Lease, LeaseId,
     LeaseRequest, MasterKey, NewBot, ProjectId, Secret, Selector,
 };
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Database, kept_as},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::Database;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// A project with bots, in a database of its own.
@@ -108,11 +106,11 @@ async fn the_database_has_no_id_of_a_lease_and_what_it_has_is_none() {
     }
     for (what, id) in [("ended", over.id), ("held", held.id), ("again", again.id), ("waiting", waiting.id)] {
         assert!(!all.contains(&id.as_uuid().to_string()), "{what}: its id is in the database");
-        assert!(all.contains(&kept_as(farm, id).to_string()), "{what}: it is known all the same");
+        assert!(all.contains(&farm.kept_as(id).to_string()), "{what}: it is known all the same");
     }
 
     // What stands there is of no use as an id.
-    let kept: LeaseId = kept_as(farm, held.id).into();
+    let kept: LeaseId = farm.kept_as(held.id).into();
     assert_eq!(farm.lookup(kept).await.unwrap_err().code(), "no-such-lease");
     assert_eq!(farm.renew(kept, None).await.unwrap_err().code(), "no-such-lease");
     assert_eq!(farm.release(kept, Ending::clean()).await.unwrap_err().code(), "no-such-lease");

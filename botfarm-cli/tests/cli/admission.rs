@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use botfarm::MasterKey;
-use botfarm_postgres::testing::Database;
+use postgres_lab::Database;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{
@@ -306,7 +306,7 @@ async fn operators_are_looked_after_in_the_database() {
     let ground = Ground::on_database().await;
     assert_eq!(ground.add("Ann", "admin").await, (0, "added Ann, admin\n".to_owned()));
     let (code, said) = ground.add("ANN", "viewer").await;
-    assert!(code == 2 && said.contains("/login"), "{said}");
+    assert!(code == 2 && said.contains("login: is taken by another operator"), "{said}");
     let file = ground.folder.path().join("password");
     std::fs::write(&file, format!("{PASSWORD}\r\n")).unwrap();
     ground.output(&["operator", "add", "tom", "--role", "tester", "--password-file", file.to_str().unwrap()]).await;
@@ -402,7 +402,7 @@ async fn an_admin_looks_after_all_of_it_through_the_service() {
     };
     assert_eq!(run(&["operator", "add", "tom", "--role", "tester"]).await.1, "added tom, tester\n");
     let (code, _, said) = run(&["operator", "add", "Tom", "--role", "tester"]).await;
-    assert!(code == 2 && said.contains("/login"), "{said}");
+    assert!(code == 2 && said.contains("login: is taken by another operator"), "{said}");
     let (code, secret, said) = run(&["token", "create", "ci", "--role", "admin"]).await;
     assert!(code == 0 && secret.starts_with("bf_") && said.contains("shown this once"), "{said}");
     let (code, listed, said) = finish(with_token(&service, secret.trim(), &["operator", "list"])).await;

@@ -4,7 +4,7 @@ use botfarm::{
     BotFarm, BotFilter, Ending, Env, Keyring, LeaseRequest, MasterKey, NewBot, PageRequest, PostgresFarm, ProjectId,
     Selector,
 };
-use botfarm_postgres::testing::Database;
+use postgres_lab::Database;
 use serde_json::{Value, json};
 use sqlx::Connection as _;
 use tempfile::TempDir;

@@ -8,7 +8,7 @@ use std::{
 };
 
 use botfarm::{BotFarm as _, Ending, Env, Keyring, LeaseRequest, MasterKey, NewBot, PostgresFarm, ProjectId, Selector};
-use botfarm_postgres::testing::Database;
+use postgres_lab::Database;
 use tempfile::TempDir;
 
 use crate::service::{Service, bare};

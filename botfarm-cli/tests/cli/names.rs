@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use botfarm_postgres::testing::Database;
+use postgres_lab::Database;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;

@@ -6,7 +6,7 @@ use botfarm_core::{
     BotChanges, BotFarm, BotFilter, BotRelease, Condition, EndReason, Ending, LeaseRequest, PageRequest, Revocation,
     Selector,
 };
-use botfarm_postgres::testing::Proxy;
+use postgres_lab::Proxy;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::ground::{Ground, LONG, holder, in_time, loss, refusal};

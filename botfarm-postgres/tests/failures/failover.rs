@@ -9,7 +9,7 @@ use std::{
 };
 
 use botfarm_core::{BotFarm, Ending, LeaseRequest, NewBot, Selector};
-use botfarm_postgres::testing::{Cluster, Direction, Proxy, kept_as};
+use postgres_lab::{Cluster, Direction, Proxy};
 use tokio::task::JoinSet;
 
 use crate::{
@@ -45,7 +45,7 @@ async fn promoted_replica_is_found_and_its_fences_are_larger() {
             sqlx::query_scalar::<_, i64>(sqlx::AssertSqlSafe(statement)).fetch_one(&mut connection).await.unwrap()
         }
     };
-    let known = format!("select count(*) from bot_slots where lease_id = '{}'", kept_as(&farms[0], kept.id));
+    let known = format!("select count(*) from bot_slots where lease_id = '{}'", farms[0].kept_as(kept.id));
     until("the replica knows it", async || on_replica(known.clone()).await == 1).await;
 
     let stop = Arc::new(AtomicBool::new(false));

@@ -3,7 +3,7 @@
 use std::process::{Command, Stdio};
 
 use botfarm_core::{BotFarm, Ending, LeaseRequest, Selector};
-use botfarm_postgres::testing::Cluster;
+use postgres_lab::Cluster;
 
 use crate::ground::{Ground, options};
 

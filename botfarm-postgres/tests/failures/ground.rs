@@ -10,10 +10,8 @@ use botfarm_core::{
     Bot, BotFarm, Env, Holder, Keyring, Labels, Lease, LeasePolicy, LeaseRequest, MasterKey, NewBot, ProjectId, Result,
     Selector, conformance,
 };
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Database, Server},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::{Database, Server};
 use sqlx::{AssertSqlSafe, Connection, Decode, PgConnection, Postgres, Type};
 
 /// No test waits so long, unless what it waits for does not come.

@@ -1,7 +1,7 @@
 //! Imports beside leases.
 
 use botfarm_core::{BotFarm, Ending, LeaseRequest, NewBot, Selector};
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 
 use crate::ground::{Ground, hand_outs, holder, in_time, labels};
 

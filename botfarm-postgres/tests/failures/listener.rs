@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use botfarm_core::{BotFarm, Ending};
-use botfarm_postgres::testing::{Direction, Proxy};
+use postgres_lab::{Direction, Proxy};
 
 use crate::ground::{Ground, LONG, in_time, options, until};
 

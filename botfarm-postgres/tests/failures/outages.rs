@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use botfarm_core::{BotFarm, Ending};
-use botfarm_postgres::testing::Proxy;
+use postgres_lab::Proxy;
 
 use crate::{
     clocks::jump,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use botfarm_core::{BotFarm, EndReason, Ending, LeaseRequest, NewBot, Selector};
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 use sqlx::{AssertSqlSafe, Connection};
 
 use crate::ground::{Ground, LONG, hand_outs, holder, in_time, labels, loss, options, statement, until, until_blocked};

@@ -1,7 +1,7 @@
 //! Changes of one bot at the same moment.
 
 use botfarm_core::{BotChanges, BotFarm, Condition, Domain};
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 use tokio::task::JoinSet;
 
 use crate::ground::{Ground, in_time, labels, rounds, statement, until_blocked};

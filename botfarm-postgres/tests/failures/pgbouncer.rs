@@ -10,10 +10,8 @@ use botfarm_core::{
     BotFarm, Ending, Keyring, MasterKey,
     conformance::{self, Fixture},
 };
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Database, Pgbouncer},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::{Database, Pgbouncer};
 use tokio::sync::Mutex;
 
 use crate::ground::{Ground, LONG, in_time, options, until};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use botfarm_core::{BotChanges, BotFarm, Ending, Error, LeaseId, LeaseRequest, NewBot, Selector};
-use botfarm_postgres::testing::kept_as;
+
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -166,7 +166,7 @@ async fn dead_process_with_many_waiters_blocks_nobody_and_a_retry_keeps_its_tick
         let (farm, request) = (farm.clone(), ground.ask("first").id(id).wait(LONG));
         async move { farm.acquire(request).await }
     });
-    let listeners = format!("select count(*) from listeners where lease_id = '{}'", kept_as(&farm, id));
+    let listeners = format!("select count(*) from listeners where lease_id = '{}'", farm.kept_as(id));
     until("this process listens as well", async || ground.value::<i64>(&listeners).await == 2).await;
     farm.release(held.id, Ending::clean()).await.unwrap();
     let lease = in_time("the first in line is served", retried).await.unwrap().unwrap();

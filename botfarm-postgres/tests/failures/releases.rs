@@ -1,7 +1,7 @@
 //! Releases of a bot whose answers are lost: they end what they saw first, or nothing.
 
 use botfarm_core::{BotFarm, BotRelease, Ending, Revocation};
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 
 use crate::ground::{Ground, hand_outs, holder, in_time, statement};
 

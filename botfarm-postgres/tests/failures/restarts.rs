@@ -9,10 +9,8 @@ use std::{
 };
 
 use botfarm_core::{BotFarm, Ending, LeaseRequest, Selector};
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Cluster, Direction, Proxy},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::{Cluster, Direction, Proxy};
 use tokio::task::JoinSet;
 
 use crate::ground::{Ground, LONG, hand_outs, holder, in_time, options, refusal, until};

@@ -1,7 +1,7 @@
 //! Answers that are lost, and requests that come twice.
 
 use botfarm_core::{BotChanges, BotFarm, BotFilter, Condition, EndReason, Ending, LeaseRequest, PageRequest, Selector};
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 
 use crate::ground::{Ground, LONG, hand_outs, holder, in_time, loss, refusal, statement, until_blocked};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use botfarm_core::{
     BotChanges, BotFarm, BotRelease, Ending, Error, Labels, LeaseRequest, NewBot, Revocation, Selector,
 };
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::ground::{Ground, LONG, chance, holder, in_time, labels, refusal, rounds, statement};

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use botfarm_core::{BotFarm, Ending, Env, LeaseRequest, NewBot, ProjectId, Selector};
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 use sqlx::{AssertSqlSafe, Connection};
 use tokio::task::JoinSet;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use botfarm_core::{BotFarm, BotFilter, Ending, LeaseRequest, NewBot, PageRequest, Selector};
-use botfarm_postgres::testing::{Direction, Point, Proxy};
+use postgres_lab::{Direction, Point, Proxy};
 
 use crate::ground::{Ground, LONG, holder, in_time, labels, options, refusal};
 

@@ -3,10 +3,8 @@
 use std::time::{Duration, Instant};
 
 use botfarm_core::{BotChanges, BotFarm, EndReason, Ending, Lease, LeaseRequest, Result};
-use botfarm_postgres::{
-    PostgresFarm,
-    testing::{Point, Proxy, kept_as},
-};
+use botfarm_postgres::PostgresFarm;
+use postgres_lab::{Point, Proxy};
 use sqlx::AssertSqlSafe;
 use tokio::task::JoinHandle;
 
@@ -18,7 +16,7 @@ fn wait(farm: &PostgresFarm, request: &LeaseRequest) -> JoinHandle<Result<Lease>
 }
 
 async fn until_listening(ground: &Ground, farm: &PostgresFarm, request: &LeaseRequest, count: i64) {
-    let listeners = format!("select count(*) from listeners where lease_id = '{}'", kept_as(farm, request.id));
+    let listeners = format!("select count(*) from listeners where lease_id = '{}'", farm.kept_as(request.id));
     until("they listen", async || ground.value::<i64>(&listeners).await == count).await;
 }
 
@@ -139,7 +137,7 @@ async fn ended_id_is_not_granted_again_to_a_twin_that_began_before() {
     let lease = farm.acquire(request.clone()).await.unwrap();
     let mut session = ground.connection().await;
     // All wait for the id, and go on in the order in which they came.
-    let lock = format!("pg_advisory_lock(hashtextextended('{}', 7238461))", kept_as(&farm, request.id));
+    let lock = format!("pg_advisory_lock(hashtextextended('{}', 7238461))", farm.kept_as(request.id));
     sqlx::query(AssertSqlSafe(format!("select {lock}"))).execute(&mut session).await.unwrap();
     let released = tokio::spawn({
         let (farm, id) = (farm.clone(), lease.id);

@@ -1,10 +1,8 @@
 //! Grants that nobody received, and those that somebody has seen by their ids.
 
 use botfarm_core::{BotFarm, EndReason, Ending, Error, Lease, LeaseId};
-use botfarm_postgres::{
-    PostgresFarm,
-    testing::{Point, Proxy},
-};
+use botfarm_postgres::PostgresFarm;
+use postgres_lab::{Point, Proxy};
 
 use crate::ground::{Ground, LONG, hand_outs, in_time, loss, refusal, statement};
 

@@ -28,7 +28,7 @@ use std::{
 };
 
 use botfarm_core::MasterKey;
-use botfarm_postgres::testing::Database;
+use postgres_lab::Database;
 use proptest::{
     strategy::{Strategy as _, ValueTree},
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},

@@ -9,12 +9,10 @@ use botfarm_core::{
     BotChanges, BotFarm, BotRelease, Condition, Ending, Fingerprint, Lease, LeaseId, LeaseRequest, NewBot, Note,
     Outcome, Result, Revocation, Selector,
 };
-use botfarm_postgres::{
-    PostgresFarm,
-    testing::{Point, Stop},
-};
+use botfarm_postgres::PostgresFarm;
 use futures_util::FutureExt as _;
 use parking_lot::Mutex;
+use postgres_lab::{Point, Stop};
 use tokio::{task::JoinHandle, time::sleep};
 
 use crate::{

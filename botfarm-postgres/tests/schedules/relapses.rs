@@ -1,6 +1,7 @@
 //! Faults of earlier versions, put back into the functions of a database: the schedules find each of them.
 
-use botfarm_postgres::{PostgresFarm, PostgresOptions, testing::Database};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::Database;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::{Finding, explore};

@@ -5,10 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use botfarm_core::{
     BotFarm, BotId, Env, Keyring, Labels, LeaseId, LeasePolicy, MasterKey, NewBot, ProjectId, conformance,
 };
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Database, Proxy, kept_as},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::{Database, Proxy};
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;
 
@@ -73,7 +71,7 @@ impl Stage {
         let (mut books, ids) = (self.read_books().await, self.ids.clone());
         let asked = story.calls.iter().filter_map(|told| story.lease_of(told.call));
         let known: HashMap<LeaseId, LeaseId> =
-            asked.map(|lease| (kept_as(&self.farms[0], lease).into(), lease)).collect();
+            asked.map(|lease| (self.farms[0].kept_as(lease).into(), lease)).collect();
         for row in &mut books {
             row.lease = known.get(&row.lease).copied().unwrap_or(row.lease);
         }
@@ -97,12 +95,12 @@ impl Stage {
                 and w.lease_id = any($1)";
         let standing = sqlx::query_scalar(STANDING).bind(self.kept_as(leases)).fetch_all(&mut self.books);
         let standing: Vec<Uuid> = standing.await.unwrap();
-        leases.iter().copied().filter(|lease| standing.contains(&kept_as(&self.farms[0], *lease))).collect()
+        leases.iter().copied().filter(|lease| standing.contains(&self.farms[0].kept_as(*lease))).collect()
     }
 
     /// What the database calls these leases.
     fn kept_as(&self, leases: &[LeaseId]) -> Vec<Uuid> {
-        leases.iter().map(|lease| kept_as(&self.farms[0], *lease)).collect()
+        leases.iter().map(|lease| self.farms[0].kept_as(*lease)).collect()
     }
 
     /// How many calls still listen for these leases, by the database.

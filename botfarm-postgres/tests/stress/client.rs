@@ -6,10 +6,8 @@ use botfarm_core::{
     Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Condition, Ending, Env, Error, Keyring, Labels, Lease,
     LeaseId, LeasePolicy, LeaseRequest, NewBot, PageRequest, Result, Revocation, Selector, conformance,
 };
-use botfarm_postgres::{
-    PostgresFarm, PostgresOptions,
-    testing::{Point, Proxy, kept_as},
-};
+use botfarm_postgres::{PostgresFarm, PostgresOptions};
+use postgres_lab::{Point, Proxy};
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -162,7 +160,7 @@ impl Client {
 
     /// What the database calls a lease.
     fn kept_as(&self, lease: LeaseId) -> Uuid {
-        kept_as(&self.farms[0], lease)
+        self.farms[0].kept_as(lease)
     }
 
     async fn lease(&self) {

@@ -22,12 +22,10 @@ use std::{
 use botfarm_core::{
     BotFarm, BotId, BotState, Condition, Env, Keyring, Labels, LeaseRequest, MasterKey, NewBot, ProjectId, Selector,
 };
-use botfarm_postgres::{
-    PostgresFarm,
-    testing::{Cluster, Database},
-};
+use botfarm_postgres::PostgresFarm;
 use check::{Books, HandOut, Standing};
 use parking_lot::Mutex;
+use postgres_lab::{Cluster, Database};
 use rustix::process::{Pid, Signal, kill_process};
 use sqlx::{Connection, PgConnection, Row};
 use uuid::Uuid;

@@ -6,7 +6,7 @@ use botfarm_core::{
     BotChanges, BotFarm, BotId, Condition, Domain, Ending, Error, LeaseRequest, NewBot,
     operators::{Operators, PasswordHash, Role, SessionId},
 };
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 
 use super::{Session, claims, deletes, leaves_dirty, stands};
 use crate::ground::{Ground, holder, in_time, labels, refusal, statement};

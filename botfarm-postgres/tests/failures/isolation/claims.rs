@@ -1,7 +1,7 @@
 //! Claims, with a session that changes the bot meanwhile.
 
 use botfarm_core::{BotFarm, BotId, Condition, Domain, Ending, Error, LeaseRequest, NewBot, ProjectId, Selector};
-use botfarm_postgres::testing::{Point, Proxy};
+use postgres_lab::{Point, Proxy};
 
 use super::{Session, claims, deletes, leaves_dirty};
 use crate::ground::{Ground, holder, in_time, labels, refusal, statement, until};

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use botfarm_core::{BotFarm, BotRelease, EndReason, Ending, LeaseRequest, Revocation};
-use botfarm_postgres::testing::kept_as;
 
 use super::{Session, stands};
 use crate::ground::{Ground, LONG, hand_outs, holder, in_time, loss, statement, until};
@@ -44,7 +43,7 @@ async fn lease_is_ended_and_looked_up_as_a_whole_while_a_session_changes_a_bot()
             assert_eq!(ground.held().await, 0, "{call}: both are free");
             let ends = format!(
                 "select count(*) || ' ' || count(distinct ended_at) from history where lease_id = '{}'",
-                kept_as(&farm, id)
+                farm.kept_as(id)
             );
             assert_eq!(ground.value::<String>(&ends).await, "2 1", "{call}");
         }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use botfarm_core::{BotFarm, Ending, Error, LeaseRequest, Selector};
-use botfarm_postgres::testing::{Point, Proxy, kept_as};
+use postgres_lab::{Point, Proxy};
 
 use tokio::time::timeout;
 
@@ -87,7 +87,7 @@ async fn pass_keeps_the_place_of_a_waiter_whose_row_is_locked() {
     ground.until_waiting(1).await;
     let behind = wait(&ground.ask("behind").wait(LONG));
     ground.until_waiting(2).await;
-    let locked = format!("select from waiters where lease_id = '{}' for no key update", kept_as(&farm, request.id));
+    let locked = format!("select from waiters where lease_id = '{}' for no key update", farm.kept_as(request.id));
     let session = Session::that(&ground, locked).await;
     farm.release(held.id, Ending::clean()).await.unwrap();
     let again = farm.acquire(ground.ask("in no hurry")).await;
@@ -110,7 +110,7 @@ async fn pass_serves_nobody_before_who_asks_again_at_that_moment() {
     ground.run("alter function botfarm_wait_for_place set lock_timeout = '60s'").await;
     let held = farm.acquire(LeaseRequest::many(holder("holder"), vec![ground.any(); 2])).await.unwrap();
     let request = ground.ask("first").wait(LONG);
-    let locked = format!("select from waiters where lease_id = '{}' for no key update", kept_as(&farm, request.id));
+    let locked = format!("select from waiters where lease_id = '{}' for no key update", farm.kept_as(request.id));
     let wait = |request: LeaseRequest| {
         let farm = farm.clone();
         tokio::spawn(async move { farm.acquire(request).await })

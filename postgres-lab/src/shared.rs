@@ -4,7 +4,7 @@ use std::{env, io};
 
 use tokio::sync::OnceCell;
 
-use super::{
+use crate::{
     binaries::{Binaries, OLDEST},
     cluster::Cluster,
     container::Container,

@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::Mutex;
 
-use super::{
+use crate::{
     account::Storage,
     binaries::{Binaries, OLDEST},
     daemon::{Daemon, LOOK, Signal},
@@ -58,7 +58,7 @@ impl Cluster {
         done(Self::try_start(needed(), settings).await, "start a server")
     }
 
-    /// Starts a streaming replica of the server at `primary`, which may be a [`Proxy`](super::Proxy) before it, and waits
+    /// Starts a streaming replica of the server at `primary`, which may be a [`Proxy`](crate::Proxy) before it, and waits
     /// until it answers queries.
     ///
     /// # Panics
@@ -177,7 +177,7 @@ impl Cluster {
     async fn signal(&self, signal: Signal) {
         let mut daemon = self.daemon.lock().await;
         let process = done(daemon.process(), "look for the server").expect("the server does not run");
-        done(signal.send_to_family(process), "signal the server");
+        done(signal.send_to_group(process), "signal the server");
     }
 
     /// Sends a signal to one of its backends, by its `pg_backend_pid()`.
@@ -245,7 +245,7 @@ fn storage(settings: &[(&str, &str)]) -> Storage {
 async fn end(daemon: &mut Daemon, signal: Signal) -> io::Result<()> {
     let Some(process) = daemon.process()? else { return Ok(()) };
     match signal {
-        Signal::Kill => signal.send_to_family(process)?,
+        Signal::Kill => signal.send_to_group(process)?,
         _ => signal.send(process)?,
     }
     daemon.ended(PATIENCE).await

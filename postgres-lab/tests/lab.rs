@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use botfarm_postgres::testing::{Cluster, Database, Direction, Pgbouncer, Point, Proxy, Server, Signal};
+use postgres_lab::{Cluster, Database, Direction, Pgbouncer, Point, Proxy, Server, Signal};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::timeout;
 

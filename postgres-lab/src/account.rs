@@ -14,7 +14,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::binaries::output;
+use crate::binaries::output;
 
 /// Whom the servers run as. PostgreSQL and pgbouncer refuse to run as root; then it is `postgres`, or else `nobody`.
 #[derive(Debug, Clone, Copy)]

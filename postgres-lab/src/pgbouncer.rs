@@ -10,7 +10,7 @@ use std::{
 use sqlx::ConnectOptions;
 use tokio::net::TcpStream;
 
-use super::{
+use crate::{
     account::Storage,
     binaries::output,
     daemon::{Daemon, LOOK, Signal},

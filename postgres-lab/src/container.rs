@@ -11,7 +11,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::server::Server;
+use crate::server::Server;
 
 const IMAGE: &str = "postgres:17-alpine";
 

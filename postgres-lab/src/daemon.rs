@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
+use crate::{
     account::{Account, Storage},
     template::run,
 };
@@ -54,7 +54,7 @@ impl Signal {
     }
 
     /// Sends it to a process and its children. The process is stopped first, so that no child is born meanwhile.
-    pub(super) fn send_to_family(self, process: u32) -> io::Result<()> {
+    pub(super) fn send_to_group(self, process: u32) -> io::Result<()> {
         let script = r#"
             kill -STOP "$2"
             kill "-$1" $(cat "/proc/$2/task/$2/children" 2>/dev/null || pgrep -P "$2") "$2" || : # a child may be gone

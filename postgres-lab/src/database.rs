@@ -5,7 +5,7 @@ use std::{sync::mpsc, time::Duration};
 use botfarm_core::background;
 use uuid::Uuid;
 
-use super::server::Server;
+use crate::server::Server;
 
 /// An empty database of a test's own, so that all tests run in parallel. Made in 0.1 s.
 ///

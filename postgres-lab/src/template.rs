@@ -10,7 +10,7 @@ use std::{
 
 use uuid::Uuid;
 
-use super::{account::Account, binaries::Binaries};
+use crate::{account::Account, binaries::Binaries};
 
 /// To be counted up when the options below change.
 const LAYOUT: u32 = 1;

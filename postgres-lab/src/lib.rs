@@ -14,7 +14,7 @@
 //!
 //! ```no_run
 //! # async fn test() {
-//! use botfarm_postgres::testing::{Database, Point, Proxy};
+//! use postgres_lab::{Database, Point, Proxy};
 //!
 //! let database = Database::new().await;
 //! let proxy = Proxy::to(&database.url()).await;
@@ -23,6 +23,8 @@
 //! stop.reached().await;
 //! # }
 //! ```
+
+#![cfg(unix)]
 
 mod account;
 mod binaries;
@@ -37,11 +39,6 @@ mod server;
 mod shared;
 mod template;
 
-use botfarm_core::LeaseId;
-use uuid::Uuid;
-
-use crate::PostgresFarm;
-
 pub use self::{
     cluster::Cluster,
     daemon::Signal,
@@ -50,9 +47,3 @@ pub use self::{
     proxy::{Direction, Point, Proxy, Stop},
     server::Server,
 };
-
-/// What a lease is called in the database of a farm, which has no lease's id.
-#[must_use]
-pub fn kept_as(farm: &PostgresFarm, lease: LeaseId) -> Uuid {
-    farm.inner(lease).as_uuid()
-}
