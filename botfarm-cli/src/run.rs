@@ -1,12 +1,11 @@
 //! `botfarm run -- cmd`: leases bots, runs a command with them in its environment, and gives them back.
 
 mod child;
-mod clock;
 mod descendants;
 mod encodings;
 pub(crate) mod environment;
-mod keeper;
 mod leased;
+mod loss;
 mod mask;
 mod masked_output;
 mod queue;
@@ -21,7 +20,8 @@ use std::{
     time::Duration,
 };
 
-use botfarm_core::LeaseRequest;
+use botfarm::Store;
+use botfarm_core::{BootTime, LeaseRequest};
 use clap::Args;
 use rustix::process::Signal;
 use tokio::process;
@@ -29,7 +29,7 @@ use tokio::process;
 use self::{environment::Mapping, leased::Leased, signals::Signals};
 #[cfg(target_os = "linux")]
 use crate::handed_over;
-use crate::{client, config::Config, failure::Failure, holder::HeldBy, selectors::SelectorArgs, span::span, store};
+use crate::{client, config::Config, failure::Failure, holder::HeldBy, selectors::SelectorArgs, span::span};
 
 /// How long the account stays locked after botfarm was killed, unless told otherwise.
 const TTL: Duration = Duration::from_mins(1);
@@ -146,7 +146,7 @@ impl Run {
 
         let mut command = process::Command::new(program);
         command.args(arguments);
-        for name in environment::withheld(store::is_database(client::url(&config)?)) {
+        for name in environment::withheld(Store::is_database(client::url(&config)?)) {
             command.env_remove(name);
         }
         if let Some(url) = Some(client::url(&config)?).filter(|url| url.starts_with("http")) {
@@ -186,6 +186,14 @@ fn on_ci() -> bool {
 fn says_yes(value: &OsStr) -> bool {
     let value = value.to_string_lossy().trim().to_ascii_lowercase();
     !matches!(value.as_str(), "" | "0" | "false" | "no" | "off" | "n" | "f")
+}
+
+/// Resolves when the time has come; never without one. Cancel safety: may be dropped.
+async fn come(time: Option<BootTime>) {
+    match time {
+        Some(time) => time.come().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Says something to whoever looks at stderr: stdout is the command's. In one write, since it is the command's, too.

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{self, RecvTimeoutError},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::FutureExt;
@@ -15,13 +15,12 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     background,
-    ending::EndReason,
+    boot_time::BootTime,
     ending::Ending,
     error::{Error, LostLease, Result},
     farm::BotFarm,
-    id::LeaseId,
+    heartbeat::{Beat, Heartbeat},
     lease::{Lease, LeaseRequest},
-    time::Timestamp,
 };
 
 /// The TTL that a guard asks for when its request names none. The guard renews it, so it is only the time that the
@@ -34,10 +33,6 @@ const DROP_PATIENCE: Duration = Duration::from_secs(1);
 /// How long it waits while an earlier release is still under way: a hundred guards of a farm that is gone must not wait
 /// a second each, and those of another farm need but a moment.
 const SHORT_PATIENCE: Duration = Duration::from_millis(50);
-
-/// How long the farm has to answer one renewal, at least; a quarter of the TTL, if that is longer. Whoever waits for a
-/// lost answer until the lease is over has lost it, too.
-const RENEWAL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// A lease that is renewed in the background for as long as the guard lives, and given back at its end.
 ///
@@ -58,7 +53,7 @@ pub struct LeaseGuard {
     farm: Arc<dyn BotFarm>,
     lease: Lease,
     lost: watch::Receiver<Option<Arc<LostLease>>>,
-    keeper: JoinHandle<()>,
+    keeping: JoinHandle<()>,
     ending: Ending,
     armed: bool,
 }
@@ -69,13 +64,13 @@ impl LeaseGuard {
     /// # Errors
     /// Those of [`BotFarm::acquire`].
     pub async fn acquire(farm: Arc<dyn BotFarm>, request: LeaseRequest) -> Result<Self> {
-        let asked = Instant::now();
+        let asked = BootTime::now();
         let request = LeaseRequest { ttl: Some(request.ttl.unwrap_or(TTL)), ..request };
         let lease = farm.acquire(request).await?;
         let (tell, lost) = watch::channel(None);
-        let keeper = Keeper { farm: farm.clone(), id: lease.id, tell }.keep(asked, lease.clone());
-        let keeper = background::handle().spawn(keeper);
-        Ok(Self { farm, lease, lost, keeper, ending: Ending::clean(), armed: true })
+        let keeping = keep(farm.clone(), Heartbeat::of(&lease, asked), tell);
+        let keeping = background::handle().spawn(keeping);
+        Ok(Self { farm, lease, lost, keeping, ending: Ending::clean(), armed: true })
     }
 
     /// The lease as it was granted.
@@ -128,7 +123,7 @@ impl LeaseGuard {
             return Err(Error::LeaseLost(Box::new(LostLease::clone(&lost))));
         }
         // A renewal that comes upon the released lease would take it for lost.
-        self.keeper.abort();
+        self.keeping.abort();
         let done = self.farm.release(self.lease.id, ending).await;
         self.armed = !matches!(done, Ok(()) | Err(Error::LeaseLost(_) | Error::NoSuchLease));
         done
@@ -148,7 +143,7 @@ impl Drop for LeaseGuard {
         /// The latest release that was not waited for to its end.
         static LATE: Mutex<Option<JoinHandle<()>>> = Mutex::new(None);
 
-        self.keeper.abort();
+        self.keeping.abort();
         if !self.armed || self.lost.borrow().is_some() {
             return;
         }
@@ -193,55 +188,13 @@ where
 }
 
 /// Renews one lease until it is told to stop, or has lost it.
-struct Keeper {
-    farm: Arc<dyn BotFarm>,
-    id: LeaseId,
-    tell: watch::Sender<Option<Arc<LostLease>>>,
-}
-
-impl Keeper {
-    async fn keep(self, asked: Instant, lease: Lease) {
-        let (mut lease, answered) = (lease, Instant::now());
-        // The farm's answer is at most as old as the call. After a long wait in the queue that says little; then a
-        // renewal at once gives a close bound.
-        let waited = answered - asked > lease.ttl / 10;
-        let mut deadline = if waited { answered } else { asked } + lease.remaining;
-        let mut next = if waited { answered } else { asked + lease.ttl / 3 };
-        let mut failures = 0_u32;
-        loop {
-            tokio::time::sleep_until(next.min(deadline).into()).await;
-            let asked = Instant::now();
-            if asked >= deadline {
-                return self.lose(expired(lease.expires_at));
-            }
-            let patience = RENEWAL_PATIENCE.max(lease.ttl / 4);
-            let renewal = self.farm.renew(self.id, None);
-            let failure = match tokio::time::timeout_at(deadline.min(asked + patience).into(), renewal).await {
-                Ok(Ok(renewed)) => {
-                    (lease, failures) = (renewed, 0);
-                    deadline = asked + lease.remaining;
-                    next = asked + lease.ttl / 3;
-                    continue;
-                }
-                Ok(Err(Error::LeaseLost(lost))) => return self.lose(*lost),
-                Ok(Err(Error::NoSuchLease)) => return self.lose(expired(lease.expires_at)),
-                Ok(Err(error)) => error.to_string(),
-                Err(_) => format!("no answer for {patience:?}"),
-            };
-            failures += 1;
-            if failures == 1 {
-                tracing::warn!(error = failure, "a lease could not be renewed; trying again until it ends");
-            }
-            next = Instant::now() + (lease.ttl / 30).clamp(Duration::from_millis(20), Duration::from_secs(5));
+async fn keep(farm: Arc<dyn BotFarm>, heartbeat: Heartbeat, tell: watch::Sender<Option<Arc<LostLease>>>) {
+    let said = |beat| {
+        if let Beat::Failed { trouble, .. } = beat {
+            tracing::warn!(error = trouble, "a lease could not be renewed; trying again until it ends");
         }
-    }
-
-    fn lose(&self, lost: LostLease) {
-        tracing::error!(lease = %lost, "a lease was lost while it was in use");
-        self.tell.send_replace(Some(Arc::new(lost)));
-    }
-}
-
-fn expired(at: Timestamp) -> LostLease {
-    LostLease { reason: EndReason::Expired, at, by: None, note: None }
+    };
+    let lost = heartbeat.keep(&*farm, |_| Duration::ZERO, said).await.lost_lease();
+    tracing::error!(lease = %lost, "a lease was lost while it was in use");
+    tell.send_replace(Some(Arc::new(lost)));
 }

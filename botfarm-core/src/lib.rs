@@ -23,6 +23,7 @@ mod absence;
 mod allowed;
 pub mod audit;
 pub mod background;
+mod boot_time;
 mod bot;
 mod condition;
 #[cfg(feature = "conformance")]
@@ -34,6 +35,7 @@ mod farm;
 mod farm_ext;
 mod faults;
 mod guard;
+mod heartbeat;
 mod id;
 pub mod idempotency;
 pub mod input;
@@ -64,6 +66,7 @@ pub use allowed::AllowedNames;
 /// For [`delegate!`] alone.
 #[doc(hidden)]
 pub use async_trait::async_trait as __async_trait;
+pub use boot_time::BootTime;
 pub use bot::{Bot, BotChanges, Holding, ImportReport, NewBot};
 pub use condition::{BotState, Condition};
 pub use ending::{EndReason, Ending, Outcome};
@@ -72,6 +75,7 @@ pub use farm::BotFarm;
 pub use farm_ext::BotFarmExt;
 pub use faults::Faults;
 pub use guard::LeaseGuard;
+pub use heartbeat::{Beat, Heartbeat, Stopped};
 pub use id::{BotId, Fence, LeaseId};
 #[cfg(feature = "keyring")]
 pub use keyring::{KeyError, KeyId, Keyring, MasterKey, Pepper, SealedFor, Unreadable};

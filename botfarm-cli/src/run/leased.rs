@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use botfarm_core::{BotFarm, Ending, Error, Lease};
+use botfarm_core::{BootTime, BotFarm, Ending, Error, Heartbeat, Lease};
 use rustix::process::Signal;
 use tokio::process;
 
 use super::{
     LOST, OWN_FAULT,
     child::Child,
-    clock::{Moment, come},
-    keeper::{GRACE, Keeper, Loss},
+    come,
+    loss::{BEAT, GRACE, Loss, loss},
     masked_output::MaskedOutput,
     say,
     signals::Signals,
@@ -50,10 +50,10 @@ impl Leased<'_> {
     pub(crate) async fn run(
         mut self,
         mut command: process::Command,
-        asked: Moment,
+        asked: BootTime,
         mask: bool,
     ) -> Result<ExitCode, Failure> {
-        let keeper = Keeper::of(self.lease, asked);
+        let heartbeat = Heartbeat::of(self.lease, asked).at_least_every(BEAT);
         let program = command.as_std().get_program().to_owned();
         let output = if mask { MaskedOutput::masked(&mut command, self.lease) } else { Ok(MaskedOutput::default()) };
         let output = match output {
@@ -65,11 +65,11 @@ impl Leased<'_> {
             Ok(child) => child,
             Err(error) => return self.give_up(unstarted(&program, &error)).await,
         };
-        let End { status, lost, cancelled } = self.supervise(child, keeper).await;
+        let End { status, lost, cancelled } = self.supervise(child, heartbeat).await;
 
         let limit = match cancelled {
             Some(at) => at.after(CANCELLED),
-            None => Moment::now().after(RELEASE),
+            None => BootTime::now().after(RELEASE),
         };
         let limit = lost.as_ref().map_or(limit, |Loss { kill_at, .. }| limit.min(*kill_at));
         let Self { farm, lease, signals } = &mut self;
@@ -84,15 +84,15 @@ impl Leased<'_> {
     }
 
     /// Waits for the end of the command, passes signals on to it, and stops it when it must not go on.
-    async fn supervise(&mut self, mut child: Child, keeper: Keeper) -> End {
-        let keeping = keeper.keep(self.farm);
+    async fn supervise(&mut self, mut child: Child, heartbeat: Heartbeat) -> End {
+        let keeping = loss(heartbeat, self.farm);
         tokio::pin!(keeping);
         let mut status = None;
         let (mut lost, mut cancelled, mut interrupted) = (None, None, false);
         // When to kill what is left of a command that was told to end.
-        let mut kill_at: Option<Moment> = None;
+        let mut kill_at: Option<BootTime> = None;
         // Until when to wait for those who were killed.
-        let mut killed: Option<Moment> = None;
+        let mut killed: Option<BootTime> = None;
         loop {
             let all_of_it = lost.is_some() || cancelled.is_some() || killed.is_some();
             let given_up = killed.is_some_and(|until| until.left().is_zero());
@@ -105,12 +105,12 @@ impl Leased<'_> {
                 () = tokio::time::sleep(Duration::from_millis(10)), if status.is_some() => {}
                 signal = self.signals.next() => {
                     if signal == Signal::INT && std::mem::replace(&mut interrupted, true) {
-                        kill_at = Some(Moment::now());
+                        kill_at = Some(BootTime::now());
                     } else {
                         child.pass_on(signal);
                         // At a terminal the command may do with Ctrl-C as it likes, and for as long as it likes.
                         if !(child.at_terminal() && matches!(signal, Signal::INT | Signal::QUIT)) {
-                            let now = Moment::now();
+                            let now = BootTime::now();
                             cancelled.get_or_insert(now);
                             kill_at.get_or_insert(now.after(GRACE));
                         }
@@ -123,7 +123,7 @@ impl Leased<'_> {
                     child.signal_all(Signal::TERM);
                 }
                 () = come(kill_at), if killed.is_none() => {
-                    killed = Some(Moment::now().after(DYING));
+                    killed = Some(BootTime::now().after(DYING));
                     child.signal_all(Signal::KILL);
                 }
             }
@@ -135,13 +135,13 @@ impl Leased<'_> {
     /// # Errors
     /// Always: it is the given one.
     pub(crate) async fn give_up(self, failure: Failure) -> Result<ExitCode, Failure> {
-        release(self.farm, self.lease, None, Moment::now().after(RELEASE)).await;
+        release(self.farm, self.lease, None, BootTime::now().after(RELEASE)).await;
         Err(failure)
     }
 }
 
 /// Gives the bots back before `limit`. Tells why the lease was lost, if it was.
-async fn release(farm: &dyn BotFarm, lease: &Lease, lost: Option<Loss>, limit: Moment) -> Option<String> {
+async fn release(farm: &dyn BotFarm, lease: &Lease, lost: Option<Loss>, limit: BootTime) -> Option<String> {
     let released = async {
         loop {
             match farm.release(lease.id, Ending::clean()).await {
@@ -172,5 +172,5 @@ struct End {
     /// Why the lease was lost, if it was.
     lost: Option<Loss>,
     /// When a signal told the command to end, if one did.
-    cancelled: Option<Moment>,
+    cancelled: Option<BootTime>,
 }

@@ -15,11 +15,11 @@ use std::{
     thread,
 };
 
-use botfarm_core::Lease;
+use botfarm_core::{BootTime, Lease};
 use tokio::{process, sync::oneshot};
 
 use super::{
-    clock::{Moment, come},
+    come,
     mask::{self, Mask},
     says_yes,
     signals::Signals,
@@ -71,7 +71,7 @@ impl MaskedOutput {
     }
 
     /// Resolves when all that the command has written is shown, or at a signal, or at `limit`.
-    pub(crate) async fn shown(self, signals: &mut Signals, limit: Option<Moment>) {
+    pub(crate) async fn shown(self, signals: &mut Signals, limit: Option<BootTime>) {
         self.ended.store(true, Ordering::Release);
         let shown = async {
             for shown in self.shown {

@@ -2,10 +2,12 @@
 
 use std::{fmt, time::Duration};
 
-use botfarm_core::{BotFarm, Ending, Error, Lease, LeaseId, LeaseRequest, Page, PageRequest, Shortage, meant_by};
+use botfarm_core::{
+    BootTime, BotFarm, Ending, Error, Lease, LeaseId, LeaseRequest, Page, PageRequest, Shortage, meant_by,
+};
 use rustix::process::Signal;
 
-use super::{clock::Moment, say, signals::Signals, stopped};
+use super::{say, signals::Signals, stopped};
 use crate::{
     failure::Failure,
     output::{ago, lasting},
@@ -41,14 +43,14 @@ pub(crate) async fn acquire(
     request: LeaseRequest,
     wait: Duration,
     signals: &mut Signals,
-) -> Result<(Lease, Moment), Failure> {
-    let until = Moment::now().after(wait);
+) -> Result<(Lease, BootTime), Failure> {
+    let until = BootTime::now().after(wait);
     let mut slice = FIRST_SLICE;
     let mut unreachable_since = None;
     // What was said, and when.
-    let mut said: Option<(&str, Moment)> = None;
+    let mut said: Option<(&str, BootTime)> = None;
     loop {
-        let asked = Moment::now();
+        let asked = BootTime::now();
         let next = asked.after(slice.min(until.left()));
         let attempt = farm.acquire(request.clone().wait(next.left()));
         let error = tokio::select! {
@@ -70,16 +72,16 @@ pub(crate) async fn acquire(
             }
             Error::Unavailable { retry_after, .. } => {
                 let since = *unreachable_since.get_or_insert(asked);
-                if Moment::now().since(since) >= OUTAGE || until.left().is_zero() {
+                if BootTime::now().since(since) >= OUTAGE || until.left().is_zero() {
                     return Err(Failure::from(error));
                 }
-                Moment::now().after((*retry_after).clamp(Duration::from_millis(500), Duration::from_secs(5)))
+                BootTime::now().after((*retry_after).clamp(Duration::from_millis(500), Duration::from_secs(5)))
             }
             Error::NoMatch { .. } => return Err(hopeless(farm, &request, error).await),
             _ => return Err(Failure::from(error)),
         };
         slice = SLICE;
-        let now = Moment::now();
+        let now = BootTime::now();
         if said.is_none_or(|(code, at)| code != error.code() || now.since(at) > SLICE * 9 / 10) {
             tokio::select! {
                 _ = tokio::time::timeout(EXPLAINING, explain(farm, &request, &error, until)) => {}
@@ -118,7 +120,7 @@ async fn left(farm: &dyn BotFarm, id: LeaseId, signal: Signal) -> Failure {
 }
 
 /// Says what is waited for, and who has it.
-async fn explain(farm: &dyn BotFarm, request: &LeaseRequest, error: &Error, until: Moment) {
+async fn explain(farm: &dyn BotFarm, request: &LeaseRequest, error: &Error, until: BootTime) {
     let more = lasting(until.left());
     let Error::Exhausted(shortage) = error else { return say(format_args!("waiting, {more} more at most: {error}")) };
     let Some(selector) = request.selectors.get(shortage.selector) else { return };
