@@ -1,5 +1,6 @@
 //! `botfarm import`: adds and updates accounts out of a file.
 
+pub(crate) mod faulty;
 mod prune;
 mod updates;
 
@@ -12,14 +13,15 @@ use std::{
     time::Duration,
 };
 
-use botfarm_core::{BotFarm, Domain, Env, Error, ImportReport, NewBot, ProjectId};
+use botfarm::Store;
+use botfarm_core::{BotFarm, Domain, Env, ImportReport, NewBot, ProjectId};
 use botfarm_http::import::{Format, Given, Rows};
 use clap::Args;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use self::{prune::Pruned, updates::Updates};
-use crate::{allowed::Allowed, client, config::Config, failure::Failure, output::Output, store};
+use self::{faulty::faulty, prune::Pruned, updates::Updates};
+use crate::{allowed::Allowed, client, config::Config, failure::Failure, output::Output};
 
 /// Adds and updates accounts out of a file
 ///
@@ -139,7 +141,7 @@ impl Import {
         let (bots, updates) = (rows.take(), rows.take_updates());
         let farm = client::connect(&config).await?;
         // A service has names of its own to check.
-        if store::is_store(client::url(&config)?) {
+        if Store::is_at(client::url(&config)?) {
             let names = self.allowed.or(&config.file);
             names.check_all(&bots).map_err(|error| faulty(&shown, rows.located(error)))?;
             updates::check(&names, &updates).map_err(|error| faulty(&shown, rows.shown(error)))?;
@@ -185,22 +187,6 @@ fn guessed(text: &[u8]) -> Format {
         Some(b'{') => Format::Ndjson,
         _ => Format::Csv,
     }
-}
-
-/// Every fault on a line of its own.
-fn faulty(file: &str, error: Error) -> Failure {
-    let Error::Invalid { faults } = &error else { return error.into() };
-    let mut text = format!("{file}: nothing was imported, for these faults:");
-    for fault in faults {
-        let field = fault.pointer.splitn(3, '/').nth(2).map(|field| format!("{field} ")).unwrap_or_default();
-        // The detail starts with the row, where it has one.
-        let (row, detail) = match fault.detail.split_once(": ") {
-            Some((row, detail)) if row.starts_with("row ") => (format!("{row}: "), detail),
-            _ => (String::new(), fault.detail.as_str()),
-        };
-        text.extend(["\n  ", &row, &field, detail]);
-    }
-    Failure::usage(text)
 }
 
 #[cfg(test)]

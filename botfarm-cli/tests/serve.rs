@@ -399,8 +399,7 @@ async fn a_faulty_file_of_bots_is_refused_whole_with_every_row_that_is_wrong() {
     fs::write(folder.path().join("bots.csv"), file).unwrap();
     let (code, said) = refused(botfarm(&folder, &[&ANY_PORT[..], &["--bots", "bots.csv"]].concat())).await;
     assert_eq!(code, Some(2), "{said}");
-    for expected in ["bots.csv", "/1/env: row 2 (line 3)", "/2/login: row 3 (line 4)", "/2/project_id: row 3 (line 4)"]
-    {
+    for expected in ["bots.csv", "row 2 (line 3): env ", "row 3 (line 4): login ", "row 3 (line 4): project_id "] {
         assert!(said.contains(expected), "{expected}: {said}");
     }
 }

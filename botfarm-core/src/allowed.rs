@@ -4,8 +4,9 @@ use crate::{
     bot::{BotChanges, NewBot},
     error::{Error, Fault, Result},
     faults::Faults,
+    location::{Field, Location},
     name::{Domain, Env},
-    nearest::nearest,
+    rules::nearest,
 };
 
 /// The envs and domains that accounts may be created in, so that a typo makes no new one: a setting of a service, and of
@@ -38,17 +39,17 @@ impl AllowedNames {
     /// # Errors
     /// [`Error::Invalid`] with every name that is not allowed.
     pub fn check(&self, bot: &NewBot) -> Result<()> {
-        refused(self.faults(bot, ""))
+        refused(self.faults(bot, &Location::whole()))
     }
 
     /// Checks the bots of an import.
     ///
     /// # Errors
-    /// [`Error::Invalid`] with every name that is not allowed, with the row, counted from 0, in each pointer.
+    /// [`Error::Invalid`] with every name that is not allowed, with its row.
     pub fn check_all(&self, bots: &[NewBot]) -> Result<()> {
         let mut faults = Faults::default();
         for (row, bot) in bots.iter().enumerate() {
-            faults.append(self.faults(bot, &format!("/{row}")));
+            faults.append(self.faults(bot, &Location::row(row)));
         }
         refused(faults)
     }
@@ -59,12 +60,17 @@ impl AllowedNames {
     /// [`Error::Invalid`] for a domain that is not allowed.
     pub fn check_changes(&self, changes: &BotChanges) -> Result<()> {
         let domain = changes.domain.as_ref();
-        refused(domain.and_then(|domain| fault("domain", domain, &self.domains, "")).into_iter().collect())
+        refused(
+            domain
+                .and_then(|domain| fault(Field::Domain, domain, &self.domains, &Location::whole()))
+                .into_iter()
+                .collect(),
+        )
     }
 
-    fn faults(&self, bot: &NewBot, at: &str) -> Faults {
-        let env = fault("env", &bot.env, &self.envs, at);
-        env.into_iter().chain(fault("domain", &bot.domain, &self.domains, at)).collect()
+    fn faults(&self, bot: &NewBot, at: &Location) -> Faults {
+        let env = fault(Field::Env, &bot.env, &self.envs, at);
+        env.into_iter().chain(fault(Field::Domain, &bot.domain, &self.domains, at)).collect()
     }
 }
 
@@ -73,15 +79,15 @@ fn refused(faults: Faults) -> Result<()> {
 }
 
 /// What is wrong with a name that is none of the allowed ones.
-fn fault<T: AsRef<str> + PartialEq>(what: &str, name: &T, allowed: &[T], at: &str) -> Option<Fault> {
+fn fault<T: AsRef<str> + PartialEq>(field: Field, name: &T, allowed: &[T], at: &Location) -> Option<Fault> {
     if allowed.is_empty() || allowed.contains(name) {
         return None;
     }
     let words = || allowed.iter().map(AsRef::as_ref);
     let hint = nearest(name.as_ref(), words()).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     let listed = words().collect::<Vec<_>>().join(", ");
-    let detail = format!("must be one of {listed}, unless the setting {what}s has others{hint}");
-    Some(Fault::new(format!("{at}/{what}"), detail))
+    let detail = format!("must be one of {listed}, unless the setting {field}s has others{hint}");
+    Some(Fault::new(at.clone().field(field), detail))
 }
 
 #[cfg(test)]
@@ -100,7 +106,7 @@ mod tests {
 
     fn told(result: Result<()>) -> Vec<(String, String)> {
         match result.unwrap_err() {
-            Error::Invalid { faults } => faults.into_iter().map(|fault| (fault.pointer, fault.detail)).collect(),
+            Error::Invalid { faults } => faults.into_iter().map(|fault| (fault.at.to_string(), fault.detail)).collect(),
             error => panic!("{error:?}"),
         }
     }
@@ -110,13 +116,13 @@ mod tests {
         let allowed = AllowedNames::default();
         allowed.check(&bot("stage", "regular")).unwrap();
         let detail = "must be one of prod, preprod, stage, unless the setting envs has others; did you mean stage?";
-        assert_eq!(told(allowed.check(&bot("stgae", "canary"))), [("/env".to_owned(), detail.to_owned())]);
+        assert_eq!(told(allowed.check(&bot("stgae", "canary"))), [("env".to_owned(), detail.to_owned())]);
         let rows = [bot("stage", "canary"), bot("dev", "smoke")];
-        let pointers: Vec<_> = told(allowed.check_all(&rows)).into_iter().map(|(pointer, _)| pointer).collect();
-        assert_eq!(pointers, ["/1/env", "/1/domain"]);
+        let places: Vec<_> = told(allowed.check_all(&rows)).into_iter().map(|(at, _)| at).collect();
+        assert_eq!(places, ["row 2, env", "row 2, domain"]);
         let changes = BotChanges { domain: Some("smoke".parse().unwrap()), ..BotChanges::default() };
         let detail = "must be one of canary, regular, unless the setting domains has others";
-        assert_eq!(told(allowed.check_changes(&changes)), [("/domain".to_owned(), detail.to_owned())]);
+        assert_eq!(told(allowed.check_changes(&changes)), [("domain".to_owned(), detail.to_owned())]);
     }
 
     #[test]

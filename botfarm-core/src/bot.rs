@@ -1,12 +1,11 @@
 //! One real test account.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
     condition::{BotState, Condition},
-    error::Fault,
     id::BotId,
     labels::Labels,
     name::{Domain, Env, ProjectId},
@@ -115,22 +114,6 @@ impl NewBot {
     #[must_use]
     pub fn labels(self, labels: Labels) -> Self {
         Self { labels, ..self }
-    }
-
-    /// What is wrong with rows of an import that name an account which a row above names already, by row.
-    #[must_use]
-    pub fn twins(rows: &[Self]) -> Vec<(usize, Fault)> {
-        let mut first = HashMap::new();
-        let mut faults = Vec::new();
-        for (row, bot) in rows.iter().enumerate() {
-            let above = *first.entry((&bot.env, bot.login.folded())).or_insert(row);
-            if above != row {
-                // People count from one.
-                let detail = format!("names the same account as row {}", above + 1);
-                faults.push((row, Fault::new(format!("/{row}/login"), detail)));
-            }
-        }
-        faults
     }
 }
 

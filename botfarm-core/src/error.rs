@@ -6,6 +6,7 @@ use crate::{
     condition::Condition,
     ending::EndReason,
     id::BotId,
+    location::Location,
     name::Env,
     text::{Holder, Login, Note},
     time::Timestamp,
@@ -154,8 +155,8 @@ impl Error {
 
     /// A single fault.
     #[must_use]
-    pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self::Invalid { faults: vec![Fault::new(pointer, detail)] }
+    pub fn invalid(at: impl Into<Location>, detail: impl Into<String>) -> Self {
+        Self::Invalid { faults: vec![Fault::new(at, detail)] }
     }
 
     /// The lease has ended.
@@ -171,30 +172,33 @@ impl Error {
 }
 
 /// One thing that is wrong with an input.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// Where: a JSON pointer into the request, such as `/labels`; of an import also the row, such as `/3/login`.
-    pub pointer: String,
+    /// Where: a field of the request; of an import also the row.
+    pub at: Location,
     /// What is wrong, and what would be right. Never repeats the value.
     pub detail: String,
 }
 
 impl Fault {
-    /// `detail` is wrong at `pointer`.
+    /// `detail` is wrong at `at`.
     #[must_use]
-    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), detail: detail.into() }
+    pub fn new(at: impl Into<Location>, detail: impl Into<String>) -> Self {
+        Self { at: at.into(), detail: detail.into() }
     }
+}
 
-    /// A row of an import, counted from 0, would move a bot that `holder` holds.
-    #[must_use]
-    pub fn held(row: usize, field: &str, holder: &Holder) -> Self {
-        Self::new(format!("/{row}/{field}"), format!("must stay as it is while {holder} holds the bot"))
+/// `ttl: must be from 5 to 60 seconds`.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, detail } = self;
+        if *at == Location::whole() { f.write_str(detail) } else { write!(f, "{at}: {detail}") }
     }
 }
 
 /// Why the bot asked for by name cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Busy {
     /// The bot.
     pub bot: BotId,
@@ -206,6 +210,14 @@ pub struct Busy {
     pub expires_at: Option<Timestamp>,
     /// The bot's condition.
     pub condition: Condition,
+}
+
+impl Busy {
+    /// A bot in this condition, which nobody holds.
+    #[must_use]
+    pub fn new(bot: BotId, condition: Condition) -> Self {
+        Self { bot, holder: None, since: None, expires_at: None, condition }
+    }
 }
 
 impl fmt::Display for Busy {
@@ -231,6 +243,7 @@ impl fmt::Display for Busy {
 
 /// How things stand with the bots that were asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Shortage {
     /// The first selector, counted from 0, that could not be satisfied; the counts are of its bots.
     pub selector: usize,
@@ -253,11 +266,37 @@ pub struct Shortage {
 
 /// Whoever has held a bot for the longest.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Oldest {
     /// Who.
     pub holder: Holder,
     /// Since when.
     pub since: Timestamp,
+}
+
+impl Shortage {
+    /// Of the selector number `selector`, counted from 0: no bots yet.
+    #[must_use]
+    pub fn new(selector: usize) -> Self {
+        Self {
+            selector,
+            matching: 0,
+            leased: 0,
+            cooling: 0,
+            out_of_service: 0,
+            waiting: 0,
+            oldest: None,
+            retry_after: Duration::ZERO,
+        }
+    }
+}
+
+impl Oldest {
+    /// `holder`, since then.
+    #[must_use]
+    pub fn new(holder: Holder, since: Timestamp) -> Self {
+        Self { holder, since }
+    }
 }
 
 impl fmt::Display for Shortage {
@@ -278,6 +317,7 @@ impl fmt::Display for Shortage {
 
 /// How a lease ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LostLease {
     /// How.
     pub reason: EndReason,
@@ -287,6 +327,14 @@ pub struct LostLease {
     pub by: Option<Holder>,
     /// The reason they gave, or the remark made at the release.
     pub note: Option<Note>,
+}
+
+impl LostLease {
+    /// In this way, at this time; nobody has said more of it.
+    #[must_use]
+    pub fn new(reason: EndReason, at: Timestamp) -> Self {
+        Self { reason, at, by: None, note: None }
+    }
 }
 
 impl fmt::Display for LostLease {
@@ -315,6 +363,6 @@ fn shown(at: &Timestamp) -> impl fmt::Display {
 }
 
 fn listed(faults: &[Fault]) -> String {
-    let faults: Vec<_> = faults.iter().map(|Fault { pointer, detail }| format!("{pointer}: {detail}")).collect();
+    let faults: Vec<_> = faults.iter().map(Fault::to_string).collect();
     format!("nothing was done, for these faults: {}", faults.join("; "))
 }

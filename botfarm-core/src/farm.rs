@@ -83,7 +83,7 @@ pub trait BotFarm: Debug + Send + Sync + 'static {
     /// With `dry_run` it reports what it would do, and does nothing.
     ///
     /// # Errors
-    /// `Invalid`, with the row (counted from 0) in each pointer, when two rows name the same account, or when a row
+    /// `Invalid`, with the row of each fault, when two rows name the same account, or when a row
     /// would change the project or domain of a bot that is held.
     async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport>;
 

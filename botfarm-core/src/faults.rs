@@ -1,16 +1,19 @@
 //! What is wrong with an input: as much of it as anybody reads.
 
-use crate::error::{Error, Fault};
+use crate::{
+    error::{Error, Fault},
+    location::Location,
+};
 
 /// The first faults of an input, and how many more there are: however large and wrong an input is, this stays small.
 ///
 /// ```
-/// # use botfarm_core::{Fault, Faults};
+/// # use botfarm_core::{Fault, Faults, Field, Location};
 /// let mut faults = Faults::default();
-/// faults.extend((0..500).map(|row| Fault::new(format!("/{row}/env"), "is required")));
+/// faults.extend((0..500).map(|row| Fault::new(Location::row(row).field(Field::Env), "is required")));
 /// let listed = Vec::from(faults);
 /// assert_eq!(listed.len(), Faults::LISTED + 1);
-/// assert_eq!(listed.last(), Some(&Fault::new("", "and 400 more faults")));
+/// assert_eq!(listed.last(), Some(&Fault::new(Location::whole(), "and 400 more faults")));
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
@@ -72,7 +75,7 @@ impl From<Faults> for Vec<Fault> {
         let Faults { mut listed, more } = faults;
         if more > 0 {
             let s = if more == 1 { "" } else { "s" };
-            listed.push(Fault::new("", format!("and {more} more fault{s}")));
+            listed.push(Fault::new(Location::whole(), format!("and {more} more fault{s}")));
         }
         listed
     }
@@ -89,16 +92,16 @@ mod tests {
     use super::*;
 
     fn some(count: usize) -> Faults {
-        (0..count).map(|row| Fault::new(format!("/{row}"), "is wrong")).collect()
+        (0..count).map(|row| Fault::new(Location::row(row), "is wrong")).collect()
     }
 
     #[test]
     fn a_list_of_faults_ends_after_a_hundred_with_how_many_more() {
-        let last = |count| Vec::from(some(count)).pop().map(|fault| (fault.pointer, fault.detail));
+        let last = |count| Vec::from(some(count)).pop().map(|fault| (fault.at, fault.detail));
         assert_eq!(last(0), None);
-        assert_eq!(last(100), Some(("/99".to_owned(), "is wrong".to_owned())));
-        assert_eq!(last(101), Some((String::new(), "and 1 more fault".to_owned())));
-        assert_eq!(last(100_000), Some((String::new(), "and 99900 more faults".to_owned())));
+        assert_eq!(last(100), Some((Location::row(99), "is wrong".to_owned())));
+        assert_eq!(last(101), Some((Location::whole(), "and 1 more fault".to_owned())));
+        assert_eq!(last(100_000), Some((Location::whole(), "and 99900 more faults".to_owned())));
     }
 
     #[test]

@@ -11,15 +11,17 @@
 //! | **backend** | a farm that stores things itself |
 //!
 //! # Layout
-//! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error` and `faults` are what can go wrong.
-//! `bot`, `selector`, `lease`, `terms`, `origin`, `page`, `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its
-//! contract. `guard` keeps a lease alive. `operators`, `idempotency` and `audit` are what a service keeps besides. `matching`, `absence`, `allowed` and `input` are shared by the farms. `nearest`
-//! and `meant` are what somebody may have meant. `keyring` (a feature) seals the
-//! passwords of farms that store them. `schema` (a feature) describes values to those who describe an API. `conformance`
-//! (a feature) proves a farm.
+//! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error`, `location` and
+//! `faults` are what can go wrong. `bot`, `selector`, `lease`, `terms`, `origin`, `page`, `stats`, `policy` are what a farm
+//! takes and gives. `farm` is the trait with its contract. `heartbeat` keeps a lease alive, on the clock of `boot_time`;
+//! `guard` also gives it back. `operators`, `idempotency` and `audit` are what a service keeps besides. `rules` are what all
+//! farms decide in the same way. `allowed` says where accounts may be created; `meant` is what somebody may have meant.
+//! `keyring` (a feature) seals the passwords of farms that store them. `schema` (a feature) describes values to those who
+//! describe an API. `conformance` (a feature) proves a farm.
+//!
+//! Where this crate stands among the others: [docs/architecture.md](https://github.com/botfarm/botfarm/blob/main/docs/architecture.md).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-mod absence;
 mod allowed;
 pub mod audit;
 pub mod background;
@@ -38,19 +40,18 @@ mod guard;
 mod heartbeat;
 mod id;
 pub mod idempotency;
-pub mod input;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod labels;
 mod lease;
-pub mod matching;
+mod location;
 mod meant;
 mod name;
-mod nearest;
 pub mod operators;
 mod origin;
 mod page;
 mod policy;
+pub mod rules;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod secret;
@@ -61,7 +62,6 @@ mod text;
 mod time;
 mod words;
 
-pub use absence::Place;
 pub use allowed::AllowedNames;
 /// For [`delegate!`] alone.
 #[doc(hidden)]
@@ -83,12 +83,13 @@ pub use labels::Labels;
 pub use lease::{
     ActiveLease, BotRelease, Fingerprint, Lease, LeaseEnd, LeaseRecord, LeaseRequest, LeasedBot, Revocation,
 };
+pub use location::{Field, Location, Step};
 pub use meant::meant_by;
 pub use name::{Domain, Env, ProjectId};
-pub use nearest::nearest;
 pub use origin::Origin;
 pub use page::{BotFilter, Cursor, Page, PageRequest};
 pub use policy::{AfterExpiry, EnvPolicy, LeasePolicy};
+pub use rules::{Place, nearest};
 pub use secret::Secret;
 pub use selector::Selector;
 pub use stats::{PoolStats, Stats};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     farm::BotFarm,
-    nearest::nearest,
     page::{BotFilter, PageRequest},
+    rules::nearest,
     selector::Selector,
 };
 

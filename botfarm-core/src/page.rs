@@ -9,6 +9,7 @@ use crate::{
     id::EntryId,
     id::{BotId, Fence},
     labels::Labels,
+    location::Field,
     name::{Domain, Env, ProjectId},
     text::Login,
 };
@@ -118,7 +119,7 @@ impl PageRequest {
         if (1..=Self::MAX).contains(&self.limit) {
             return Ok(self.limit);
         }
-        Err(Error::invalid("/limit", format!("must be from 1 to {}", Self::MAX)))
+        Err(Error::invalid(Field::Limit, format!("must be from 1 to {}", Self::MAX)))
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     error::{Error, Fault, Result},
     lease::LeaseRequest,
+    location::{Field, Location},
     name::Env,
     selector::Selector,
 };
@@ -177,19 +178,22 @@ impl LeasePolicy {
         let ttl = self.terms_of(request).ttl(request.ttl, &mut faults);
         if !(1..=32).contains(&request.selectors.len()) {
             let count = request.selectors.len();
-            faults.push(Fault::new("/users", format!("must be 1 to 32 selectors, are {count}")));
+            faults.push(Fault::new(Field::Selectors, format!("must be 1 to 32 selectors, are {count}")));
         }
         let mut aliases = HashSet::new();
         for (index, selector) in request.selectors.iter().enumerate() {
             if let Some(alias) = &selector.alias
                 && !aliases.insert(alias)
             {
-                faults.push(Fault::new(format!("/users/{index}/as"), "must differ from every other".to_owned()));
+                faults.push(Fault::new(
+                    Location::from(Field::Selectors).item(index).field(Field::Alias),
+                    "must differ from every other",
+                ));
             }
         }
         if request.avoid.len() > 1_000 {
             let count = request.avoid.len();
-            faults.push(Fault::new("/avoid", format!("must be at most 1000 ids, are {count}")));
+            faults.push(Fault::new(Field::Avoid, format!("must be at most 1000 ids, are {count}")));
         }
         if faults.is_empty() { Ok(ttl) } else { Err(Error::Invalid { faults }) }
     }
@@ -252,7 +256,7 @@ impl<'a> Terms<'a> {
         if ttl < self.min_ttl || ttl > self.max_ttl {
             let (min, max) = (self.min_ttl.as_secs_f64(), self.max_ttl.as_secs_f64());
             let where_ = self.because_of.map(|env| format!(", as {env} has it")).unwrap_or_default();
-            faults.push(Fault::new("/ttl_seconds", format!("must be from {min} to {max} seconds{where_}")));
+            faults.push(Fault::new(Field::Ttl, format!("must be from {min} to {max} seconds{where_}")));
         }
         // Whole microseconds, as Postgres keeps them.
         Duration::from_micros(u64::try_from(ttl.as_micros()).unwrap_or(u64::MAX))

@@ -17,7 +17,6 @@ use crate::{
     condition::Condition,
     ending::EndReason,
     ending::Outcome,
-    error::Fault,
     id::EntryId,
     id::{BotId, Fence, LeaseId},
     labels::Labels,
@@ -148,10 +147,6 @@ schema! {
         "A `viewer` reads; a `tester` also leases; an `admin` also writes users, revokes leases, and looks after \
          operators and tokens.",
     ));
-    Fault as "Fault" => ObjectBuilder::new()
-        .property("pointer", string().description(Some("A JSON pointer into the request; in an import with the row's number first.")))
-        .property("detail", string().description(Some("What is wrong, and what would be right.")))
-        .description(Some("One thing that is wrong with a request."));
     ImportReport as "ImportReport" => ObjectBuilder::new()
         .property("created", count().description(Some("Users that the farm did not have.")))
         .property("updated", count().description(Some("Users that it had, with something else about them.")))

@@ -45,6 +45,8 @@
 //! The first request of a selector looks at every bot, to make its index; the 256 selectors used last keep theirs. From
 //! then on an operation costs O(log n) for each index that its bots are in, whatever the share that is leased and
 //! however many wait for other bots. Changes cost nothing unless somebody wants to know them.
+//!
+//! Where this crate stands among the others: [docs/architecture.md](https://github.com/botfarm/botfarm/blob/main/docs/architecture.md).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod assignment;

@@ -110,7 +110,8 @@ impl Sight {
         let (held, lost): (Vec<_>, Vec<_>) = ids.iter().map(|id| engine.lookup(*id)).partition(Result::is_ok);
         let held = held.into_iter().map(Result::unwrap).collect();
         let lost = lost.into_iter().map(|lost| lost.unwrap_err().to_string()).collect();
-        Self { bots, leases, histories, held, lost, stats: Stats { waiting: 0, ..engine.stats() } }
+        let stats = Stats::new(engine.stats().pools, 0);
+        Self { bots, leases, histories, held, lost, stats }
     }
 }
 

@@ -8,11 +8,12 @@ mod update;
 
 use std::{io::Read, path::Path};
 
-use botfarm_core::{Error, Fault, Faults, NewBot, Result, input};
+use botfarm_core::{Error, Fault, Faults, Location, NewBot, Result};
 use serde_json::Value;
 
 use self::source::Source;
 pub use self::{csv::guarded, given::Given, update::Update};
+use crate::{fields::Read as _, wire::NewUser};
 
 /// The longest row, in bytes; the longest that makes a bot has some 30 KiB. A longer one would take many times its
 /// length once it is parsed.
@@ -72,7 +73,7 @@ impl Rows {
     ///
     /// # Errors
     /// `Malformed` when it is not what `format` says, or has a row of more than 256 KiB. `Invalid` when it has more than
-    /// `most` rows, or with the faults of its rows, as [`Faults`] lists them: the pointer begins with the row's number
+    /// `most` rows, or with the faults of its rows, as [`Faults`] lists them: each is in its row, counted
     /// from 0, and the detail with its number from 1 and its line.
     pub fn read(format: Format, file: impl Read, most: usize) -> Result<Self> {
         Self::read_given(format, file, most, Given::default())
@@ -131,14 +132,14 @@ impl Rows {
         let Error::Invalid { mut faults } = error else { return error };
         for fault in &mut faults {
             let row = row_of(fault).and_then(|bot| Some((bot, *self.numbers.get(bot)?)));
-            if let Some((bot, row)) = row.filter(|(bot, row)| bot != row) {
-                fault.pointer = fault.pointer.replacen(&format!("/{bot}"), &format!("/{row}"), 1);
+            if let Some((_, row)) = row.filter(|(bot, row)| bot != row) {
+                fault.at = fault.at.clone().moved_to_row(row);
             }
         }
         self.shown(Error::Invalid { faults })
     }
 
-    /// The same error, saying of each fault which row and line it is on. The pointers name rows, not bots.
+    /// The same error, saying of each fault which row and line it is on. The places are in rows of the file, not of the bots.
     #[must_use]
     pub fn shown(&self, error: Error) -> Error {
         let Error::Invalid { mut faults } = error else { return error };
@@ -156,7 +157,7 @@ impl Rows {
 
 /// The row that a fault is in.
 fn row_of(fault: &Fault) -> Option<usize> {
-    fault.pointer.split('/').nth(1)?.parse().ok()
+    fault.at.as_row()
 }
 
 /// A file that is being read.
@@ -172,8 +173,8 @@ struct Reading {
 
 impl Reading {
     /// Where the next row is.
-    fn at(&self) -> String {
-        format!("/{}", self.count)
+    fn at(&self) -> Location {
+        Location::row(self.count)
     }
 
     /// Takes the next row, unless it could not be parsed, and the faults found in it so far. `line` is where it begins, if
@@ -181,7 +182,7 @@ impl Reading {
     fn row(&mut self, line: Option<u64>, row: Option<Value>, faults: Faults) -> Result<()> {
         if self.count == self.most {
             let detail = format!("must have at most {} rows; import it in parts", self.most);
-            return Err(Error::invalid("", detail));
+            return Err(Error::invalid(Location::whole(), detail));
         }
         self.faults.append(faults);
         let row = row.map(|row| self.given.complete(row));
@@ -189,8 +190,8 @@ impl Reading {
             Some(row) if self.given.updates && update::has_no_password(&row) => {
                 Update::read(row, self.count).map(|update| self.read.updates.push(update))
             }
-            Some(row) => input::new_bot(row, &self.at()).map(|bot| {
-                self.read.bots.push(bot);
+            Some(row) => NewUser::read(row, self.at()).map(|user| {
+                self.read.bots.push(user.into());
                 self.read.numbers.push(self.count);
             }),
             None => Ok(()),

@@ -22,12 +22,17 @@
 //! `replay` makes an idempotency key a lease id, `once` does what is sent twice under such a key once, `observe` logs,
 //! `audit` records who did what, `auth` finds out who is calling and what they may do, `open` whom to answer where nobody
 //! is asked that. `routes` is the table of all paths; `openapi` describes them, and
-//! `docs` shows that. `import` reads files of bots, and `json` refuses objects that have a field twice. `client` has the farm; `send`,
-//! the one place where its requests leave; and `retry`, which says when they leave again.
+//! `docs` shows that. `import` reads files of bots, `fields` JSON objects field by field, and `json` refuses objects that
+//! have a field twice. `client` has the farm; `send`, the one place where its requests leave; and `retry`, which says when
+//! they leave again.
+//!
+//! Where this crate stands among the others: [docs/architecture.md](https://github.com/botfarm/botfarm/blob/main/docs/architecture.md).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "client")]
 mod client;
+#[cfg(feature = "server")]
+mod fields;
 #[cfg(feature = "server")]
 pub mod import;
 #[cfg(feature = "server")]

@@ -14,6 +14,8 @@
 //! ```
 //!
 //! It is [`botfarm_engine`], with a journal that keeps nothing.
+//!
+//! Where this crate stands among the others: [docs/architecture.md](https://github.com/botfarm/botfarm/blob/main/docs/architecture.md).
 
 mod journal;
 #[cfg(test)]

@@ -116,7 +116,7 @@ fn labels(value: &str) -> Labels {
 fn farm_of_two_bots_of_one_account_is_refused() {
     let twins = bots(3).map(|bot| NewBot { login: "Ada".parse().unwrap(), ..bot });
     let Err(Error::Invalid { faults }) = MemoryFarm::with_bots(twins) else { panic!("they are one account") };
-    assert_eq!(faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/1/login", "/2/login"]);
+    assert_eq!(faults.iter().map(|fault| fault.at.to_string()).collect::<Vec<_>>(), ["row 2, login", "row 3, login"]);
 }
 
 #[tokio::test]

@@ -132,19 +132,9 @@ impl FaultyFarm {
 }
 
 fn shortage(selector: usize) -> Error {
-    let (matching, leased, cooling, out_of_service, waiting) = (1, 1, 0, 0, 0);
-    let retry_after = Duration::from_secs(1);
-    let oldest = None;
-    Error::Exhausted(Box::new(Shortage {
-        selector,
-        matching,
-        leased,
-        cooling,
-        out_of_service,
-        waiting,
-        oldest,
-        retry_after,
-    }))
+    let mut shortage = Shortage::new(selector);
+    (shortage.matching, shortage.leased, shortage.retry_after) = (1, 1, Duration::from_secs(1));
+    Error::Exhausted(Box::new(shortage))
 }
 
 #[async_trait]
@@ -251,10 +241,10 @@ impl BotFarm for FaultyFarm {
             {
                 Lease { id: asked.id, terms: asked.terms, ..granted }
             }
-            Err(Error::Exhausted(told)) if !self.waiting.lock().unwrap().is_empty() => {
+            Err(Error::Exhausted(mut told)) if !self.waiting.lock().unwrap().is_empty() => {
                 let distinct: HashSet<_> = self.waiting.lock().unwrap().iter().copied().collect();
-                let waiting = told.waiting + distinct.len() as u64;
-                return Err(Error::Exhausted(Box::new(Shortage { waiting, ..*told })));
+                told.waiting += distinct.len() as u64;
+                return Err(Error::Exhausted(told));
             }
             Err(Error::NoMatch { selector, .. }) if self.fault == Fault::WaitsForTheImpossible => {
                 tokio::time::sleep(asked.wait).await;

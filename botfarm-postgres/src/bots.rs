@@ -1,8 +1,8 @@
 //! Bots one by one, and in lists.
 
 use botfarm_core::{
-    Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Error as FarmError, NewBot, Page, PageRequest,
-    SealedFor, Timestamp,
+    Bot, BotChanges, BotFilter, BotId, BotState, Condition, Cursor, Error as FarmError, Field, NewBot, Page,
+    PageRequest, SealedFor, Timestamp,
 };
 use uuid::Uuid;
 
@@ -262,7 +262,7 @@ impl Farm {
         }
         if self.set_aside(&unreadable).await? {
             let detail = format!("must be given again: {}", unreadable.source);
-            return Ok(FarmError::invalid("/password", detail).into());
+            return Ok(FarmError::invalid(Field::Password, detail).into());
         }
         Ok(Error::Outrun)
     }

@@ -1,17 +1,19 @@
 //! Many bots at once, all or nothing.
 
+mod plan;
+
 use std::collections::BTreeSet;
 
-use botfarm_core::{BotId, Error as FarmError, Fault, ImportReport, NewBot, SealedFor};
+use botfarm_core::{Error as FarmError, ImportReport, NewBot, SealedFor};
 use sqlx::{Connection as _, PgConnection, PgTransaction};
 use uuid::Uuid;
 
+use self::plan::{Plan, Row};
 use crate::connection::repeat_long;
 use crate::{
     error::{Error, Result},
     farm::Farm,
-    rows::{self, label_texts},
-    seals,
+    rows::label_texts,
 };
 
 /// How often to look again because others create, change or delete the same bots meanwhile.
@@ -22,27 +24,6 @@ const BATCH: usize = 5_000;
 
 /// Between labels in a text; no label has it.
 const SEPARATOR: &str = "\u{1f}";
-
-/// What an import does to the farm.
-#[derive(Default)]
-struct Plan<'a> {
-    new: Vec<Row<'a>>,
-    /// Of which only what the pool does not care about changes: login and password.
-    changed: Vec<Row<'a>>,
-    /// Of which project, domain or labels change.
-    moved: Vec<Row<'a>>,
-    unchanged: usize,
-    /// By row.
-    faults: Vec<(usize, Fault)>,
-}
-
-/// What becomes of a bot, and what its password is sealed as so far.
-struct Row<'a> {
-    id: BotId,
-    bot: &'a NewBot,
-    generation: i64,
-    was: Vec<u8>,
-}
 
 impl Farm {
     /// See [`BotFarm::import`](botfarm_core::BotFarm::import). A transaction of many statements; it runs in a task that
@@ -111,74 +92,6 @@ impl Farm {
         sqlx::query!("select set_config('lock_timeout', '2s', true)").fetch_one(&mut **transaction).await?;
         self.change(transaction, &mut plan).await?;
         Ok(report)
-    }
-
-    /// Finds the accounts that the farm has already, and what about them differs.
-    async fn plan<'a>(&self, transaction: &mut PgTransaction<'_>, bots: &'a [NewBot]) -> Result<Plan<'a>> {
-        let mut plan = Plan { faults: NewBot::twins(bots), ..Plan::default() };
-        for (start, batch) in bots.chunks(BATCH).enumerate().map(|(index, batch)| (index * BATCH, batch)) {
-            let envs: Vec<_> = batch.iter().map(|bot| bot.env.as_str().to_owned()).collect();
-            let logins: Vec<_> = batch.iter().map(|bot| bot.login.folded()).collect();
-            let rows = sqlx::query!(
-                r#"select
-                    n.row as "row!",
-                    b.id as "id?",
-                    b.login as "login?",
-                    b.sealed as "sealed?",
-                    b.generation as "generation?",
-                    b.labels as "labels?",
-                    p.project as "project?",
-                    p.env as "env?",
-                    p.domain as "domain?",
-                    case when botfarm_state(s) = 'leased' then s.terms->>'holder' end as holder
-                from unnest($1::text[], $2::text[]) with ordinality n (env, login_key, row)
-                left join bots b on b.env = n.env and b.login_key = n.login_key
-                left join pools p on p.id = b.pool_id
-                left join bot_slots s on s.bot_id = b.id
-                order by n.row"#,
-                &envs,
-                &logins,
-            )
-            .fetch_all(&mut **transaction)
-            .await?;
-            for row in rows {
-                let at = usize::try_from(row.row).unwrap_or(1) - 1;
-                let (Some(bot), number) = (batch.get(at), start + at) else { continue };
-                let (Some(id), Some(sealed)) = (row.id, row.sealed) else {
-                    plan.new.push(Row { id: BotId::new(), bot, generation: 0, was: Vec::new() });
-                    continue;
-                };
-                let id = BotId::from(id);
-                let of = SealedFor {
-                    bot: id,
-                    env: row.env.as_deref().unwrap_or_default(),
-                    login: row.login.as_deref().unwrap_or_default(),
-                    project: row.project.as_deref().unwrap_or_default(),
-                    generation: row.generation.unwrap_or_default(),
-                };
-                // One that cannot be read gets the one that is given.
-                let same_password = self.seals.open(&sealed, &of).is_ok_and(|password| password == bot.password);
-                let generation = seals::after(of.generation);
-                let moves = [
-                    (row.project.as_deref() != Some(bot.project.as_str()), "project_id"),
-                    (row.domain.as_deref() != Some(bot.domain.as_str()), "domain"),
-                ];
-                if let Some(holder) = row.holder {
-                    let holder = rows::text(&holder)?;
-                    let moves = moves.iter().filter(|(moves, _)| *moves);
-                    plan.faults.extend(moves.map(|(_, field)| (number, Fault::held(number, field, &holder))));
-                }
-                let kept = Row { id, bot, generation, was: sealed };
-                if moves.iter().any(|(moves, _)| *moves) || row.labels != Some(label_texts(&bot.labels)) {
-                    plan.moved.push(kept);
-                } else if row.login.as_deref() != Some(bot.login.as_str()) || !same_password {
-                    plan.changed.push(kept);
-                } else {
-                    plan.unchanged += 1;
-                }
-            }
-        }
-        Ok(plan)
     }
 
     async fn insert(&self, transaction: &mut PgTransaction<'_>, bots: &[Row<'_>]) -> Result<()> {

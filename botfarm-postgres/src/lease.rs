@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    ActiveLease, Bot, BotId, BotRelease, Busy, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Holding,
-    Lease, LeaseId, LostLease, Outcome, Page, PageRequest, Revocation, Terms,
+    ActiveLease, BotId, BotRelease, Busy, Condition, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Lease,
+    LeaseId, LostLease, Outcome, Page, PageRequest, Revocation, Terms,
+    rules::{self, Aftermath},
 };
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
@@ -32,22 +33,18 @@ struct End<'a> {
     outcome: Option<Outcome>,
     by: Option<&'a Holder>,
     note: Option<&'a str>,
-    rest: Duration,
+    aftermath: Aftermath,
 }
 
 impl<'a> End<'a> {
-    fn release(ending: &'a Ending, rest: Duration) -> Self {
+    fn release(ending: &'a Ending, aftermath: Aftermath) -> Self {
         let Ending { outcome, note } = ending;
-        Self { reason: EndReason::Released, outcome: Some(*outcome), by: None, note: note.as_deref(), rest }
+        Self { reason: EndReason::Released, outcome: Some(*outcome), by: None, note: note.as_deref(), aftermath }
     }
 
-    /// The condition that the bots are left in; `None` leaves it as it is.
-    fn condition(&self) -> Option<&'static str> {
-        self.outcome.map(|outcome| match outcome {
-            Outcome::Clean => "ready",
-            Outcome::Dirty => "dirty",
-            Outcome::Broken => "broken",
-        })
+    /// What nobody but the farm's policy says of how it leaves the bots.
+    fn unasked(reason: EndReason, aftermath: Aftermath) -> Self {
+        Self { reason, outcome: None, by: None, note: None, aftermath }
     }
 }
 
@@ -77,14 +74,14 @@ impl Farm {
             .await?)
         })?;
         let Some(row) = row else { return Ok(LeaseStatus::Unknown) };
-        let undone = row.reason == "undone";
-        let (reason, note) = if undone {
-            (EndReason::Released, Some(rows::text("nobody had received it when its caller hung up")?))
-        } else {
-            (rows::reason(&row.reason)?, row.note.as_deref().map(rows::text).transpose()?)
-        };
+        if row.reason == "undone" {
+            return Ok(LeaseStatus::Lost(Box::new(rules::nobody_received(row.at))));
+        }
+        let (reason, note) = (rows::reason(&row.reason)?, row.note.as_deref().map(rows::text).transpose()?);
         let by = row.by.as_deref().map(rows::text).transpose()?;
-        Ok(LeaseStatus::Lost(Box::new(LostLease { reason, at: row.at, by, note })))
+        let mut lost = LostLease::new(reason, row.at);
+        (lost.by, lost.note) = (by, note);
+        Ok(LeaseStatus::Lost(Box::new(lost)))
     }
 
     /// The error that says why there is no such lease in force.
@@ -147,7 +144,9 @@ impl Farm {
         let by = rows::text::<Holder>("botfarm")?;
         let note = format!("{unreadable}: {}", unreadable.source);
         let (by, note) = (Some(&by), Some(note.as_str()));
-        let end = End { reason: EndReason::Revoked, outcome: None, by, note, rest: Duration::ZERO };
+        // What cannot be read is set aside: it needs no rest.
+        let aftermath = Aftermath { condition: None, rest: Duration::ZERO };
+        let end = End { by, note, ..End::unasked(EndReason::Revoked, aftermath) };
         self.end(id, &end).await.map(drop)
     }
 
@@ -171,8 +170,8 @@ impl Farm {
     }
 
     pub(crate) async fn release(&self, id: LeaseId, ending: &Ending) -> Result<()> {
-        let rest = self.policy.reuse_delay_in(&self.envs(id).await?);
-        if self.end(id, &End::release(ending, rest)).await? {
+        let aftermath = self.policy.aftermath(Some(ending.outcome), &self.envs(id).await?);
+        if self.end(id, &End::release(ending, aftermath)).await? {
             return Ok(());
         }
         match self.ended(id).await? {
@@ -189,15 +188,12 @@ impl Farm {
             return Err(self.not_current(bot, named).await?.into());
         }
         let Some((id, terms)) = holding else { return Ok(()) };
-        if release.owner.is_some() && release.owner != terms.owner {
-            return Err(FarmError::NotHolder { bot, holder: terms.holder }.into());
-        }
-        if release.holder.as_ref().is_some_and(|wanted| *wanted != terms.holder) {
+        if !release.means(bot, &terms)? {
             return self.held_by_another(bot).await;
         }
         // The lease that was seen, or none: by now the bot may be somebody else's.
-        let rest = self.policy.reuse_delay_in(&self.envs(id).await?);
-        let ended = self.end(id, &End::release(&release.ending, rest)).await?;
+        let aftermath = self.policy.aftermath(Some(release.ending.outcome), &self.envs(id).await?);
+        let ended = self.end(id, &End::release(&release.ending, aftermath)).await?;
         match release.lease {
             Some(named) if !ended => match self.not_current(bot, named).await? {
                 // By this very call, whose first answer was lost.
@@ -210,11 +206,11 @@ impl Farm {
 
     /// What a release is told that names another holder; nothing when the bot has become free meanwhile.
     async fn held_by_another(&self, bot: BotId) -> Result<()> {
-        let Bot { id, holding, condition, .. } = self.get(bot).await?;
-        let Some(Holding { terms, since, expires_at }) = holding else { return Ok(()) };
-        let holder = terms.holder.clone();
-        let busy = Busy { bot: id, holder: Some(holder), since: Some(since), expires_at: Some(expires_at), condition };
-        Err(FarmError::Busy(Box::new(busy)).into())
+        let bot = self.get(bot).await?;
+        if bot.holding.is_none() {
+            return Ok(());
+        }
+        Err(FarmError::Busy(Box::new(Busy::of(&bot))).into())
     }
 
     /// Why a lease that was named does not hold the bot.
@@ -231,21 +227,20 @@ impl Farm {
         })?;
         match self.status(id).await? {
             LeaseStatus::Lost(lost) if held => Ok(FarmError::LeaseLost(lost)),
-            _ => Ok(FarmError::lost(EndReason::Released, chrono::Utc::now(), None, None)),
+            _ => Ok(rules::never_held(chrono::Utc::now())),
         }
     }
 
     pub(crate) async fn revoke(&self, bot: BotId, revocation: &Revocation) -> Result<()> {
         let Some((id, terms)) = self.holding(bot).await? else { return Ok(()) };
-        if revocation.owner.is_some() && revocation.owner != terms.owner {
+        if !revocation.means(&terms) {
             return Ok(());
         }
+        let aftermath = self.policy.aftermath(None, &self.envs(id).await?);
         let end = End {
-            reason: EndReason::Revoked,
-            outcome: None,
             by: Some(&revocation.by),
             note: Some(revocation.reason.as_str()),
-            rest: self.policy.cooling_in(&self.envs(id).await?),
+            ..End::unasked(EndReason::Revoked, aftermath)
         };
         // The lease that was seen, or none: whoever has the bot since came after this call began.
         self.end(id, &end).await?;
@@ -283,8 +278,8 @@ impl Farm {
                 "select botfarm_end($1, $2, $3, $4, $5, $6, $7)",
                 id.as_uuid(),
                 end.reason.as_str(),
-                interval(end.rest),
-                end.condition(),
+                interval(end.aftermath.rest),
+                end.aftermath.condition.map(Condition::as_str),
                 end.outcome.map(Outcome::as_str),
                 end.by.map(Holder::as_str),
                 end.note,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use botfarm_core::{Error, LeasePolicy, Result};
+use botfarm_core::{Error, Field, LeasePolicy, Result};
 use sqlx::postgres::PgConnectOptions;
 use tokio::runtime::Handle;
 
@@ -126,7 +126,7 @@ impl PostgresOptions {
 /// The options of each host of a URL that may name several.
 fn hosts(url: &str) -> Result<Vec<PgConnectOptions>> {
     let bad = |detail: &str| {
-        Error::invalid("/farm", format!("{detail}; a farm on Postgres is postgres://user@host/database"))
+        Error::invalid(Field::other("farm"), format!("{detail}; a farm on Postgres is postgres://user@host/database"))
     };
     let (scheme, rest) = url.split_once("://").ok_or_else(|| bad("is not a URL"))?;
     if !matches!(scheme, "postgres" | "postgresql") {

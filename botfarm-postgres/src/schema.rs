@@ -1,5 +1,6 @@
 //! The tables and functions: made and brought up to date under a lock, so that many processes can start together.
 
+use botfarm_core::Field;
 use sqlx::{Connection, PgConnection, migrate::Migrator};
 
 use crate::connection::repeat;
@@ -106,14 +107,14 @@ pub(crate) async fn check(database: &Database) -> Result<()> {
         Ok((!laid).then(|| "the database lacks the functions of this program; run `botfarm migrate`".to_owned()))
     })?;
     match detail {
-        Some(detail) => Err(botfarm_core::Error::invalid("/farm", detail).into()),
+        Some(detail) => Err(botfarm_core::Error::invalid(Field::other("farm"), detail).into()),
         None => Ok(()),
     }
 }
 
 /// The migrations that the farm's schema lacks: the first of the search path, whatever other schemas have.
 async fn pending(connection: &mut PgConnection) -> Result<Vec<i64>> {
-    let refused = |detail: String| Err(botfarm_core::Error::invalid("/farm", detail).into());
+    let refused = |detail: String| Err(botfarm_core::Error::invalid(Field::other("farm"), detail).into());
     let Some(schema) = sqlx::query_scalar!("select current_schema()::text").fetch_one(&mut *connection).await? else {
         return refused("no schema of the database user's search_path exists; create one, or set another path".into());
     };

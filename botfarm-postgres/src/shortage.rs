@@ -1,8 +1,9 @@
 //! Why a request got nothing.
 
-use std::time::Duration;
-
-use botfarm_core::{Busy, Error as FarmError, LeaseRequest, Oldest, Place, Shortage};
+use botfarm_core::{
+    Busy, Error as FarmError, LeaseRequest, Oldest, Shortage,
+    rules::{self, Place},
+};
 
 use crate::connection::repeat;
 use crate::{
@@ -36,10 +37,8 @@ impl Farm {
             // They have been deleted or changed since the request was refused.
             return self.lacking(request, asked).await;
         }
-        match (request.selectors.as_slice(), first) {
-            ([selector], Some(bot)) if selector.names_a_bot() && shortage.matching == 1 => {
-                Ok(FarmError::Busy(Box::new(bot)))
-            }
+        match first {
+            Some(bot) if rules::is_told_busy(request, shortage.matching) => Ok(FarmError::Busy(Box::new(bot))),
             _ => Ok(FarmError::Exhausted(Box::new(shortage))),
         }
     }
@@ -122,28 +121,23 @@ impl Farm {
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
         let holder = row.holder.as_deref().map(rows::text::<botfarm_core::Holder>).transpose()?;
         let first = match (row.bot_id, &row.bot_condition) {
-            (Some(bot), Some(condition)) => Some(Busy {
-                bot: bot.into(),
-                holder: holder.clone(),
-                since: row.since,
-                expires_at: row.until.or(row.bot_free_at.filter(|_| row.cooling > 0)),
-                condition: rows::text(condition)?,
-            }),
+            (Some(bot), Some(condition)) => {
+                let mut busy = Busy::new(bot.into(), rows::text(condition)?);
+                (busy.holder, busy.since) = (holder.clone(), row.since);
+                busy.expires_at = row.until.or(row.bot_free_at.filter(|_| row.cooling > 0));
+                Some(busy)
+            }
             _ => None,
         };
-        let oldest = holder.zip(row.since).map(|(holder, since)| Oldest { holder, since });
-        // Leases are given back long before they end, as a rule.
         let ends_in = row.ends_in.as_ref().map(rows::duration).unwrap_or_default();
-        let shortage = Shortage {
-            selector,
-            matching: number(row.matching),
-            leased: number(row.leased),
-            cooling: number(row.cooling),
-            out_of_service: number(row.out_of_service),
-            waiting: number(row.waiting),
-            oldest,
-            retry_after: ends_in.clamp(Duration::from_secs(1), Duration::from_secs(5)),
-        };
+        let mut shortage = Shortage::new(selector);
+        shortage.matching = number(row.matching);
+        shortage.leased = number(row.leased);
+        shortage.cooling = number(row.cooling);
+        shortage.out_of_service = number(row.out_of_service);
+        shortage.waiting = number(row.waiting);
+        shortage.oldest = holder.zip(row.since).map(|(holder, since)| Oldest::new(holder, since));
+        shortage.retry_after = rules::retry_after(ends_in);
         Ok(Standing { shortage, free: number(row.free), first })
     }
 }

@@ -51,20 +51,17 @@ impl Farm {
         let number = |count: i64| u64::try_from(count).unwrap_or(0);
         let mut pools = Vec::with_capacity(rows.len());
         for row in rows {
-            pools.push(PoolStats {
-                project: rows::text(&row.project)?,
-                env: rows::text(&row.env)?,
-                domain: rows::text(&row.domain)?,
-                total: number(row.total),
-                free: number(row.free),
-                leased: number(row.leased),
-                cooling: number(row.cooling),
-                dirty: number(row.dirty),
-                broken: number(row.broken),
-            });
+            let mut pool = PoolStats::new(rows::text(&row.project)?, rows::text(&row.env)?, rows::text(&row.domain)?);
+            pool.total = number(row.total);
+            pool.free = number(row.free);
+            pool.leased = number(row.leased);
+            pool.cooling = number(row.cooling);
+            pool.dirty = number(row.dirty);
+            pool.broken = number(row.broken);
+            pools.push(pool);
         }
         let names = |pool: &PoolStats| (pool.project.clone(), pool.env.clone(), pool.domain.clone());
         pools.sort_by_cached_key(names);
-        Ok(Stats { pools, waiting: number(waiting) })
+        Ok(Stats::new(pools, number(waiting)))
     }
 }

@@ -72,6 +72,8 @@
 //! | `journal` | what has been appended, what has been kept, and who waits for it |
 //! | `backup` | a copy, made while it is in use |
 //! | `farm` | [`SqliteFarm`] |
+//!
+//! Where this crate stands among the others: [docs/architecture.md](https://github.com/botfarm/botfarm/blob/main/docs/architecture.md).
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod audit;

@@ -299,6 +299,7 @@ async fn each_env_has_a_policy_of_its_own() {
     let farm = SqliteFarm::open(options(folder.path()).policy(envs::policy()), None).unwrap();
     let farm = std::sync::Arc::new(farm);
     envs::each_env_has_a_policy_of_its_own(farm.clone()).await;
+    envs::bot_that_is_left_dirty_or_broken_does_not_rest(farm.clone()).await;
     envs::expired_lease_leaves_its_bots_in_the_condition_that_the_env_says(farm.clone()).await;
     let before = farm.list_all(&BotFilter::default()).await.unwrap();
     drop(farm);

@@ -6,7 +6,8 @@ use std::{
 };
 
 use botfarm_core::{
-    AllowedNames, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, Env, Error, Fault, Faults, ImportReport,
+    AllowedNames, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, Env, Error, Fault, Faults, Field, ImportReport,
+    Location, rules::Difference,
 };
 use botfarm_http::import::Update;
 
@@ -20,14 +21,11 @@ pub(super) fn check(names: &AllowedNames, updates: &[Update]) -> Result<(), Erro
     let mut faults = Faults::default();
     for update in updates {
         if let Err(Error::Invalid { faults: of_row }) = names.check_changes(&update.changes) {
-            faults.extend(of_row.into_iter().map(|fault| at(update.row, fault)));
+            let in_row = |fault: Fault| Fault { at: fault.at.in_row(update.row), ..fault };
+            faults.extend(of_row.into_iter().map(in_row));
         }
     }
     if faults.is_empty() { Ok(()) } else { Err(faults.into()) }
-}
-
-fn at(row: usize, fault: Fault) -> Fault {
-    Fault::new(format!("/{row}{}", fault.pointer), fault.detail)
 }
 
 impl Updates {
@@ -50,19 +48,22 @@ impl Updates {
             let account = (env.clone(), login.folded());
             let Some(bot) = known.remove(&account) else {
                 faults.push(if above.contains(&account) {
-                    Fault::new(format!("/{row}/login"), "names an account that a row above names")
+                    Fault::new(Location::row(row).field(Field::Login), "names an account that a row above names")
                 } else {
                     let detail = format!("is required: {env} has no account of this login yet");
-                    Fault::new(format!("/{row}/password"), detail)
+                    Fault::new(Location::row(row).field(Field::Password), detail)
                 });
                 continue;
             };
             above.insert(account);
             let changes = news(&bot, changes);
             if let Some(holding) = bot.holding.as_ref().filter(|_| changes.need_a_free_bot()) {
-                let moved = [("project_id", changes.project.is_some()), ("domain", changes.domain.is_some())];
-                let moved = moved.iter().filter(|(_, moved)| *moved);
-                faults.extend(moved.map(|(field, _)| Fault::held(row, field, &holding.terms.holder)));
+                let moved = Difference {
+                    project: changes.project.is_some(),
+                    domain: changes.domain.is_some(),
+                    ..Difference::default()
+                };
+                faults.extend(moved.held(row, &holding.terms.holder));
             }
             planned.push((bot, changes));
         }

@@ -120,3 +120,20 @@ pub async fn each_env_has_a_policy_of_its_own(farm: Arc<dyn BotFarm>) {
         assert_eq!(rest(&trial, bot, lease.expires_at).await, 2, "the bots of one lease rest as long as any of them");
     }
 }
+
+pub async fn bot_that_is_left_dirty_or_broken_does_not_rest(farm: Arc<dyn BotFarm>) {
+    let trial = Trial::on(&vec![farm.clone()]);
+    for (ending, condition) in [(Ending::dirty(), Condition::Dirty), (Ending::broken(), Condition::Broken)] {
+        let bot = trial.keep(NewBot { env: qa(), ..trial.new_bot() }).await;
+        let lease = trial.take(trial.named(&bot)).await;
+        trial.end(&lease, ending.clone()).await;
+        let left = trial.look(&bot).await;
+        assert_eq!((left.condition, left.state()), (condition, BotState::Free), "somebody is to look at it");
+
+        let named = trial.named(&bot).condition(condition);
+        let lease = trial.take(named).await;
+        farm.release_bot(bot.id, BotRelease { ending, ..BotRelease::default() }).await.expect("it is held");
+        assert!(trial.lookup(&lease).await.is_err());
+        assert_eq!(trial.look(&bot).await.state(), BotState::Free, "nor after a release by its id");
+    }
+}

@@ -8,7 +8,7 @@ use super::{
     trial::Trial,
     waiter::{LONG, in_time, until},
 };
-use crate::{BotState, EndReason, Ending, Lease, LeaseId, LostLease};
+use crate::{BotState, EndReason, Ending, Field, Lease, LeaseId, LostLease};
 
 /// A lease that ends very soon.
 async fn brief(trial: &Trial) -> Lease {
@@ -145,7 +145,7 @@ pub async fn renewal_outside_the_limits_is_refused(trial: Trial) {
     let lease = trial.take(trial.any()).await;
     for ttl in [policy().min_ttl / 2, policy().max_ttl + Duration::from_secs(1)] {
         let faults = faults(trial.renew(&lease, Some(ttl)).await, "a TTL outside the limits is refused");
-        assert_eq!(faults[0].pointer, "/ttl_seconds", "the fault says where it is: {faults:?}");
+        assert_eq!(faults[0].at, Field::Ttl.into(), "the fault says where it is: {faults:?}");
         assert_eq!(faults.len(), 1, "nothing else is wrong: {faults:?}");
     }
     let seen = trial.lookup(&lease).await.expect("a refused call has changed nothing");

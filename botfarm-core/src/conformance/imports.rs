@@ -5,7 +5,8 @@ use super::{
     trial::Trial,
 };
 use crate::{
-    Bot, BotFilter, BotState, Condition, Domain, Ending, Env, Fault, ImportReport, Labels, Login, NewBot, PageRequest,
+    Bot, BotFilter, BotState, Condition, Domain, Ending, Env, Fault, Field, ImportReport, Labels, Location, Login,
+    NewBot, PageRequest,
 };
 
 async fn listed(trial: &Trial) -> Vec<Bot> {
@@ -15,7 +16,7 @@ async fn listed(trial: &Trial) -> Vec<Bot> {
 
 /// The rows that faults are found with.
 fn rows(faults: &[Fault]) -> Vec<usize> {
-    let row = |fault: &Fault| fault.pointer.split('/').nth(1).and_then(|row| row.parse().ok());
+    let row = |fault: &Fault| fault.at.as_row();
     faults.iter().map(|fault| row(fault).unwrap_or_else(|| panic!("a fault starts with its row: {fault:?}"))).collect()
 }
 
@@ -174,5 +175,9 @@ pub async fn import_says_who_keeps_a_bot_from_moving(trial: Trial) {
     let moved = NewBot { domain: Domain::REGULAR, ..held };
     let faults = faults(trial.farm().import(vec![moved], false).await, "a bot that is held does not move");
     let detail = format!("must stay as it is while {} holds the bot", lease.terms.holder);
-    assert_eq!(faults, [Fault::new("/0/domain", detail)], "every farm says it in the same words");
+    assert_eq!(
+        faults,
+        [Fault::new(Location::row(0).field(Field::Domain), detail)],
+        "every farm says it in the same words"
+    );
 }

@@ -9,7 +9,7 @@ use super::{
     trial::{Trial, text},
 };
 use crate::{
-    Bot, BotFilter, BotState, Condition, Cursor, Domain, Ending, Env, Labels, NewBot, Page, PageRequest, Result,
+    Bot, BotFilter, BotState, Condition, Cursor, Domain, Ending, Env, Field, Labels, NewBot, Page, PageRequest, Result,
 };
 
 fn own(trial: &Trial) -> BotFilter {
@@ -162,7 +162,7 @@ pub async fn bad_pages_are_refused(trial: Trial) {
     for limit in [0, PageRequest::MAX + 1] {
         for answer in all(&PageRequest::first(limit)).await {
             let faults = faults(answer, "a page has 1 to 1,000 items");
-            assert_eq!(faults[0].pointer, "/limit", "the fault says where it is: {faults:?}");
+            assert_eq!(faults[0].at, Field::Limit.into(), "the fault says where it is: {faults:?}");
         }
     }
     for junk in ["junk", "💥", "YmFk", "../../etc/passwd", "' or 1=1 --"] {

@@ -33,7 +33,7 @@ use super::{
     waiter::until,
 };
 use crate::{
-    Env, Holder, Login, ProjectId, Result, Timestamp,
+    Env, Field, Holder, Login, ProjectId, Result, Timestamp,
     operators::{NewToken, Operator, Operators, PasswordHash, Role, Scope, SessionId, Token, TokenDigest},
 };
 
@@ -177,9 +177,9 @@ fn later(now: Timestamp) -> Timestamp {
 
 /// That one field is at fault.
 #[track_caller]
-fn fault_at<T: Debug>(answer: Result<T>, pointer: &str, promise: &str) {
-    let pointers: Vec<_> = faults(answer, promise).into_iter().map(|fault| fault.pointer).collect();
-    assert_eq!(pointers, [pointer], "{promise}");
+fn fault_at<T: Debug>(answer: Result<T>, field: Field, promise: &str) {
+    let places: Vec<_> = faults(answer, promise).into_iter().map(|fault| fault.at).collect();
+    assert_eq!(places, [field.into()], "{promise}");
 }
 
 pub async fn operator_is_kept_as_given(ground: Ground) {
@@ -210,7 +210,7 @@ pub async fn operators_have_logins_of_their_own_case_aside(ground: Ground) {
     let promise = "a login that differs in case alone is taken";
     for spelling in ["Ada", "ada", "ADA"] {
         let again = ground.store().add_operator(login(spelling), hash("other"), Role::Admin).await;
-        fault_at(again, "/login", promise);
+        fault_at(again, Field::Login, promise);
     }
     let kept = ground.store().operator(&ada.login).await.expect("an operator can be looked for");
     assert_eq!(kept, Some((ada.clone(), hash("Ada"))), "a refused call has changed nothing");
@@ -408,7 +408,7 @@ pub async fn tokens_are_listed_by_name(ground: Ground) {
 pub async fn tokens_have_names_of_their_own(ground: Ground) {
     let [first, second] = [new_token("ci"), new_token("ci")];
     let kept = ground.add_token(&first).await;
-    fault_at(ground.store().add_token(second.clone()).await, "/name", "a token's name is taken");
+    fault_at(ground.store().add_token(second.clone()).await, Field::Name, "a token's name is taken");
     assert_eq!(ground.tokens().await, [kept], "a refused call has changed nothing");
     assert_eq!(ground.token(&second).await, None, "a refused call has changed nothing");
 }

@@ -3,6 +3,7 @@
 use super::PasswordHash;
 use crate::{
     error::{Error, Result},
+    location::Field,
     secret::Secret,
     text::Login,
 };
@@ -22,14 +23,14 @@ impl PasswordHash {
     /// not one of those that everybody tries first, nor one of them with a few characters around it or twice.
     ///
     /// # Errors
-    /// `Invalid` at `/password`, which says what is wrong with it.
+    /// `Invalid` at the password, which says what is wrong with it.
     pub fn check(login: &Login, password: &Secret) -> Result<()> {
-        let refused = |why: &str| Err(Error::invalid("/password", why));
+        let refused = |why: &str| Err(Error::invalid(Field::Password, why));
         let password = password.expose();
         if password.chars().count() < PASSWORD_LENGTH {
             return refused("must have at least 12 characters");
         }
-        let password = zeroize::Zeroizing::new(password.to_lowercase());
+        let password = secrecy::zeroize::Zeroizing::new(password.to_lowercase());
         if *password == login.folded() {
             return refused("must not be the login");
         }
@@ -52,7 +53,7 @@ mod tests {
     fn refusal(login: &str, password: &str) -> Option<String> {
         let refused = PasswordHash::check(&login.parse().unwrap(), &password.try_into().unwrap()).err()?;
         let Error::Invalid { faults } = refused else { panic!("{refused:?}") };
-        assert_eq!((faults.len(), faults[0].pointer.as_str()), (1, "/password"));
+        assert_eq!((faults.len(), faults[0].at.clone()), (1, Field::Password.into()));
         Some(faults[0].detail.clone())
     }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use botfarm_core::{Busy, Error, Holding, LeaseId, LeaseRequest, Oldest, Result, Selector, Shortage, matching};
+use botfarm_core::{
+    Busy, Error, LeaseId, LeaseRequest, Oldest, Result, Selector, Shortage,
+    rules::{self, matching},
+};
 use smallvec::SmallVec;
 
 use super::Engine;
@@ -95,41 +98,29 @@ impl Engine {
         let matches = self.index(&source);
         let counts = self.counts(request, matches);
         let mut members = matches.members().filter(|slot| !self.avoids(request, *slot));
-        if request.selectors.len() == 1
-            && selector.names_a_bot()
-            && counts.total() == 1
+        if rules::is_told_busy(request, counts.total())
             && let Some(slot) = members.next()
         {
             return Error::Busy(Box::new(self.busy(slot)));
         }
-        let matching = counts.total();
-        let (leased, cooling) = (counts[Bucket::HELD], counts[Bucket::COOLING]);
-        let out_of_service = matching - leased - cooling - counts.idle(selector.condition);
         let oldest = matches.in_bucket(Bucket::HELD).find(|slot| !self.avoids(request, *slot));
         let oldest = oldest.and_then(|slot| self.holder_of(slot));
         let ends = oldest.map_or(Duration::ZERO, |held| self.left(held));
-        Error::Exhausted(Box::new(Shortage {
-            selector: index,
-            matching,
-            leased,
-            cooling,
-            out_of_service,
-            waiting: self.rivals(request.id, selector),
-            oldest: oldest
-                .map(|held| Oldest { holder: held.request.terms.holder.clone(), since: held.since.timestamp() }),
-            // Leases are given back long before they end, as a rule.
-            retry_after: ends.clamp(Duration::from_secs(1), Duration::from_secs(5)),
-        }))
+        let mut shortage = Shortage::new(index);
+        shortage.matching = counts.total();
+        shortage.leased = counts[Bucket::HELD];
+        shortage.cooling = counts[Bucket::COOLING];
+        shortage.out_of_service =
+            shortage.matching - shortage.leased - shortage.cooling - counts.idle(selector.condition);
+        shortage.waiting = self.rivals(request.id, selector);
+        shortage.oldest = oldest.map(|held| Oldest::new(held.request.terms.holder.clone(), held.since.timestamp()));
+        shortage.retry_after = rules::retry_after(ends);
+        Error::Exhausted(Box::new(shortage))
     }
 
     /// What is told of a bot that is not to be had.
     pub(super) fn busy(&self, slot: Slot) -> Busy {
-        let bot = self.seen(slot);
-        let (holder, since, expires_at) = match bot.holding {
-            Some(Holding { terms, since, expires_at }) => (Some(terms.holder.clone()), Some(since), Some(expires_at)),
-            None => (None, None, bot.cooling_until),
-        };
-        Busy { bot: bot.id, holder, since, expires_at, condition: bot.condition }
+        Busy::of(&self.seen(slot))
     }
 
     /// Counts the bots of an index, but those to avoid.

@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    BotId, BotRelease, Condition, EndReason, Ending, Env, Error, Lease, LeaseId, Outcome, Result, Revocation,
+    BotId, BotRelease, EndReason, Ending, Env, Error, Lease, LeaseId, Outcome, Result, Revocation,
+    rules::{self, Aftermath},
 };
 
 use super::Engine;
@@ -68,15 +69,12 @@ impl Engine {
         if let Some(named) = release.lease
             && current != Some(named)
         {
-            let never = || Error::lost(EndReason::Released, self.now.timestamp(), None, None);
+            let never = || rules::never_held(self.now.timestamp());
             return Err(self.past.ended_of(bot, named).map_or_else(never, Ended::lost));
         }
         let Some(id) = current else { return Ok(()) };
         let held = self.live(id)?;
-        if release.owner.is_some() && release.owner != held.request.terms.owner {
-            return Err(Error::NotHolder { bot, holder: held.request.terms.holder.clone() });
-        }
-        if release.holder.is_some_and(|holder| holder != held.request.terms.holder) {
+        if !release.means(bot, &held.request.terms)? {
             return Err(Error::Busy(Box::new(self.busy(slot))));
         }
         self.release(id, release.ending)
@@ -86,25 +84,14 @@ impl Engine {
     ///
     /// # Errors
     /// Those of [`BotFarm::revoke`](botfarm_core::BotFarm::revoke).
-    pub fn revoke(&mut self, bot: BotId, Revocation { reason, by, owner }: Revocation) -> Result<()> {
+    pub fn revoke(&mut self, bot: BotId, revocation: Revocation) -> Result<()> {
         let slot = self.slot(bot)?;
-        let is_meant = |id: &LeaseId| {
-            owner.is_none() || self.leases.get(*id).is_some_and(|held| held.request.terms.owner == owner)
-        };
+        let is_meant = |id: &LeaseId| self.leases.get(*id).is_some_and(|held| revocation.means(&held.request.terms));
         if let Some(id) = self.bots[slot].lease().filter(is_meant) {
-            let remark = Some(EndRemark { by: Some(by), note: Some(reason) });
+            let remark = Some(EndRemark { by: Some(revocation.by), note: Some(revocation.reason) });
             self.end(id, self.now, EndReason::Revoked, None, remark)?;
         }
         Ok(())
-    }
-
-    /// The condition in which an expired lease leaves a bot; `None`: as it was.
-    fn after_expiry(&self, slot: Slot, reason: EndReason) -> Option<Condition> {
-        let bot = &self.bots[slot].bot;
-        let is_dirty = reason == EndReason::Expired
-            && bot.condition == Condition::Ready
-            && self.policy.dirty_after_expiry().any(|env| *env == bot.env);
-        is_dirty.then_some(Condition::Dirty)
     }
 
     /// The envs of the bots of a lease.
@@ -125,12 +112,7 @@ impl Engine {
         let end = Ended { at, reason, remark: remark.map(Arc::new) };
         self.note(|_| Change::LeaseOver(id));
         self.timeline.cancel(held.ends);
-        let (condition, rest) = match outcome {
-            Some(Outcome::Clean) => (Some(Condition::Ready), self.policy.reuse_delay_in(self.envs(&held))),
-            Some(Outcome::Dirty) => (Some(Condition::Dirty), Duration::ZERO),
-            Some(Outcome::Broken) => (Some(Condition::Broken), Duration::ZERO),
-            None => (None, self.policy.cooling_in(self.envs(&held))),
-        };
+        let Aftermath { condition, rest } = self.policy.aftermath(outcome, self.envs(&held));
         for &(slot, _) in &held.bots {
             let status = if rest.is_zero() {
                 Status::Free { since: self.count() }
@@ -151,10 +133,15 @@ impl Engine {
             };
             self.note(|_| Change::Ended(past.kept()));
             let last = self.past.remember(past);
-            let condition = condition.or_else(|| self.after_expiry(slot, reason));
+            let bot = &self.bots[slot].bot;
+            let condition = match (condition, reason) {
+                (Some(condition), _) => condition,
+                (None, EndReason::Expired) => self.policy.condition_after_expiry(bot),
+                (None, _) => bot.condition,
+            };
             self.change(slot, |entry| {
                 entry.last = Some(last);
-                entry.bot.condition = condition.unwrap_or(entry.bot.condition);
+                entry.bot.condition = condition;
                 entry.sticky.clone_from(&held.request.sticky);
                 entry.status = status;
             });

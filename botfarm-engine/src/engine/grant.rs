@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use botfarm_core::{Error, Fence, LeaseId, LeaseRequest, matching};
+use botfarm_core::{Error, Fence, LeaseId, LeaseRequest, rules::matching};
 
 use super::Engine;
 use crate::{

@@ -1,6 +1,9 @@
 //! How bots come, change and go.
 
-use botfarm_core::{Bot, BotChanges, BotId, Condition, Error, Fault, ImportReport, NewBot, Result};
+use botfarm_core::{
+    Bot, BotChanges, BotId, Condition, Error, Field, ImportReport, NewBot, Result,
+    rules::{self, Difference},
+};
 
 use super::Engine;
 use crate::{
@@ -48,7 +51,7 @@ impl Engine {
         dry_run: bool,
         mut new_id: impl FnMut() -> BotId,
     ) -> Result<ImportReport> {
-        let mut faults = NewBot::twins(&rows);
+        let mut faults = rules::twins(&rows);
         let (mut report, mut changed) = (ImportReport::default(), Vec::new());
         for (row, new) in rows.into_iter().enumerate() {
             let Some(slot) = self.bots.of_login(&new.env, &new.login.folded()) else {
@@ -57,18 +60,21 @@ impl Engine {
                 continue;
             };
             let Entry { bot, password, .. } = &self.bots[slot];
-            let moved = [("project_id", bot.project != new.project), ("domain", bot.domain != new.domain)];
+            let difference = Difference {
+                project: bot.project != new.project,
+                domain: bot.domain != new.domain,
+                login: bot.login.as_str() != new.login.as_str(),
+                labels: bot.labels != new.labels,
+                password: password.as_ref() != Some(&new.password),
+            };
             if let Some(held) = self.holder_of(slot) {
-                let moved = moved.iter().filter(|(_, moved)| *moved);
-                faults.extend(moved.map(|(field, _)| (row, Fault::held(row, field, &held.request.terms.holder))));
+                faults.extend(difference.held(row, &held.request.terms.holder).map(|fault| (row, fault)));
             }
-            let same_login = bot.login.as_str() == new.login.as_str();
-            let elsewhere = moved.iter().any(|(_, moved)| *moved);
-            if elsewhere || !same_login || bot.labels != new.labels || password.as_ref() != Some(&new.password) {
+            if difference.is_none() {
+                report.unchanged += 1;
+            } else {
                 report.updated += 1;
                 changed.push((Some(slot), new));
-            } else {
-                report.unchanged += 1;
             }
         }
         if !faults.is_empty() {
@@ -108,7 +114,10 @@ impl Engine {
         let BotChanges { password, labels, condition, domain, project } = changes;
         let becomes_usable = condition.is_some_and(|condition| condition != Condition::Broken);
         if becomes_usable && password.is_none() && self.bots[slot].password.is_none() {
-            return Err(Error::invalid("/password", "must be given again, since what was kept of it cannot be read"));
+            return Err(Error::invalid(
+                Field::Password,
+                "must be given again, since what was kept of it cannot be read",
+            ));
         }
         let labels = labels.map(|labels| self.bots.shared(&labels));
         self.reshape(slot, |entry| {

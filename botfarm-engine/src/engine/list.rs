@@ -128,18 +128,17 @@ impl Engine {
     /// Counts the bots and the queue.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let pools = self.pools.iter().map(|Pool { place, counts }| PoolStats {
-            project: place.project.clone(),
-            env: place.env.clone(),
-            domain: place.domain.clone(),
-            total: counts.total(),
-            free: counts.idle(Condition::Ready),
-            leased: counts[Bucket::HELD],
-            cooling: counts[Bucket::COOLING],
-            dirty: counts.idle(Condition::Dirty),
-            broken: counts.idle(Condition::Broken),
+        let pools = self.pools.iter().map(|Pool { place, counts }| {
+            let mut pool = PoolStats::new(place.project.clone(), place.env.clone(), place.domain.clone());
+            pool.total = counts.total();
+            pool.free = counts.idle(Condition::Ready);
+            pool.leased = counts[Bucket::HELD];
+            pool.cooling = counts[Bucket::COOLING];
+            pool.dirty = counts.idle(Condition::Dirty);
+            pool.broken = counts.idle(Condition::Broken);
+            pool
         });
-        Stats { pools: pools.collect(), waiting: self.queue.len() as u64 }
+        Stats::new(pools.collect(), self.queue.len() as u64)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    Error, Login, Result, Timestamp,
+    Error, Field, Login, Result, Timestamp,
     operators::{NewToken, Operator, OperatorId, PasswordHash, Role, SessionId, Token, TokenDigest, TokenId},
 };
 use chrono::SubsecRound as _;
@@ -30,7 +30,7 @@ impl Engine {
         role: Role,
     ) -> Result<Operator> {
         if self.directory.operator(&login).is_some() {
-            return Err(Error::invalid("/login", "is taken by another operator"));
+            return Err(Error::invalid(Field::Login, "is taken by another operator"));
         }
         let operator = Operator { id, login, role, created_at: self.now.timestamp(), generation: 0 };
         self.put_operator(operator.clone(), password);
@@ -102,7 +102,7 @@ impl Engine {
     pub fn add_token(&mut self, id: TokenId, token: NewToken) -> Result<Token> {
         let NewToken { name, role, scope, expires_at, digest } = token;
         if self.directory.has_token(&name) {
-            return Err(Error::invalid("/name", "is taken by another token"));
+            return Err(Error::invalid(Field::Name, "is taken by another token"));
         }
         let (created_at, expires_at) = (self.now.timestamp(), expires_at.map(|at| at.trunc_subsecs(6)));
         let token = Token { id, name, role, scope, created_at, expires_at, last_used_at: None };

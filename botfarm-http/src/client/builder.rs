@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use botfarm_core::{BadText, Error, Result, Secret};
+use botfarm_core::{BadText, Error, Field, Result, Secret};
 use reqwest::{
     Certificate, Client, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
@@ -108,13 +108,13 @@ impl HttpFarmBuilder {
     /// and that was not allowed; when the token could not be sent, or the authorities are none.
     /// `Backend` when the system's certificates cannot be read.
     pub fn build(self) -> Result<HttpFarm> {
-        let root = root(&self.url).map_err(|why| Error::invalid("/url", why))?;
+        let root = root(&self.url).map_err(|why| Error::invalid(Field::other("url"), why))?;
         let mut headers = HeaderMap::new();
         if let Some(token) = self.token {
-            let token = token.map_err(|why| Error::invalid("/token", why.to_string()))?;
+            let token = token.map_err(|why| Error::invalid(Field::other("token"), why.to_string()))?;
             let bearer = HeaderValue::try_from(format!("Bearer {}", token.expose()));
-            let mut bearer =
-                bearer.map_err(|_| Error::invalid("/token", "must consist of visible ASCII characters"))?;
+            let mut bearer = bearer
+                .map_err(|_| Error::invalid(Field::other("token"), "must consist of visible ASCII characters"))?;
             bearer.set_sensitive(true);
             headers.insert(AUTHORIZATION, bearer);
             if root.scheme() == "http" && !is_loopback(&root) && !self.plain_http {
@@ -123,7 +123,7 @@ impl HttpFarmBuilder {
                     "would have the token go to {host} over plain HTTP, where others can read it: use https://, or allow \
                      it by name (BOTFARM_PLAIN_HTTP=true)"
                 );
-                return Err(Error::invalid("/url", why));
+                return Err(Error::invalid(Field::other("url"), why));
             }
         }
         // Fails when the process has a provider already, which will do as well.
@@ -164,7 +164,7 @@ fn authorities(pem: &[u8]) -> Result<Vec<Certificate>> {
 }
 
 fn no_authorities() -> Error {
-    Error::invalid("/authorities", "must be one or more certificates in PEM")
+    Error::invalid(Field::other("authorities"), "must be one or more certificates in PEM")
 }
 
 /// The URL without what the API adds to it. What is refused may have a password in it, and is not repeated.

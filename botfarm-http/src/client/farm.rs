@@ -142,9 +142,8 @@ fn ended(ending: &Ending) -> String {
 /// The service counts rows for people; the farm behind it does not.
 fn without_row_numbers(error: Error) -> Error {
     let Error::Invalid { mut faults } = error else { return error };
-    for Fault { pointer, detail } in &mut faults {
-        let row = pointer.split('/').nth(1).and_then(|row| row.parse::<usize>().ok());
-        let plain = row.and_then(|row| detail.strip_prefix(&format!("row {}: ", row + 1)));
+    for Fault { at, detail } in &mut faults {
+        let plain = at.as_row().and_then(|row| detail.strip_prefix(&format!("row {}: ", row + 1)));
         if let Some(plain) = plain {
             *detail = plain.to_owned();
         }

@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use botfarm_core::{Fault, Faults, Result};
+use botfarm_core::{Fault, Faults, Field, Location, Result};
 use csv::StringRecord;
 use serde_json::{Map, Value};
 
@@ -91,7 +91,7 @@ fn separator(start: &[u8]) -> u8 {
 fn columns(header: &StringRecord, given: &Given, notes: &mut Vec<String>) -> Result<Vec<Column>> {
     const KNOWN: &str = "login, password, project_id, env, domain, labels, label.<key>";
     let (mut columns, mut faults) = (Vec::new(), Faults::default());
-    let mut fault = |detail: String| faults.push(Fault::new("", format!("the header row: {detail}")));
+    let mut fault = |detail: String| faults.push(Fault::new(Location::whole(), format!("the header row: {detail}")));
     // A bot has 64 labels at most.
     if header.len() > 100 {
         fault(format!("has {} columns; 100 is the most", header.len()));
@@ -152,11 +152,11 @@ fn columns(header: &StringRecord, given: &Given, notes: &mut Vec<String>) -> Res
 }
 
 /// One row as the JSON that it stands for.
-fn row(columns: &[Column], record: &StringRecord, at: &str) -> (Option<Value>, Faults) {
+fn row(columns: &[Column], record: &StringRecord, at: &Location) -> (Option<Value>, Faults) {
     let (mut row, mut labels, mut faults) = (Map::new(), Map::new(), Faults::default());
     let mut label = |key: &str, value: &str| {
         if labels.insert(key.to_owned(), value.into()).is_some() {
-            faults.push(Fault::new(format!("{at}/labels"), "must not have a key twice"));
+            faults.push(Fault::new(at.clone().field(Field::Labels), "must not have a key twice"));
         }
     };
     let mut bad_labels = false;
@@ -179,7 +179,7 @@ fn row(columns: &[Column], record: &StringRecord, at: &str) -> (Option<Value>, F
         }
     }
     if bad_labels {
-        faults.push(Fault::new(format!("{at}/labels"), "must be key=value;key=value"));
+        faults.push(Fault::new(at.clone().field(Field::Labels), "must be key=value;key=value"));
     }
     // Where the file has labels, a row without any says that the account has none.
     if columns.iter().any(|column| !matches!(column, Column::Field(_))) {

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, Read},
 };
 
-use botfarm_core::{Error, Fault, Faults, Result};
+use botfarm_core::{Error, Fault, Faults, Location, Result};
 use serde::{
     Deserializer as _,
     de::{Error as _, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor},
@@ -29,7 +29,7 @@ pub(super) fn array<R: Read>(file: &mut Source<R>, rows: &mut Reading) -> Result
     }
     read.map_err(|error| match error.io_error_kind() {
         // Whole JSON, but of another kind.
-        None if !began && error.is_data() => Error::invalid("", "must be a JSON array"),
+        None if !began && error.is_data() => Error::invalid(Location::whole(), "must be a JSON array"),
         None => malformed(format!("the file is not JSON: {error}")),
         Some(_) => malformed(error.to_string()),
     })

@@ -1,4 +1,4 @@
-use botfarm_core::{Domain, Env, Labels};
+use botfarm_core::{Domain, Env, Field, Labels, Location};
 
 use super::*;
 
@@ -6,7 +6,9 @@ const PROJECT: &str = "00000000-0000-4000-8000-000000000001";
 
 fn faults(format: Format, file: &str) -> Vec<(String, String)> {
     match Rows::read(format, file.as_bytes(), 10).unwrap_err() {
-        Error::Invalid { faults } => faults.into_iter().map(|fault| (fault.pointer, fault.detail)).collect(),
+        Error::Invalid { faults } => {
+            faults.into_iter().map(|fault| (crate::wire::pointer(&fault.at), fault.detail)).collect()
+        }
         error => panic!("{error:?}"),
     }
 }
@@ -117,8 +119,11 @@ fn a_row_without_a_password_is_an_update_where_it_may_be() {
     assert_eq!(rows.take_updates(), [update]);
     assert_eq!(rows.take().len(), 1);
     // What the farm says of its first bot is of the second row.
-    let Error::Invalid { faults } = rows.located(Error::invalid("/0/domain", "is wrong")) else { panic!("it is") };
-    assert_eq!(faults, [Fault::new("/1/domain", "row 2 (line 3): is wrong")]);
+    let Error::Invalid { faults } = rows.located(Error::invalid(Location::row(0).field(Field::Domain), "is wrong"))
+    else {
+        panic!("it is")
+    };
+    assert_eq!(faults, [Fault::new(Location::row(1).field(Field::Domain), "row 2 (line 3): is wrong")]);
     let missing = faults_of(Rows::read_given(Format::Csv, file.as_bytes(), 10, given(&[])));
     assert_eq!(missing, ["row 1 (line 2): is required"]);
 }
@@ -195,7 +200,7 @@ fn the_faults_of_a_file_end_after_a_hundred() {
         panic!("rows without a login are faults")
     };
     assert_eq!(faults.len(), 101);
-    assert_eq!(faults[100], Fault::new("", "and 3900 more faults"));
+    assert_eq!(faults[100], Fault::new(Location::whole(), "and 3900 more faults"));
 }
 
 #[test]

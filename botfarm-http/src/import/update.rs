@@ -1,7 +1,9 @@
 //! A row without a password.
 
-use botfarm_core::{BotChanges, Env, Faults, Login, input::Fields};
+use botfarm_core::{BotChanges, Env, Faults, Location, Login};
 use serde_json::Value;
+
+use crate::fields::Fields;
 
 /// A row without a password: what it changes about an account that the farm has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +20,7 @@ pub struct Update {
 
 impl Update {
     pub(super) fn read(value: Value, row: usize) -> Result<Self, Faults> {
-        let mut fields = Fields::of(value, format!("/{row}"));
+        let mut fields = Fields::of(value, Location::row(row));
         fields.take("password");
         let (login, env) = (fields.required("login"), fields.required("env"));
         let changes = BotChanges {
@@ -28,9 +30,7 @@ impl Update {
             ..BotChanges::default()
         };
         let update = (|| Some(Self { row, login: login?, env: env?, changes }))();
-        fields.finish(())?;
-        // Whatever is required is there when there was no fault.
-        update.ok_or_else(|| Faults::from_iter([botfarm_core::Fault::new(format!("/{row}"), "is incomplete")]))
+        fields.finish_all(update)
     }
 }
 

@@ -1,10 +1,12 @@
 //! What goes over the wire: one set of structs for both ends.
 //!
 //! The client serialises requests and deserialises answers. The server serialises answers; requests it reads field by
-//! field (see [`botfarm_core::input`]), so that every faulty field is named and unknown ones are refused.
+//! field, so that every faulty field is named and unknown ones are refused.
 
 mod audit;
+mod fault;
 mod lease;
+mod macros;
 mod operator;
 mod problem;
 mod request;
@@ -13,6 +15,7 @@ mod user;
 mod value;
 
 pub use audit::AuditRow;
+pub use fault::{Fault, field, name, pointer};
 pub use lease::{ActiveLease, ActiveUser, HistoryRow, Lease, LeaseTerms, LeaseUser, Locked, Unlocked};
 pub use operator::{
     AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator, PasswordChange,

@@ -7,17 +7,19 @@ use botfarm_core::{
 use chrono::Days;
 use serde::{Deserialize, Serialize};
 
-use super::value::{Expiry, Password, Time};
+use super::{
+    macros::request,
+    value::{Expiry, Password, Time},
+};
 
-/// How to log in: the body of `POST /login`, as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Credentials {
-    /// The operator's login.
-    pub login: Login,
-    /// Its password.
-    pub password: Password,
+request! {
+    /// How to log in: the body of `POST /login`, as JSON.
+    pub struct Credentials {
+        /// The operator's login.
+        login: Login = required,
+        /// Its password.
+        password: Password = required,
+    }
 }
 
 /// What a login gives: to be sent as `Authorization: Bearer …`.
@@ -55,50 +57,47 @@ impl From<operators::Operator> for Operator {
     }
 }
 
-/// An operator to be: the body of `POST /operators`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct NewOperator {
-    /// The name it logs in with.
-    pub login: Login,
-    /// The password it logs in with.
-    #[cfg_attr(
-        feature = "server",
-        schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
-    )]
-    pub password: Password,
-    /// What it may do.
-    pub role: Role,
+request! {
+    /// An operator to be: the body of `POST /operators`.
+    pub struct NewOperator {
+        /// The name it logs in with.
+        login: Login = required,
+        /// The password it logs in with.
+        #[cfg_attr(
+            feature = "server",
+            schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
+        )]
+        password: Password = required,
+        /// What it may do.
+        role: Role = required,
+    }
 }
 
-/// Another password for an operator: the body of `PUT /operators/{id}/password`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct NewPassword {
-    /// The password it logs in with from now on.
-    #[cfg_attr(
-        feature = "server",
-        schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
-    )]
-    pub password: Password,
+request! {
+    /// Another password for an operator: the body of `PUT /operators/{id}/password`.
+    pub struct NewPassword {
+        /// The password it logs in with from now on.
+        #[cfg_attr(
+            feature = "server",
+            schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
+        )]
+        password: Password = required,
+    }
 }
 
-/// Another password for oneself: the body of `POST /operators/me/password`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct PasswordChange {
-    /// The password so far.
-    #[cfg_attr(feature = "server", schema(value_type = String, format = Password))]
-    pub old: Password,
-    /// The password from now on.
-    #[cfg_attr(
-        feature = "server",
-        schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
-    )]
-    pub new: Password,
+request! {
+    /// Another password for oneself: the body of `POST /operators/me/password`.
+    pub struct PasswordChange {
+        /// The password so far.
+        #[cfg_attr(feature = "server", schema(value_type = String, format = Password))]
+        old: Password = required,
+        /// The password from now on.
+        #[cfg_attr(
+            feature = "server",
+            schema(value_type = String, format = Password, min_length = 12, max_length = 1_024, pattern = r"^[^\u0000]*$")
+        )]
+        new: Password = required,
+    }
 }
 
 /// The credential of a program, without its secret.
@@ -140,26 +139,25 @@ impl From<operators::Token> for Token {
     }
 }
 
-/// A token to be: the body of `POST /tokens`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct NewToken {
-    /// What it is for; unique. Leases that it acquires are held by this name unless another is given.
-    pub name: Holder,
-    /// What it may do. `tester` unless given.
-    #[cfg_attr(feature = "server", schema(value_type = Option<Role>))]
-    pub role: Role,
-    /// Confines it to a project.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub project_id: Option<ProjectId>,
-    /// Confines it to an env.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub env: Option<Env>,
-    /// From when on it is refused: a time, or `never`. After 90 days unless given.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
-    pub expires_at: Option<Expiry>,
+request! {
+    /// A token to be: the body of `POST /tokens`.
+    pub struct NewToken {
+        /// What it is for; unique. Leases that it acquires are held by this name unless another is given.
+        name: Holder = required,
+        /// What it may do. `tester` unless given.
+        #[cfg_attr(feature = "server", schema(value_type = Option<Role>))]
+        role: Role = or(Role::Tester),
+        /// Confines it to a project.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project_id: Option<ProjectId> = optional,
+        /// Confines it to an env.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        env: Option<Env> = optional,
+        /// From when on it is refused: a time, or `never`. After 90 days unless given.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<String>))]
+        expires_at: Option<Expiry> = optional,
+    }
 }
 
 impl NewToken {

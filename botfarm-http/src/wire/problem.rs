@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use botfarm_core::{
-    BotId, Busy, Condition, EndReason, Env, Error, Fault, Faults, Holder, Login, LostLease, Note, Shortage,
+    BotId, Busy, Condition, EndReason, Env, Error, Faults, Holder, Location, Login, LostLease, Note, Shortage,
 };
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use super::value::{Seconds, Time};
+use super::{
+    fault::Fault,
+    value::{Seconds, Time},
+};
 
 /// What went wrong: `application/problem+json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -221,13 +224,14 @@ impl From<&Error> for Problem {
     fn from(error: &Error) -> Self {
         let code = match error {
             Error::Busy(busy) => {
-                let Busy { bot, holder, since, expires_at, condition } = (**busy).clone();
+                let Busy { bot, holder, since, expires_at, condition, .. } = (**busy).clone();
                 let (since, expires_at) = (since.map(Time), expires_at.map(Time));
                 Code::Busy { user_id: bot, holder, since, expires_at, condition }
             }
             Error::Exhausted(shortage) => {
-                let Shortage { selector, matching, leased, cooling, out_of_service, waiting, oldest, retry_after } =
-                    (**shortage).clone();
+                let Shortage {
+                    selector, matching, leased, cooling, out_of_service, waiting, oldest, retry_after, ..
+                } = (**shortage).clone();
                 Code::Exhausted {
                     selector,
                     matching,
@@ -241,7 +245,7 @@ impl From<&Error> for Problem {
             }
             Error::NoMatch { selector, .. } => Code::NoMatch { selector: *selector },
             Error::LeaseLost(lost) => {
-                let LostLease { reason, at, by, note } = (**lost).clone();
+                let LostLease { reason, at, by, note, .. } = (**lost).clone();
                 Code::LeaseLost { reason, ended_at: Time(at), by, note }
             }
             Error::LoginTaken { login, env } => Code::LoginTaken { login: login.clone(), env: env.clone() },
@@ -255,7 +259,7 @@ impl From<&Error> for Problem {
                 let errors: Vec<_> = faults.iter().cloned().collect::<Faults>().into();
                 return Self::from(&Error::Invalid { faults: errors });
             }
-            Error::Invalid { faults } => Code::Invalid { errors: faults.clone() },
+            Error::Invalid { faults } => Code::Invalid { errors: faults.iter().cloned().map(Fault::from).collect() },
             Error::Malformed { .. } => Code::Malformed,
             Error::KeyReused => Code::KeyReused,
             Error::OutcomeUnknown => Code::OutcomeUnknown,
@@ -285,13 +289,12 @@ impl From<Problem> for Error {
             Code::NotHolder { user_id, holder } => Self::NotHolder { bot: user_id, holder },
             Code::NoSuchUser { user_id } => Self::NoSuchBot { id: user_id },
             Code::NoSuchLease => Self::NoSuchLease,
-            Code::Busy { user_id, holder, since, expires_at, condition } => Self::Busy(Box::new(Busy {
-                bot: user_id,
-                holder,
-                since: since.map(|at| at.0),
-                expires_at: expires_at.map(|at| at.0),
-                condition,
-            })),
+            Code::Busy { user_id, holder, since, expires_at, condition } => {
+                let mut busy = Busy::new(user_id, condition);
+                busy.holder = holder;
+                (busy.since, busy.expires_at) = (since.map(|at| at.0), expires_at.map(|at| at.0));
+                Self::Busy(Box::new(busy))
+            }
             Code::Exhausted {
                 selector,
                 matching,
@@ -301,22 +304,23 @@ impl From<Problem> for Error {
                 waiting,
                 oldest,
                 retry_after_seconds,
-            } => Self::Exhausted(Box::new(Shortage {
-                selector,
-                matching,
-                leased,
-                cooling,
-                out_of_service,
-                waiting,
-                oldest: oldest.map(|oldest| botfarm_core::Oldest { holder: oldest.holder, since: oldest.since.0 }),
-                retry_after: retry_after_seconds.0,
-            })),
+            } => {
+                let mut shortage = Shortage::new(selector);
+                shortage.matching = matching;
+                shortage.leased = leased;
+                shortage.cooling = cooling;
+                shortage.out_of_service = out_of_service;
+                shortage.waiting = waiting;
+                shortage.oldest = oldest.map(|oldest| botfarm_core::Oldest::new(oldest.holder, oldest.since.0));
+                shortage.retry_after = retry_after_seconds.0;
+                Self::Exhausted(Box::new(shortage))
+            }
             Code::InUse { user_id, holder, expires_at } => {
                 Self::InUse { bot: user_id, holder, expires_at: expires_at.0 }
             }
             Code::LeaseLost { reason, ended_at, by, note } => Self::lost(reason, ended_at.0, by, note),
-            Code::TooLarge => Self::invalid("", detail),
-            Code::Invalid { errors } => Self::Invalid { faults: errors },
+            Code::TooLarge => Self::invalid(Location::whole(), detail),
+            Code::Invalid { errors } => Self::Invalid { faults: errors.into_iter().map(Into::into).collect() },
             Code::NoMatch { selector } => Self::NoMatch { selector, detail },
             Code::KeyReused => Self::KeyReused,
             Code::OutcomeUnknown => Self::OutcomeUnknown,

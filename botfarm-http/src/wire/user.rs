@@ -8,6 +8,7 @@ use botfarm_core::{
 use serde::{Deserialize, Serialize};
 
 use super::{
+    macros::request,
     terms::Terms,
     value::{Password, Time},
 };
@@ -102,25 +103,24 @@ impl From<UserLease> for Holding {
     }
 }
 
-/// An account to be kept: the body of `POST /users`, and each row of an import.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct NewUser {
-    /// The name that it logs in with.
-    pub login: Login,
-    /// The password that it logs in with.
-    pub password: Password,
-    /// The project it belongs to.
-    pub project_id: ProjectId,
-    /// The installation it belongs to.
-    pub env: Env,
-    /// The kind of account it is. `canary` unless given.
-    #[cfg_attr(feature = "server", schema(value_type = Option<Domain>))]
-    pub domain: Domain,
-    /// What else is known of it. None unless given.
-    #[cfg_attr(feature = "server", schema(value_type = Option<Labels>))]
-    pub labels: Labels,
+request! {
+    /// An account to be kept: the body of `POST /users`, and each row of an import.
+    pub struct NewUser {
+        /// The name that it logs in with.
+        login: Login = required,
+        /// The password that it logs in with.
+        password: Password = required,
+        /// The project it belongs to.
+        project_id: ProjectId = required,
+        /// The installation it belongs to.
+        env: Env = required,
+        /// The kind of account it is. `canary` unless given.
+        #[cfg_attr(feature = "server", schema(value_type = Option<Domain>))]
+        domain: Domain = default,
+        /// What else is known of it. None unless given.
+        #[cfg_attr(feature = "server", schema(value_type = Option<Labels>))]
+        labels: Labels = default,
+    }
 }
 
 impl From<NewBot> for NewUser {
@@ -130,32 +130,46 @@ impl From<NewBot> for NewUser {
     }
 }
 
-/// What to change about a user: the body of `PATCH /users/{id}`. What is not given stays as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct UserChanges {
-    /// A new password.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub password: Option<Password>,
-    /// New labels, in place of all the old ones.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<Labels>,
-    /// Another condition. Needs a user that nobody holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub condition: Option<Condition>,
-    /// Another domain. Needs a user that nobody holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub domain: Option<Domain>,
-    /// Another project. Needs a user that nobody holds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub project_id: Option<ProjectId>,
+impl From<NewUser> for NewBot {
+    fn from(user: NewUser) -> Self {
+        let NewUser { login, password, project_id, env, domain, labels } = user;
+        Self { login, password: password.0, project: project_id, env, domain, labels }
+    }
+}
+
+request! {
+    /// What to change about a user: the body of `PATCH /users/{id}`. What is not given stays as it is.
+    #[derive(Default)]
+    pub struct UserChanges {
+        /// A new password.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        password: Option<Password> = optional,
+        /// New labels, in place of all the old ones.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        labels: Option<Labels> = optional,
+        /// Another condition. Needs a user that nobody holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        condition: Option<Condition> = optional,
+        /// Another domain. Needs a user that nobody holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        domain: Option<Domain> = optional,
+        /// Another project. Needs a user that nobody holds.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        project_id: Option<ProjectId> = optional,
+    }
 }
 
 impl From<BotChanges> for UserChanges {
     fn from(changes: BotChanges) -> Self {
         let BotChanges { password, labels, condition, domain, project } = changes;
         Self { password: password.map(Password), labels, condition, domain, project_id: project }
+    }
+}
+
+impl From<UserChanges> for BotChanges {
+    fn from(changes: UserChanges) -> Self {
+        let UserChanges { password, labels, condition, domain, project_id } = changes;
+        Self { password: password.map(|password| password.0), labels, condition, domain, project: project_id }
     }
 }
 
@@ -201,13 +215,13 @@ impl From<botfarm_core::Stats> for Stats {
 
 impl From<Stats> for botfarm_core::Stats {
     fn from(stats: Stats) -> Self {
-        Self { pools: stats.pools.into_iter().map(PoolStats::from).collect(), waiting: stats.waiting }
+        Self::new(stats.pools.into_iter().map(PoolStats::from).collect(), stats.waiting)
     }
 }
 
 impl From<PoolStats> for Pool {
     fn from(pool: PoolStats) -> Self {
-        let PoolStats { project, env, domain, total, free, leased, cooling, dirty, broken } = pool;
+        let PoolStats { project, env, domain, total, free, leased, cooling, dirty, broken, .. } = pool;
         Self { project_id: project, env, domain, total, free, leased, cooling, dirty, broken }
     }
 }
@@ -215,7 +229,10 @@ impl From<PoolStats> for Pool {
 impl From<Pool> for PoolStats {
     fn from(pool: Pool) -> Self {
         let Pool { project_id, env, domain, total, free, leased, cooling, dirty, broken } = pool;
-        Self { project: project_id, env, domain, total, free, leased, cooling, dirty, broken }
+        let mut stats = Self::new(project_id, env, domain);
+        (stats.total, stats.free, stats.leased) = (total, free, leased);
+        (stats.cooling, stats.dirty, stats.broken) = (cooling, dirty, broken);
+        stats
     }
 }
 

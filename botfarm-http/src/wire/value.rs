@@ -68,7 +68,7 @@ mod never {
 }
 
 /// A number of seconds, from 0. Fractions are allowed; written without one when there is none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seconds(pub Duration);
 
 impl Serialize for Seconds {

@@ -5,7 +5,7 @@
 //! that explains what was seen is taken.
 
 use super::state::{Is, ModelBot, ModelWaiter, State};
-use crate::{Bot, BotId, BotState, Busy, Error, Lease, LeaseRequest, Result as FarmResult, Shortage, matching};
+use crate::{Bot, BotId, BotState, Busy, Error, Lease, LeaseRequest, Result as FarmResult, Shortage, rules::matching};
 
 /// What is wrong.
 pub(super) type Complaint = String;

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::{
     Bot, BotId, Condition, EndReason, Fence, Holder, LeaseId, LeasePolicy, LeaseRequest, Outcome, Secret, Selector,
-    StickyKey, matching,
+    StickyKey, rules::matching,
 };
 
 /// When something happens, since the case began: not before `from`, and done at `to`. Both are the same where time is

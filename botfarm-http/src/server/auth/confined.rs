@@ -4,10 +4,12 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, Error, Fault, Faults,
-    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Selector,
-    Stats, operators::Scope,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, Error, Fault, Faults, Field,
+    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, Location, NewBot, Page, PageRequest, Result, Revocation,
+    Selector, Stats, operators::Scope,
 };
+
+use crate::wire::pointer;
 
 /// What of a farm is within a scope: the rest is as if it did not exist.
 ///
@@ -25,12 +27,12 @@ impl Confined {
     }
 
     /// What is wrong with the place of a bot that is out of scope.
-    fn misplaced(&self, bot: &NewBot, at: &str) -> Faults {
+    fn misplaced(&self, bot: &NewBot, at: &Location) -> Faults {
         let Scope { project, env } = &self.scope;
         let project = project.as_ref().filter(|only| **only != bot.project);
         let env = env.as_ref().filter(|only| **only != bot.env);
-        let project = project.map(|only| Fault::new(format!("{at}/project_id"), confined_to(only)));
-        project.into_iter().chain(env.map(|only| Fault::new(format!("{at}/env"), confined_to(only)))).collect()
+        let project = project.map(|only| Fault::new(at.clone().field(Field::Project), confined_to(only)));
+        project.into_iter().chain(env.map(|only| Fault::new(at.clone().field(Field::Env), confined_to(only)))).collect()
     }
 
     /// Whether the env has an account of this login out of scope, which an import would pull in.
@@ -71,8 +73,8 @@ fn confined_to(only: impl std::fmt::Display) -> String {
 #[deny(clippy::missing_trait_methods)]
 impl BotFarm for Confined {
     async fn create(&self, bot: NewBot) -> Result<Bot> {
-        if let Some(Fault { pointer, detail }) = Vec::from(self.misplaced(&bot, "")).into_iter().next() {
-            return Err(Error::Forbidden { detail: format!("{} {detail}", pointer.trim_start_matches('/')) });
+        if let Some(Fault { at, detail }) = Vec::from(self.misplaced(&bot, &Location::whole())).into_iter().next() {
+            return Err(Error::Forbidden { detail: format!("{} {detail}", pointer(&at).trim_start_matches('/')) });
         }
         self.farm.create(bot).await
     }
@@ -80,10 +82,10 @@ impl BotFarm for Confined {
     async fn import(&self, bots: Vec<NewBot>, dry_run: bool) -> Result<ImportReport> {
         let mut faults = Faults::default();
         for (row, bot) in bots.iter().enumerate() {
-            let misplaced = self.misplaced(bot, &format!("/{row}"));
+            let misplaced = self.misplaced(bot, &Location::row(row));
             // Within one env, a login is in one project.
             if misplaced.is_empty() && self.scope.project.is_some() && self.is_elsewhere(bot).await? {
-                faults.push(Fault::new(format!("/{row}/login"), "is taken in this env"));
+                faults.push(Fault::new(Location::row(row).field(Field::Login), "is taken in this env"));
             }
             faults.append(misplaced);
         }

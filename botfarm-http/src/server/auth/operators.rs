@@ -5,20 +5,17 @@ pub(crate) mod me;
 pub(crate) mod tokens;
 
 use axum::{Json, http::StatusCode};
-use botfarm_core::{
-    Login, Secret,
-    input::Fields,
-    operators::{OperatorId, Role},
-};
+use botfarm_core::{Location, operators::OperatorId};
 use uuid::Uuid;
 
 use crate::{
+    fields::Read as _,
     server::{
         auth::caller::Admin,
         extract::input::{Id, Json as JsonBody},
         refusal::Refusal,
     },
-    wire::{Code, Operator},
+    wire::{Code, NewOperator, NewPassword, Operator, Password},
 };
 
 pub(crate) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Operator>>, Refusal> {
@@ -32,13 +29,7 @@ pub(crate) async fn add(
     JsonBody(body): JsonBody,
 ) -> Result<(StatusCode, Json<Operator>), Refusal> {
     let guard = app.shared.gate.unconfined(&caller)?;
-    let mut fields = Fields::of(body, "");
-    let login: Option<Login> = fields.required("login");
-    let password: Option<Secret> = fields.required("password");
-    let role: Option<Role> = fields.required("role");
-    let given = (|| Some((login?, password?, role?)))();
-    // Whatever is required is there when there was no fault.
-    let (login, password, role) = fields.finish(given)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
+    let NewOperator { login, password: Password(password), role } = NewOperator::read(body, Location::whole())?;
     let hash = guard.hash(&login, password).await?;
     let operator = guard.required.operators.add_operator(login, hash, role).await?;
     caller.witness().about("operator", operator.id);
@@ -62,9 +53,7 @@ pub(crate) async fn reset_password(
     JsonBody(body): JsonBody,
 ) -> Result<StatusCode, Refusal> {
     let guard = app.shared.gate.unconfined(&caller)?;
-    let mut fields = Fields::of(body, "");
-    let password: Option<Secret> = fields.required("password");
-    let password = fields.finish(password)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
+    let NewPassword { password: Password(password) } = NewPassword::read(body, Location::whole())?;
     let nobody = || Refusal::new(Code::NoSuchOperator, format!("there is no operator {id}"));
     let operators = &guard.required.operators;
     let all = operators.operators().await?;

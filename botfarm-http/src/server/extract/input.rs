@@ -7,14 +7,15 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Path, Request},
     http::{HeaderMap, Uri, header, request::Parts},
 };
-use botfarm_core::{Fault, Faults, input::Fields};
+use botfarm_core::{Fault, Faults, Location};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Map, Value};
 
 use crate::{
+    fields::Fields,
     json::Unique,
     server::{App, layers::shares::Share, refusal::Refusal},
-    wire::Code,
+    wire::{Code, field},
 };
 
 /// The id in the path.
@@ -38,7 +39,7 @@ impl<S: Sync> FromRequestParts<S> for Query {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let (parameters, faults) = parameters(&parts.uri);
-        let mut fields = Fields::of(Value::Object(parameters), "");
+        let mut fields = Fields::of(Value::Object(parameters), Location::whole());
         fields.faults(faults);
         Ok(Self(fields))
     }
@@ -88,29 +89,15 @@ impl FromRequest<App> for QueryOrJson {
         if let Value::Object(fields) = &mut value {
             for (name, text) in parameters {
                 if fields.contains_key(&name) {
-                    faults.push(Fault::new(pointer(&name), "must not be both in the query and in the body"));
+                    faults.push(Fault::new(field(&name), "must not be both in the query and in the body"));
                 } else {
                     fields.insert(name, text);
                 }
             }
         }
-        let mut fields = Fields::of(value, "");
+        let mut fields = Fields::of(value, Location::whole());
         fields.faults(faults);
         Ok(Self(fields))
-    }
-}
-
-/// Whether a flag is set, in the body or in the query.
-pub(crate) fn flag(fields: &mut Fields, name: &'static str) -> bool {
-    match fields.take(name) {
-        None | Some(Value::Bool(false)) => false,
-        Some(Value::Bool(true)) => true,
-        Some(Value::String(text)) if text == "true" => true,
-        Some(Value::String(text)) if text == "false" => false,
-        Some(_) => {
-            fields.fault(name, "must be true or false");
-            false
-        }
     }
 }
 
@@ -178,7 +165,7 @@ fn parameters(uri: &Uri) -> (Map<String, Value>, Faults) {
         if name == "label" {
             labels.push(text);
         } else if parameters.contains_key(&*name) {
-            faults.push(Fault::new(pointer(&name), "must be given once"));
+            faults.push(Fault::new(field(&name), "must be given once"));
         } else {
             parameters.insert(name.into_owned(), text);
         }
@@ -195,10 +182,6 @@ pub(crate) fn refuse_query(uri: &Uri) -> Result<(), Refusal> {
     if parameters.is_empty() {
         return Ok(());
     }
-    let faults = parameters.keys().map(|name| Fault::new(pointer(name), "must be in the body, not in the query"));
+    let faults = parameters.keys().map(|name| Fault::new(field(name), "must be in the body, not in the query"));
     Err(faults.collect::<Faults>().into())
-}
-
-fn pointer(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -9,16 +9,19 @@ use axum::{
     http::{HeaderValue, Uri, header},
     response::{IntoResponse, Response},
 };
-use botfarm_core::{Cursor, Error, Page, PageRequest, Result, input::Fields};
+use botfarm_core::{Cursor, Error, Page, PageRequest, Result};
 use form_urlencoded::Serializer;
 use futures_util::{StreamExt as _, stream};
 use serde::Serialize;
 use tracing::Span;
 
-use crate::server::{
-    extract::held::held,
-    layers::shares::{PageTurn, Share},
-    refusal::{Refusal, explained},
+use crate::{
+    fields::Fields,
+    server::{
+        extract::held::held,
+        layers::shares::{PageTurn, Share},
+        refusal::{Refusal, explained},
+    },
 };
 
 /// How many items of a whole list are put together at once: what is read slowly is kept in memory until then.

@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use botfarm_core::{
-    Error, Fault, Faults, Result,
+    Error, Fault, Faults, Field, Result,
     idempotency::{ChangeEnd, Digest, Idempotency, KeyedChange, Known},
     operators::Role,
 };
@@ -98,7 +98,7 @@ fn key(headers: &HeaderMap) -> Result<&[u8], Refusal> {
     match (keys.next(), keys.next()) {
         (Some(key), None) if (1..=255).contains(&key.len()) => Ok(key.as_bytes()),
         _ => {
-            let fault = Fault::new("/Idempotency-Key", "must be sent once, with 1 to 255 characters");
+            let fault = Fault::new(Field::other("Idempotency-Key"), "must be sent once, with 1 to 255 characters");
             Err(Faults::from_iter([fault]).into())
         }
     }

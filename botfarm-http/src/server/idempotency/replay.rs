@@ -2,11 +2,9 @@
 
 use std::fmt;
 
-use botfarm_core::{Error, Fingerprint, LeaseId, LeaseRequest, Result};
+use botfarm_core::{Error, Fingerprint, LeaseId, LeaseRequest, Origin, Result, Selector};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
-
-use crate::wire;
 
 /// Keeps lease ids that are made from idempotency keys from being guessed. Redacted in `Debug`.
 #[derive(Clone)]
@@ -53,7 +51,15 @@ impl fmt::Debug for ReplaySecret {
 
 /// A digest of all that is asked for, but not of how long to wait: who asks again may wait longer.
 pub(crate) fn fingerprint(request: &LeaseRequest) -> Result<Fingerprint> {
-    let canonical = wire::LeaseRequest { id: None, wait_seconds: std::time::Duration::ZERO.into(), ..request.into() };
+    let LeaseRequest { id: _, selectors, terms, ttl, wait: _, sticky, avoid, fingerprint: _ } = request;
+    let selectors = selectors.iter().map(|selector| {
+        let Selector { alias, id, login, project, env, domain, labels, condition } = selector;
+        (alias, id, login, project, env, domain, labels, condition)
+    });
+    // Not who was found to ask, and from where: that is another with each try.
+    let mut terms = (**terms).clone();
+    (terms.owner, terms.origin) = (None, Origin::default());
+    let canonical = (selectors.collect::<Vec<_>>(), terms, ttl, sticky, avoid);
     let canonical = serde_json::to_vec(&canonical).map_err(Error::backend)?;
     Ok(Fingerprint(Sha256::digest(canonical).into()))
 }

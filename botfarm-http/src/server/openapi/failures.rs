@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use botfarm_core::{BotId, Condition, EndReason, Env, Fault, Holder, Note, Timestamp};
+use botfarm_core::{BotId, Condition, EndReason, Env, Field, Holder, Note, Timestamp};
 use serde_json::{Map, Value, json};
 use utoipa::{
     PartialSchema as _, ToSchema as _,
@@ -72,7 +72,7 @@ failures! {
     too_large: Code::TooLarge, "the body must have at most 1048576 bytes";
     unsupported_media_type: Code::UnsupportedMediaType,
         "the body must be JSON; send the header Content-Type: application/json";
-    invalid: Code::Invalid { errors: vec![Fault::new("/env", "must be one of prod, preprod, stage")] },
+    invalid: Code::Invalid { errors: vec![botfarm_core::Fault::new(Field::Env, "must be one of prod, preprod, stage").into()] },
         "/env must be one of prod, preprod, stage";
     no_match: Code::NoMatch { selector: 0 }, "no user could ever match env=prod";
     key_reused: Code::KeyReused,

@@ -1,16 +1,15 @@
 //! `/leases`: leasing, renewing, giving back.
 
-use std::time::Duration;
-
 use axum::{
     extract::OriginalUri,
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{AppendHeaders, IntoResponse, Response},
 };
-use botfarm_core::{Ending, Faults, LeaseId, LeaseRequest, Selector, Terms, input::Fields, nearest};
+use botfarm_core::{Ending, LeaseId, LeaseRequest, Location, Selector, Terms, nearest};
 use serde_json::Value;
 
 use crate::{
+    fields::{Fields, Read as _},
     server::{
         App, BASE, Options,
         auth::{Caller, Tester, Viewer},
@@ -24,11 +23,8 @@ use crate::{
         private::Private,
         refusal::Refusal,
     },
-    wire::{ActiveLease, Lease, Seconds},
+    wire::{self, ActiveLease, Lease, Renewal, Seconds},
 };
-
-/// How many selectors one request may have.
-const MOST: usize = 32;
 
 pub(crate) async fn acquire(
     Tester(app, caller): Tester,
@@ -48,9 +44,9 @@ async fn grant(
     drain: &Drain,
     body: Value,
 ) -> Result<impl IntoResponse + use<>, Refusal> {
-    let mut fields = Fields::of(body, "");
-    let selectors = selectors(&mut fields);
-    let id: Option<LeaseId> = fields.optional("id");
+    let mut fields = Fields::of(body, Location::whole());
+    let id: Option<LeaseId> = fields.peek("id");
+    let asked = wire::LeaseRequest::take(&mut fields);
     // What a program has that forgot to make one, as others have that forgot it, too.
     if id.is_some_and(|id| id.as_uuid().is_nil() || id.as_uuid().is_max()) {
         fields.fault("id", "must be a random UUID: who knows it has the lease");
@@ -64,12 +60,7 @@ async fn grant(
         (None, Some(key)) => app.shared.options.replay_secret.lease_id(caller.key_space(), key),
         (None, None) => LeaseId::new(),
     };
-    let request = LeaseRequest {
-        sticky: fields.optional("sticky"),
-        avoid: fields.optional("avoid").unwrap_or_default(),
-        ..request(&mut fields, id, selectors, &app.shared.options, caller)
-    };
-    let mut request = fields.finish(request)?;
+    let mut request = request(fields.finish_all(asked)?, id, &app.shared.options, caller);
     if key.is_some() {
         request.fingerprint = Some(replay::fingerprint(&request)?);
     }
@@ -84,67 +75,22 @@ async fn grant(
     Ok((StatusCode::CREATED, AppendHeaders([location]), Private(lease)))
 }
 
-/// Reads what every request for a lease may have.
-pub(crate) fn request(
-    fields: &mut Fields,
-    id: LeaseId,
-    selectors: Vec<Selector>,
-    options: &Options,
-    caller: &Caller,
-) -> LeaseRequest {
-    let wait: Option<Seconds> = fields.optional("wait_seconds");
+/// What the farm is asked for, under the lease id `id`.
+pub(crate) fn request(asked: wire::LeaseRequest, id: LeaseId, options: &Options, caller: &Caller) -> LeaseRequest {
+    let wire::LeaseRequest { users, id: _, ttl_seconds, wait_seconds, holder, run, note, url, sticky, avoid } = asked;
+    let mut terms = Terms::new(holder.unwrap_or_else(|| caller.name()));
+    (terms.owner, terms.origin) = (caller.owner(), caller.origin());
+    (terms.run, terms.note, terms.url) = (run, note, url);
     LeaseRequest {
         id,
-        selectors,
-        terms: terms(fields, caller).into(),
-        ttl: fields.optional("ttl_seconds").map(|Seconds(ttl)| ttl),
-        wait: wait.map_or(Duration::ZERO, |Seconds(wait)| wait.min(options.max_wait)),
-        sticky: None,
-        avoid: Vec::new(),
+        selectors: users.into_iter().map(Selector::from).collect(),
+        terms: terms.into(),
+        ttl: ttl_seconds.map(|Seconds(ttl)| ttl),
+        wait: wait_seconds.0.min(options.max_wait),
+        sticky,
+        avoid,
         fingerprint: None,
     }
-}
-
-fn terms(fields: &mut Fields, caller: &Caller) -> Terms {
-    let mut terms = Terms::new(fields.optional("holder").unwrap_or_else(|| caller.name()));
-    (terms.owner, terms.origin) = (caller.owner(), caller.origin());
-    terms.run = fields.optional("run");
-    terms.note = fields.optional("note");
-    terms.url = fields.optional("url");
-    terms
-}
-
-fn selectors(fields: &mut Fields) -> Vec<Selector> {
-    let values: Vec<Value> = fields.required("users").unwrap_or_default();
-    // Not looked at one by one: there may be hundreds of thousands.
-    if values.len() > MOST {
-        fields.fault("users", format!("must be 1 to {MOST} selectors, are {}", values.len()));
-        return Vec::new();
-    }
-    let (mut selectors, mut faults) = (Vec::with_capacity(values.len()), Faults::default());
-    for (index, value) in values.into_iter().enumerate() {
-        match selector(value, &format!("/users/{index}")) {
-            Ok(selector) => selectors.push(selector),
-            Err(more) => faults.append(more),
-        }
-    }
-    fields.faults(faults);
-    selectors
-}
-
-fn selector(value: Value, at: &str) -> Result<Selector, Faults> {
-    let mut fields = Fields::of(value, at);
-    let selector = Selector {
-        alias: fields.optional("as"),
-        id: fields.optional("id"),
-        login: fields.optional("login"),
-        project: fields.optional("project_id"),
-        env: fields.optional("env"),
-        domain: fields.optional("domain"),
-        labels: fields.optional("labels").unwrap_or_default(),
-        condition: fields.optional("condition").unwrap_or_default(),
-    };
-    fields.finish(selector)
 }
 
 /// The header, if it is there and sane.
@@ -180,9 +126,8 @@ pub(crate) async fn renew(
     Id(id): Id<LeaseId>,
     OptionalJson(body): OptionalJson,
 ) -> Result<Private<Lease>, Refusal> {
-    let mut fields = Fields::of(body, "");
-    let ttl: Option<Seconds> = fields.optional("ttl_seconds");
-    let ttl = fields.finish(ttl)?.map(|Seconds(ttl)| ttl);
+    let Renewal { ttl_seconds } = Renewal::read(body, Location::whole())?;
+    let ttl = ttl_seconds.map(|Seconds(ttl)| ttl);
     let lease = app.farm.renew(id, ttl).await?;
     // Whoever was given it is not shown anything new.
     let owner = caller.owner();

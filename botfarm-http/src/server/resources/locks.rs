@@ -4,23 +4,24 @@ use axum::{
     Json,
     response::{IntoResponse, Response},
 };
-use botfarm_core::{BotId, BotRelease, Ending, Error, LeaseId, Revocation, Selector, input::Fields};
+use botfarm_core::{BotId, BotRelease, Ending, Error, LeaseId, Location, Revocation};
 use serde_json::Value;
 
 use crate::{
+    fields::Read as _,
     server::{
         App,
         auth::{Admin, Caller, Tester},
         drain::Drain,
         extract::{
-            input::{self, Id, Json as JsonBody, OptionalJson, QueryOrJson},
+            input::{Id, Json as JsonBody, OptionalJson, QueryOrJson},
             prefer::Prefer,
         },
         private::Private,
         refusal::Refusal,
         resources::leases,
     },
-    wire::{Lease, Locked, Message, Unlocked},
+    wire::{Lease, LockRequest, Locked, Message, RevokeRequest, Unlocked, UserRelease},
 };
 
 pub(crate) async fn acquire(
@@ -41,9 +42,8 @@ async fn grant(
     drain: &Drain,
     body: Value,
 ) -> Result<impl IntoResponse + use<>, Refusal> {
-    let mut fields = Fields::of(body, "");
-    let request = leases::request(&mut fields, LeaseId::new(), vec![Selector::bot(id)], &app.shared.options, caller);
-    let request = fields.finish(request)?;
+    let asked = LockRequest::read(body, Location::whole())?.of(id);
+    let request = leases::request(asked, LeaseId::new(), &app.shared.options, caller);
     let _place = app.admit(&request)?;
     let lease = app.acquire(caller, request, drain).await?.map_err(|error| match error {
         // What could never match is a bot that is not there.
@@ -60,13 +60,14 @@ pub(crate) async fn release(
     Id(id): Id<BotId>,
     QueryOrJson(mut fields): QueryOrJson,
 ) -> Result<Json<Unlocked>, Refusal> {
-    let ending = Ending { outcome: fields.optional("outcome").unwrap_or_default(), note: fields.optional("note") };
-    let (lease, holder) = (fields.optional("lease_id"), fields.optional("holder"));
-    let may_release_all = input::flag(&mut fields, "force") && !caller.is_known() || caller.is_admin();
+    let asked = UserRelease::take(&mut fields);
+    let UserRelease { outcome, note, lease_id: lease, holder, force } = fields.finish_all(asked)?;
+    let may_release_all = force && !caller.is_known() || caller.is_admin();
     // Who names nobody means a lease of their own: by now the user may be somebody else's.
     let own = (lease.is_none() && !may_release_all).then(|| caller.name());
+    let ending = Ending { outcome, note };
     let release = BotRelease { ending, lease, holder: holder.or(own), owner: caller.releases() };
-    app.farm.release_bot(id, fields.finish(release)?).await?;
+    app.farm.release_bot(id, release).await?;
     if caller.is_admin() {
         // It may have been somebody else's.
         caller.witness().about("user", id);
@@ -80,12 +81,10 @@ pub(crate) async fn revoke(
     Id(id): Id<BotId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<Message>, Refusal> {
-    let mut fields = Fields::of(body, "");
+    let RevokeRequest { reason, by } = RevokeRequest::read(body, Location::whole())?;
     // The history is to be trusted: whoever is known does not choose a name.
-    let by = fields.optional("by").filter(|_| !caller.is_known()).unwrap_or_else(|| caller.name());
-    let revocation = fields.required("reason").map(|reason| Revocation::new(reason, by));
-    // There is a reason when there was no fault.
-    let revocation = fields.finish(revocation)?.ok_or_else(|| Refusal::malformed("the body must be an object"))?;
+    let by = by.filter(|_| !caller.is_known()).unwrap_or_else(|| caller.name());
+    let revocation = Revocation::new(reason, by);
     app.farm.revoke(id, revocation).await?;
     Ok(Json(Message { message: format!("Whatever lease held user {id} is revoked.") }))
 }

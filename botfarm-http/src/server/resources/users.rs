@@ -8,29 +8,27 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use botfarm_core::{
-    BotFilter, BotId, ImportReport, Labels, Origin,
-    input::{self, Fields},
-};
+use botfarm_core::{BotFilter, BotId, ImportReport, Labels, Location, Origin};
 
 use crate::{
+    fields::{Fields, Read as _},
     import::Format,
     server::{
         BASE,
         auth::{Admin, Viewer},
         extract::{
             feed,
-            input::{Id, Json as JsonBody, Query, flag, media_type},
+            input::{Id, Json as JsonBody, Query, media_type},
             list,
         },
         layers::shares::ImportTurn,
         refusal::Refusal,
     },
-    wire::{Code, HistoryRow, User},
+    wire::{Code, HistoryRow, NewUser, User, UserChanges},
 };
 
 pub(crate) async fn create(Admin(app, caller): Admin, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
-    let bot = input::new_bot(body, "")?;
+    let bot = NewUser::read(body, Location::whole())?.into();
     app.shared.options.names.check(&bot)?;
     let bot = app.farm.create(bot).await?;
     caller.witness().about("user", bot.id);
@@ -43,7 +41,7 @@ pub(crate) async fn import(
     Query(mut query): Query,
     request: Request,
 ) -> Result<Json<ImportReport>, Refusal> {
-    let dry_run = flag(&mut query, "dry_run");
+    let dry_run = query.flag("dry_run");
     query.finish(())?;
     if dry_run {
         caller.witness().changes_nothing();
@@ -120,7 +118,7 @@ pub(crate) async fn update(
     Id(id): Id<BotId>,
     JsonBody(body): JsonBody,
 ) -> Result<Json<User>, Refusal> {
-    let changes = input::bot_changes(body)?;
+    let changes = UserChanges::read(body, Location::whole())?.into();
     app.shared.options.names.check_changes(&changes)?;
     Ok(Json(app.farm.update(id, changes).await?.into()))
 }

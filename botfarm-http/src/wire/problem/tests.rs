@@ -1,4 +1,4 @@
-use botfarm_core::Oldest;
+use botfarm_core::{Fault, Field, Location, Oldest};
 
 use super::*;
 
@@ -9,21 +9,22 @@ fn all() -> Vec<(Error, u16)> {
     let holder: Holder = "ada".parse().unwrap();
     let note: Note = "it hung".parse().unwrap();
     let after = Duration::from_millis(1_500);
-    let shortage = |oldest| Shortage {
-        selector: 3,
-        matching: 9,
-        leased: 5,
-        cooling: 2,
-        out_of_service: 1,
-        waiting: 7,
-        oldest,
-        retry_after: after,
+    let shortage = |oldest| {
+        let mut shortage = Shortage::new(3);
+        (shortage.matching, shortage.leased, shortage.cooling) = (9, 5, 2);
+        (shortage.out_of_service, shortage.waiting) = (1, 7);
+        (shortage.oldest, shortage.retry_after) = (oldest, after);
+        shortage
     };
-    let busy = |holder, since, expires_at| Busy { bot, holder, since, expires_at, condition: Condition::Dirty };
+    let busy = |holder, since, expires_at| {
+        let mut busy = Busy::new(bot, Condition::Dirty);
+        (busy.holder, busy.since, busy.expires_at) = (holder, since, expires_at);
+        busy
+    };
     vec![
         (Error::Busy(Box::new(busy(Some(holder.clone()), Some(at), Some(at)))), 409),
         (Error::Busy(Box::new(busy(None, None, None))), 409),
-        (Error::Exhausted(Box::new(shortage(Some(Oldest { holder: holder.clone(), since: at })))), 409),
+        (Error::Exhausted(Box::new(shortage(Some(Oldest::new(holder.clone(), at))))), 409),
         (Error::Exhausted(Box::new(shortage(None))), 409),
         (Error::NoMatch { selector: 2, detail: "no bot has env=prod".into() }, 422),
         (Error::lost(EndReason::Revoked, at, Some(holder.clone()), Some(note)), 410),
@@ -33,7 +34,15 @@ fn all() -> Vec<(Error, u16)> {
         (Error::NoSuchBot { id: bot }, 404),
         (Error::NoSuchLease, 404),
         (Error::InUse { bot, holder: holder.clone(), expires_at: at }, 409),
-        (Error::Invalid { faults: vec![Fault::new("/a", "is bad"), Fault::new("/b/0", "is worse")] }, 422),
+        (
+            Error::Invalid {
+                faults: vec![
+                    Fault::new(Field::other("a"), "is bad"),
+                    Fault::new(Location::from(Field::other("b")).item(0), "is worse"),
+                ],
+            },
+            422,
+        ),
         (Error::Malformed { detail: "not a cursor".into() }, 400),
         (Error::KeyReused, 422),
         (Error::OutcomeUnknown, 409),

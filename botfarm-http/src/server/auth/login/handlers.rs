@@ -8,8 +8,7 @@ use axum::{
     response::{AppendHeaders, IntoResponse},
 };
 use botfarm_core::{
-    Login, Secret,
-    input::Fields,
+    Location, Login, Secret,
     operators::{Operator, PasswordHash, SessionId},
 };
 use chrono::SubsecRound as _;
@@ -17,6 +16,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::{
+    fields::Fields,
     json::Unique,
     server::{
         App,
@@ -94,7 +94,7 @@ fn credentials(parts: &Parts, body: &[u8]) -> Result<(Login, Secret), Refusal> {
     if is_form && cookie::is_forged(parts) {
         return Err(Refusal::new(Code::Forbidden, "the page of another site has sent this form"));
     }
-    let mut fields = Fields::of(value, "");
+    let mut fields = Fields::of(value, Location::whole());
     let (login, password) = (fields.required(name), fields.required("password"));
     if is_form {
         if fields.optional::<String>("grant_type").is_some_and(|kind| kind != "password") {
@@ -105,8 +105,7 @@ fn credentials(parts: &Parts, body: &[u8]) -> Result<(Login, Secret), Refusal> {
             fields.take(ignored);
         }
     }
-    let credentials = fields.finish(login.zip(password))?;
-    credentials.ok_or_else(|| Refusal::malformed("the body is incomplete"))
+    Ok(fields.finish_all(login.zip(password))?)
 }
 
 fn form(body: &[u8]) -> Result<Value, Refusal> {

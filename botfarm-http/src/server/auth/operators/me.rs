@@ -1,19 +1,23 @@
 //! `/operators/me`: what an operator does about its own login.
 
 use axum::{http::request::Parts, response::IntoResponse};
-use botfarm_core::{Error, Secret, input::Fields, operators::PasswordHash};
+use botfarm_core::{Error, Field, Location, operators::PasswordHash};
 
-use crate::server::{
-    auth::{
-        caller::Viewer,
-        gate::now,
-        login::{
-            device::DeviceId,
-            handlers::{begun, over},
+use crate::{
+    fields::Read as _,
+    server::{
+        auth::{
+            caller::Viewer,
+            gate::now,
+            login::{
+                device::DeviceId,
+                handlers::{begun, over},
+            },
         },
+        extract::input::Json as JsonBody,
+        refusal::Refusal,
     },
-    extract::input::Json as JsonBody,
-    refusal::Refusal,
+    wire::{Password, PasswordChange},
 };
 
 /// Ends all sessions of the operator but the one that it goes on with, which begins with this.
@@ -24,18 +28,15 @@ pub(crate) async fn change_password(
 ) -> Result<impl IntoResponse, Refusal> {
     let guard = app.shared.gate.guard()?;
     let (session, login) = caller.session("an API token has no password; log in as the operator whose it is to be")?;
-    let mut fields = Fields::of(body, "");
-    let (old, new): (Option<Secret>, Option<Secret>) = (fields.required("old"), fields.required("new"));
-    let given = fields.finish(old.zip(new))?;
-    let (old, new) = given.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
+    let PasswordChange { old: Password(old), new: Password(new) } = PasswordChange::read(body, Location::whole())?;
     // Before the old one is looked at: what would be refused anyhow tells nothing of it.
     PasswordHash::check(login, &new).map_err(at_new)?;
     if old == new {
-        return Err(Error::invalid("/new", "must not be the old one").into());
+        return Err(Error::invalid(Field::other("new"), "must not be the old one").into());
     }
     let client = parts.extensions.get().copied().unwrap_or_default();
     let device = DeviceId::of(&guard.required, &parts.headers, login, now());
-    let wrong = || Error::invalid("/old", "is not your password");
+    let wrong = || Error::invalid(Field::other("old"), "is not your password");
     let (_, kept) = guard.prove(client, device, login, old, caller.witness()).await?.ok_or_else(wrong)?;
     let hash = guard.hash(login, new).await?;
     // Unless somebody else has changed it meanwhile.
@@ -59,7 +60,7 @@ fn at_new(error: Error) -> Error {
     match error {
         Error::Invalid { faults } => {
             let why = faults.into_iter().map(|fault| fault.detail).collect::<Vec<_>>().join("; ");
-            Error::invalid("/new", why)
+            Error::invalid(Field::other("new"), why)
         }
         error => error,
     }

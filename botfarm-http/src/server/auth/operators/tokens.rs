@@ -6,16 +6,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use botfarm_core::{
-    BotFarmExt as _, Error, Holder, Note, Revocation,
-    input::Fields,
-    operators::{self, Role, Scope, TokenId},
+    BotFarmExt as _, Error, Location, Note, Revocation,
+    operators::{self, Scope, TokenId},
 };
 use uuid::Uuid;
 
 use crate::{
+    fields::{Fields, Read as _},
     server::{
         auth::{caller::Admin, gate::now, operators::api_token::ApiToken},
-        extract::input::{self, Id, Json as JsonBody, Query},
+        extract::input::{Id, Json as JsonBody, Query},
         private::Private,
         refusal::Refusal,
     },
@@ -30,16 +30,14 @@ pub(crate) async fn list(Admin(app, caller): Admin) -> Result<Json<Vec<Token>>, 
 
 pub(crate) async fn add(Admin(app, caller): Admin, JsonBody(body): JsonBody) -> Result<impl IntoResponse, Refusal> {
     let guard = app.shared.gate.unconfined(&caller)?;
-    let mut fields = Fields::of(body, "");
-    let name: Option<Holder> = fields.required("name");
-    let role = fields.optional("role").unwrap_or(Role::Tester);
-    let scope = Scope { project: fields.optional("project_id"), env: fields.optional("env") };
-    let expires_at = NewToken::end(fields.optional("expires_at"), now());
+    let mut fields = Fields::of(body, Location::whole());
+    let expires_at = NewToken::end(fields.peek("expires_at"), now());
+    let new = NewToken::take(&mut fields);
     if expires_at.is_some_and(|at| at <= now()) {
         fields.fault("expires_at", "must be in the future");
     }
-    // A name that is required is there when there was no fault.
-    let name = fields.finish(name)?.ok_or_else(|| Refusal::malformed("the body is incomplete"))?;
+    let NewToken { name, role, project_id, env, expires_at: _ } = fields.finish_all(new)?;
+    let scope = Scope { project: project_id, env };
     let secret = ApiToken::generate()?;
     let new = operators::NewToken { name, role, scope, expires_at, digest: secret.digest() };
     let token = guard.required.operators.add_token(new).await?;
@@ -55,7 +53,7 @@ pub(crate) async fn remove(
     Query(mut query): Query,
 ) -> Result<Response, Refusal> {
     let guard = app.shared.gate.unconfined(&caller)?;
-    let ends_leases = input::flag(&mut query, "end_leases");
+    let ends_leases = query.flag("end_leases");
     query.finish(())?;
     let id = TokenId(id);
     // First the token: what leases no more gets nothing that escapes.

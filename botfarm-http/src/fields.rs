@@ -1,41 +1,43 @@
 //! Reads JSON from outside field by field, so that every fault is named, not just the first.
 
+use botfarm_core::{Fault, Faults, Location, nearest};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::{
-    bot::{BotChanges, NewBot},
-    error::Fault,
-    faults::Faults,
-    nearest::nearest,
-};
+use crate::wire::field;
 
 /// For so many unknown fields of an object it is said what they may have been meant to be.
 const EXPLAINED: usize = 8;
 
 /// The fields of one JSON object, and the faults found in them so far.
-///
-/// ```
-/// # use botfarm_core::input::Fields;
-/// let mut fields = Fields::of(serde_json::json!({"env": "the moon", "typo": 1}), "");
-/// let _env: Option<botfarm_core::Env> = fields.optional("env");
-/// let faults = fields.finish(()).unwrap_err();
-/// assert_eq!(faults.listed().iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(), ["/env", "/typo"]);
-/// ```
 #[derive(Debug)]
-pub struct Fields {
-    at: String,
+pub(crate) struct Fields {
+    at: Location,
     left: Map<String, Value>,
     /// What has been asked for.
     known: Vec<&'static str>,
     faults: Faults,
 }
 
+/// A struct that is read from a JSON object: see [`request!`](crate::wire).
+pub(crate) trait Read: Sized {
+    /// Takes its fields out of `fields`. `None` when something is missing: there are faults then.
+    fn take(fields: &mut Fields) -> Option<Self>;
+
+    /// Reads all of an object, which stands at `at`.
+    ///
+    /// # Errors
+    /// Every fault, with places within `at`.
+    fn read(value: Value, at: Location) -> Result<Self, Faults> {
+        let mut fields = Fields::of(value, at);
+        let read = Self::take(&mut fields);
+        fields.finish_all(read)
+    }
+}
+
 impl Fields {
-    /// The fields of `value`, which stands at the JSON pointer `at`.
-    #[must_use]
-    pub fn of(value: Value, at: impl Into<String>) -> Self {
-        let at = at.into();
+    /// The fields of `value`, which stands at `at`.
+    pub(crate) fn of(value: Value, at: Location) -> Self {
         if let Value::Object(left) = value {
             Self { at, left, known: Vec::new(), faults: Faults::default() }
         } else {
@@ -44,14 +46,13 @@ impl Fields {
         }
     }
 
-    /// The pointer to the field `name`.
-    #[must_use]
-    pub fn pointer(&self, name: &str) -> String {
-        format!("{}/{}", self.at, name.replace('~', "~0").replace('/', "~1"))
+    /// The place of the field `name`.
+    fn place(&self, name: &str) -> Location {
+        self.at.clone().field(field(name))
     }
 
     /// A field that may be missing or null. One that is there, but wrong, is a fault.
-    pub fn optional<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+    pub(crate) fn optional<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
         let value = self.take(name)?;
         match serde_json::from_value(value) {
             Ok(value) => Some(value),
@@ -62,33 +63,75 @@ impl Fields {
         }
     }
 
-    /// A field that must be there.
-    pub fn required<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
-        if self.left.get(name).is_none_or(Value::is_null) {
-            self.take(name);
-            // An object that is none has been found fault with already.
-            if !self.faults.listed().iter().any(|fault| fault.pointer == self.at) {
-                self.fault(name, "is required");
+    /// A field that is yet to be asked for, if it is there and right. What is wrong with it is found when it is asked for.
+    pub(crate) fn peek<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        T::deserialize(self.left.get(name)?).ok()
+    }
+
+    /// Whether a flag is set, in a body or in a query. Missing or null, it is not.
+    pub(crate) fn flag(&mut self, name: &'static str) -> bool {
+        match self.take(name) {
+            None | Some(Value::Bool(false)) => false,
+            Some(Value::Bool(true)) => true,
+            Some(Value::String(text)) if text == "true" => true,
+            Some(Value::String(text)) if text == "false" => false,
+            Some(_) => {
+                self.fault(name, "must be true or false");
+                false
             }
+        }
+    }
+
+    /// A field that must be there.
+    pub(crate) fn required<T: DeserializeOwned>(&mut self, name: &'static str) -> Option<T> {
+        if self.is_missing(name) { None } else { self.optional(name) }
+    }
+
+    /// A list of objects that must be there, with `most` items at most, which are called `items`.
+    pub(crate) fn list<T: Read>(&mut self, name: &'static str, most: usize, items: &str) -> Option<Vec<T>> {
+        if self.is_missing(name) {
             return None;
         }
-        self.optional(name)
+        let values: Vec<Value> = self.optional(name)?;
+        // Not looked at one by one: there may be hundreds of thousands.
+        if values.len() > most {
+            self.fault(name, format!("must be 1 to {most} {items}, are {}", values.len()));
+            return None;
+        }
+        let place = self.place(name);
+        let read = values.into_iter().enumerate().filter_map(|(index, value)| {
+            T::read(value, place.clone().item(index)).map_err(|faults| self.faults.append(faults)).ok()
+        });
+        Some(read.collect())
+    }
+
+    /// Whether a field that must be there is missing or null: then it is a fault.
+    fn is_missing(&mut self, name: &'static str) -> bool {
+        let missing = self.left.get(name).is_none_or(Value::is_null);
+        if missing {
+            self.take(name);
+            // An object that is none has been found fault with already.
+            if !self.faults.listed().iter().any(|fault| fault.at == self.at) {
+                self.fault(name, "is required");
+            }
+        }
+        missing
     }
 
     /// A field as it stands, unless it is missing or null.
-    pub fn take(&mut self, name: &'static str) -> Option<Value> {
+    pub(crate) fn take(&mut self, name: &'static str) -> Option<Value> {
         self.known.push(name);
         self.left.remove(name).filter(|value| !value.is_null())
     }
 
     /// Finds fault with the field `name`.
-    pub fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        let fault = Fault::new(self.pointer(name), detail);
+    pub(crate) fn fault(&mut self, name: &str, detail: impl Into<String>) {
+        let fault = Fault::new(self.place(name), detail);
         self.faults.push(fault);
     }
 
     /// Takes over faults that were found within a field.
-    pub fn faults(&mut self, faults: Faults) {
+    pub(crate) fn faults(&mut self, faults: Faults) {
         self.faults.append(faults);
     }
 
@@ -97,13 +140,22 @@ impl Fields {
     ///
     /// # Errors
     /// Every fault.
-    pub fn finish<T>(mut self, value: T) -> Result<T, Faults> {
+    pub(crate) fn finish<T>(mut self, value: T) -> Result<T, Faults> {
         for (count, (name, _)) in std::mem::take(&mut self.left).into_iter().enumerate() {
             let meant = nearest(&name, self.known.iter().copied()).filter(|_| count < EXPLAINED);
             let meant = meant.map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
             self.fault(&name, format!("is not a known field{meant}"));
         }
         if self.faults.is_empty() { Ok(value) } else { Err(self.faults) }
+    }
+
+    /// `value`, which is there when there was no fault.
+    ///
+    /// # Errors
+    /// Every fault.
+    pub(crate) fn finish_all<T>(self, value: Option<T>) -> Result<T, Faults> {
+        let incomplete = Fault::new(self.at.clone(), "is incomplete");
+        self.finish(value)?.ok_or_else(|| Faults::from_iter([incomplete]))
     }
 }
 
@@ -116,49 +168,16 @@ fn plain(error: &serde_json::Error) -> String {
     text
 }
 
-/// Reads a new bot, as `POST /users` and imports have it.
-///
-/// # Errors
-/// Every fault, with pointers that start with `at`.
-pub fn new_bot(value: Value, at: &str) -> Result<NewBot, Faults> {
-    let mut fields = Fields::of(value, at);
-    let login = fields.required("login");
-    let password = fields.required("password");
-    let project = fields.required("project_id");
-    let env = fields.required("env");
-    let domain = fields.optional("domain").unwrap_or_default();
-    let labels = fields.optional("labels").unwrap_or_default();
-    let bot = (|| Some(NewBot { login: login?, password: password?, project: project?, env: env?, domain, labels }))();
-    fields.finish(())?;
-    // Whatever is required is there when there was no fault.
-    bot.ok_or_else(|| Faults::from_iter([Fault::new(at, "is incomplete")]))
-}
-
-/// Reads changes to a bot, as `PATCH /users/{id}` has them.
-///
-/// # Errors
-/// Every fault.
-pub fn bot_changes(value: Value) -> Result<BotChanges, Faults> {
-    let mut fields = Fields::of(value, "");
-    let changes = BotChanges {
-        password: fields.optional("password"),
-        labels: fields.optional("labels"),
-        condition: fields.optional("condition"),
-        domain: fields.optional("domain"),
-        project: fields.optional("project_id"),
-    };
-    fields.finish(changes)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::wire::{NewUser, pointer};
 
     fn faults(value: Value) -> Vec<(String, String)> {
-        let faults = Vec::from(new_bot(value, "").unwrap_err());
-        faults.into_iter().map(|fault| (fault.pointer, fault.detail)).collect()
+        let faults = Vec::from(NewUser::read(value, Location::whole()).unwrap_err());
+        faults.into_iter().map(|fault| (pointer(&fault.at), fault.detail)).collect()
     }
 
     #[test]

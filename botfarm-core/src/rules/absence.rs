@@ -6,8 +6,8 @@ use crate::{
     error::Error,
     lease::LeaseRequest,
     name::{Domain, Env, ProjectId},
-    nearest::nearest,
     policy::LeasePolicy,
+    rules::nearest::nearest,
     selector::Selector,
 };
 
