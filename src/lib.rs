@@ -2,8 +2,21 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod connect;
+mod store;
+mod variables;
 
-pub use botfarm_core::*;
+/// What is needed to lease bots, to keep a farm, and to put a service in front of one. What else is in `botfarm_core` is for
+/// those who write a farm of their own.
+pub use botfarm_core::{
+    ActiveLease, AfterExpiry, Alias, AllowedNames, BadText, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, BotId,
+    BotRelease, BotState, BoxError, Busy, Condition, Cursor, Domain, EndReason, Ending, Env, EnvPolicy, Error, Fault,
+    Fence, Field, Holder, Holding, ImportReport, JobUrl, Labels, Lease, LeaseEnd, LeaseGuard, LeaseId, LeasePolicy,
+    LeaseRecord, LeaseRequest, LeasedBot, Location, Login, LostLease, NewBot, Note, Oldest, Origin, Outcome, Owner,
+    Page, PageRequest, PoolStats, ProjectId, RequestId, Result, Revocation, Run, Secret, Selector, Shortage, Stats,
+    Step, StickyKey, Subject, Terms, Timestamp, audit, delegate, idempotency, meant_by, operators,
+};
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use botfarm_core::{KeyError, KeyId, Keyring, MasterKey};
 #[cfg(feature = "http")]
 pub use botfarm_http::{HttpFarm, HttpFarmBuilder};
 #[cfg(feature = "memory")]
@@ -14,8 +27,10 @@ pub use botfarm_postgres::{PostgresFarm, PostgresOptions};
 pub use botfarm_sqlite::{SqliteFarm, SqliteOptions};
 #[cfg(feature = "http")]
 pub use connect::http_options;
-#[cfg(feature = "sqlite")]
-pub use connect::open_sqlite;
+pub use connect::{connect, connect_from_env};
 #[cfg(feature = "postgres")]
-pub use connect::postgres_options;
-pub use connect::{connect, connect_from_env, env_or_file};
+pub use store::database::postgres_options;
+#[cfg(feature = "sqlite")]
+pub use store::file::open_sqlite;
+pub use store::{Store, StoreOptions};
+pub use variables::env_or_file;

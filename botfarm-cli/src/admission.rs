@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use botfarm::Store;
 use botfarm_http::{
     Hosts,
     auth::{Required, SessionKey},
@@ -12,7 +13,6 @@ use crate::{
     config::Auth,
     failure::Failure,
     first_admin::{self, LOGIN},
-    store::Store,
 };
 
 /// Where a service listens.

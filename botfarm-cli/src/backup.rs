@@ -2,16 +2,11 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use botfarm::SqliteFarm;
+use botfarm::{SqliteFarm, Store};
 use clap::Args;
 use serde_json::json;
 
-use crate::{
-    config::Config,
-    failure::Failure,
-    output::Output,
-    store::{self, is_store},
-};
+use crate::{config::Config, failure::Failure, output::Output, store};
 
 /// Copies a farm in a file, also while a service uses it
 ///
@@ -29,12 +24,12 @@ pub(crate) struct Backup {
 impl Backup {
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let store = match botfarm::env_or_file("BOTFARM_STORE")? {
-            _ if config.farm.as_deref().is_some_and(is_store) => config.farm,
+            _ if config.farm.as_deref().is_some_and(Store::is_at) => config.farm,
             Some(store) => Some(store),
             None => config.file.store,
         };
         let store = store.unwrap_or_else(|| store::DEFAULT.to_owned());
-        let Some(path) = store::path(&store) else {
+        let Some(path) = Store::file_of(&store) else {
             return Err(Failure::usage(
                 "this copies a farm in a file: give --farm sqlite:PATH; a database is copied with pg_dump",
             ));

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use botfarm::Store;
 use botfarm_core::BotFarm;
 use botfarm_http::HttpFarmBuilder;
 
 use crate::{
     config::Config,
     failure::Failure,
-    store::{self, Reach, Store},
+    store::{self, Reach},
 };
 
 /// Where `botfarm serve` listens unless told otherwise.
@@ -69,8 +70,8 @@ async fn open(config: &Config, retry_for: Duration) -> Result<Arc<dyn BotFarm>, 
     let url = url(config)?;
     if !url.starts_with("http") {
         store::refuse_found(config)?;
-        if store::is_store(url) {
-            return Ok(Store::open(url, &Reach::default(), config.file.env.policy()).await?.farm);
+        if Store::is_at(url) {
+            return Ok(Reach::default().open(url, config.file.env.policy()).await?.farm);
         }
         // Says what is wrong with it.
         return Ok(botfarm::connect(url).await?);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use botfarm::{HttpFarm, audit::Audit, operators::Operators};
+use botfarm::{HttpFarm, Store, audit::Audit, operators::Operators};
 use botfarm_core::{
     BotFarm, BotFarmExt as _, Error, LeasePolicy, Login, Note, Page, PageRequest, Revocation, Secret,
     audit::{AuditEntry, AuditFilter},
@@ -20,7 +20,7 @@ use crate::{
     config::Config,
     failure::Failure,
     holder::Job,
-    store::{self, Reach, Store, is_store},
+    store::{self, Reach},
 };
 
 /// Where the operators and tokens of a farm are kept.
@@ -36,9 +36,9 @@ impl Directory {
     /// When it cannot be reached, or is in memory.
     pub(crate) async fn open(config: &Config) -> Result<Self, Failure> {
         let url = client::url(config)?;
-        if is_store(url) {
+        if Store::is_at(url) {
             store::refuse_found(config)?;
-            let store = Store::open(url, &Reach::default(), LeasePolicy::default()).await?;
+            let store = Reach::default().open(url, LeasePolicy::default()).await?;
             let operators = store.operators.ok_or_else(|| Failure::new("this farm keeps no operators"))?;
             return Ok(Self::Store(operators, store.farm, store.audit));
         }

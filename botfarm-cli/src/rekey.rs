@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use botfarm::{Keyring, LeasePolicy, PostgresFarm};
+use botfarm::{Keyring, LeasePolicy, PostgresFarm, Store};
 use clap::Args;
 use serde_json::json;
 
@@ -22,7 +22,7 @@ pub(crate) struct Rekey {
 impl Rekey {
     pub(crate) async fn run(self, config: Config) -> Result<ExitCode, Failure> {
         let (resealed, key) = match config.farm.as_deref() {
-            Some(url) if store::is_file(url) => {
+            Some(url) if Store::file_of(url).is_some() => {
                 let farm = botfarm::open_sqlite(url, LeasePolicy::default()).await?;
                 (farm.rekey().await?, farm.keyring().current_key_id())
             }

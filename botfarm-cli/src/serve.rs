@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use botfarm::{AllowedNames, BotFarm, ImportReport, LeasePolicy};
+use botfarm::{AllowedNames, BotFarm, ImportReport, LeasePolicy, Store};
 use botfarm_http::{
     Options, Origin, ReplaySecret,
     auth::{self, Proxy},
@@ -29,8 +29,9 @@ use crate::{
     allowed::Allowed,
     config::{Auth, By, Config},
     failure::Failure,
+    import::faulty::faulty,
     span::span,
-    store::{self, Reach, Store},
+    store::{self, Reach},
 };
 
 /// How long to go on accepting where others reach the service: Kubernetes and load balancers need a moment to hear that
@@ -243,7 +244,7 @@ fn store_url(flag: Option<String>, config: &Config) -> Result<String, Failure> {
         Some(store) => Some(store),
         None => botfarm::env_or_file("BOTFARM_STORE")?,
     };
-    if named.is_none() && config.file_is_found && config.file.store.as_deref().is_some_and(store::is_database) {
+    if named.is_none() && config.file_is_found && config.file.store.as_deref().is_some_and(Store::is_database) {
         return Err(Failure::usage(
             "botfarm.toml in this folder names a database as the store; name it with --store or BOTFARM_STORE, or the \
              file with --config",
@@ -260,7 +261,7 @@ fn store_url(flag: Option<String>, config: &Config) -> Result<String, Failure> {
     }
     // A shell that is set up for the commands names a service, perhaps this one. A store is not taken for this one's, and
     // not passed over either: whoever set it may have meant it.
-    if config.farm.as_deref().is_some_and(store::is_store) {
+    if config.farm.as_deref().is_some_and(Store::is_at) {
         return Err(Failure::usage(
             "BOTFARM_URL, or `farm` in botfarm.toml, names a store, but is what the other commands talk to; name where \
              this service keeps its farm with --store or BOTFARM_STORE",
@@ -289,7 +290,7 @@ async fn open(
     names: &AllowedNames,
     bots: Option<&Path>,
 ) -> Result<Store, Failure> {
-    let store = Store::open(url, reach, policy).await?;
+    let store = reach.open(url, policy).await?;
     store.farm.check().await?;
     if let Some(path) = bots {
         load(&*store.farm, names, path).await?;
@@ -316,7 +317,10 @@ async fn load(farm: &dyn BotFarm, names: &AllowedNames, path: &Path) -> Result<(
         ))
     })?;
     let file = File::open(path).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
-    let faulty = |error: botfarm::Error| Failure::usage(format!("{shown}: {error}"));
+    let faulty = |error| match error {
+        botfarm::Error::Invalid { .. } => faulty(&shown.to_string(), error),
+        error => Failure::usage(format!("{shown}: {error}")),
+    };
     let mut rows = Rows::read(format, file, usize::MAX).map_err(faulty)?;
     let bots = rows.take();
     names.check_all(&bots).map_err(|error| faulty(rows.located(error)))?;

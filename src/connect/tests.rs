@@ -1,4 +1,4 @@
-use std::{collections::HashMap, io::Write};
+use std::{collections::HashMap, ffi::OsString, io::Write};
 
 use super::*;
 
@@ -98,7 +98,8 @@ async fn a_database_without_a_key_is_refused_before_it_is_touched() {
 fn the_environment_says_how_to_reach_a_database() {
     let read = |vars: &[(&str, &str)]| {
         let vars: HashMap<_, _> = vars.iter().copied().collect();
-        options("postgres://me@pooler/db", &|name| vars.get(name).map(OsString::from))
+        let options = StoreOptions::default();
+        crate::store::database::options("postgres://me@pooler/db", options, &|name| vars.get(name).map(OsString::from))
     };
     let shown = format!("{:?}", read(&[("BOTFARM_MAX_CONNECTIONS", "50")]).unwrap());
     assert!(shown.contains("max_connections: 50") && shown.contains("listen: Same"), "{shown}");
