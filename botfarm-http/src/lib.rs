@@ -39,6 +39,8 @@ pub mod import;
 mod json;
 #[cfg(feature = "server")]
 mod server;
+#[cfg(any(feature = "client", feature = "server"))]
+mod version;
 pub mod wire;
 
 #[cfg(feature = "client")]

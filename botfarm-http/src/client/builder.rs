@@ -1,6 +1,9 @@
 //! How to reach a farm.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use botfarm_core::{BadText, Error, Field, Result, Secret};
 use reqwest::{
@@ -10,6 +13,7 @@ use reqwest::{
 };
 
 use super::{HttpFarm, retry::Patience, send::Service};
+use crate::version::OURS;
 
 /// How to reach a farm.
 #[derive(Debug, Clone)]
@@ -129,7 +133,7 @@ impl HttpFarmBuilder {
         // Fails when the process has a provider already, which will do as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let mut client = Client::builder()
-            .user_agent(concat!("botfarm/", env!("CARGO_PKG_VERSION")))
+            .user_agent(format!("botfarm/{OURS}"))
             .default_headers(headers)
             .connect_timeout(self.connect_timeout)
             // Shorter than the service keeps them, or a request would meet a connection that is just being closed.
@@ -154,7 +158,8 @@ impl HttpFarmBuilder {
         })?;
         let root = root.as_str().trim_end_matches('/').to_owned();
         let Self { timeout, longest_turn, patience, .. } = self;
-        Ok(HttpFarm { service: Arc::new(Service { http, root, timeout, longest_turn, patience }) })
+        let noticed = AtomicBool::new(false);
+        Ok(HttpFarm { service: Arc::new(Service { http, root, timeout, longest_turn, patience, noticed }) })
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{
     error::Error as StdError,
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -15,7 +18,10 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use super::retry::{FailedTry, Patience, Repeat, retry_after};
-use crate::wire::{Code, Problem};
+use crate::{
+    version::NOTICE,
+    wire::{Code, Problem},
+};
 
 /// When to try again what could not be sent.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -31,6 +37,8 @@ pub(super) struct Service {
     /// The longest that one request waits in the queue.
     pub(super) longest_turn: Duration,
     pub(super) patience: Patience,
+    /// Whether what the service had to say about versions has been logged.
+    pub(super) noticed: AtomicBool,
 }
 
 /// One request. It may be sent again, unless it says otherwise.
@@ -167,6 +175,7 @@ impl Service {
         }
         let response = request.send().await.map_err(|error| self.lost(error))?;
         let (status, headers) = (response.status(), response.headers().clone());
+        self.notice(&headers);
         let body = response.bytes().await.map_err(|error| self.lost(error))?;
         if status.is_success() {
             return Ok(Fulfilled { headers, body: body.into() });
@@ -180,6 +189,14 @@ impl Service {
         };
         let passing = matches!(error, Error::Unavailable { .. });
         Err(FailedTry { passing, seen: !refused, after: retry_after(&headers), ..FailedTry::lasting(error) })
+    }
+
+    /// Logs, once, what the service has to say about versions.
+    fn notice(&self, headers: &HeaderMap) {
+        let Some(notice) = headers.get(NOTICE).and_then(|notice| notice.to_str().ok()) else { return };
+        if !self.noticed.swap(true, Ordering::Relaxed) {
+            tracing::warn!("{notice}");
+        }
     }
 
     /// What to make of a request that has got no answer, or half of one.
@@ -277,5 +294,46 @@ struct AbortOnDrop<T>(JoinHandle<T>);
 impl<T> Drop for AbortOnDrop<T> {
     fn drop(&mut self) {
         self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::HttpFarm;
+
+    static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+
+    struct Log;
+
+    impl io::Write for Log {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            LOG.lock().unwrap().write(text)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_a_service_says_of_versions_is_logged_once() {
+        let lines = tracing_subscriber::fmt().with_writer(|| Log).with_ansi(false).finish();
+        tracing::subscriber::with_default(lines, || {
+            for farm in [HttpFarm::new("http://[::1]:1").unwrap(), HttpFarm::new("http://[::1]:2").unwrap()] {
+                farm.service.notice(&HeaderMap::new());
+                for notice in ["update the service", "update botfarm"] {
+                    let notice = HeaderValue::from_static(notice);
+                    farm.service.notice(&HeaderMap::from_iter([(NOTICE, notice)]));
+                }
+            }
+        });
+        let log = String::from_utf8(LOG.lock().unwrap().clone()).unwrap();
+        assert_eq!(log.matches("update the service").count(), 2, "{log}");
+        assert!(log.lines().all(|line| line.contains(" WARN ")) && !log.contains("update botfarm"), "{log}");
     }
 }

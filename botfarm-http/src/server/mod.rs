@@ -189,7 +189,8 @@ pub fn router(farm: Arc<dyn BotFarm>, options: Options) -> Router {
         service = service.layer(from_fn_with_state(app.clone(), open::refuse_strangers));
     }
     let service = service.layer(from_fn_with_state(app.clone(), audit::audit));
-    let observer = Observer { metrics: app.shared.metrics.clone(), proxies: app.shared.proxies.clone() };
+    let (metrics, proxies) = (app.shared.metrics.clone(), app.shared.proxies.clone());
+    let observer = Observer { metrics, proxies, versions: Arc::default() };
     let service = service.layer(from_fn_with_state(observer, observe::observe)).with_state(app);
     // What matches no route has a second try, without the slash.
     service.clone().fallback_service(service.map_request(without_trailing_slash))

@@ -54,6 +54,26 @@ async fn every_answer_tells_browsers_to_keep_out_of_it() {
 }
 
 #[tokio::test]
+async fn every_answer_tells_the_version_and_clients_of_another_what_to_update() {
+    let rest = Rest::empty();
+    let ours = env!("CARGO_PKG_VERSION");
+    for (agent, told) in [
+        (format!("botfarm/{ours}"), None),
+        ("curl/8.0.0".to_owned(), None),
+        ("pytest-botfarm/99.0.0".to_owned(), Some(": update the service")),
+        ("botfarm-junit/0.0.1".to_owned(), Some(": update botfarm-junit")),
+    ] {
+        for path in ["/api/v1/users", "/nowhere"] {
+            let answer = rest.request(request(Method::GET, path, &[("user-agent", &agent)], &Value::Null)).await;
+            assert_eq!(answer.header("botfarm-version"), Some(ours));
+            let notice = answer.header("botfarm-notice");
+            assert_eq!(notice.is_some(), told.is_some(), "{agent}: {notice:?}");
+            assert!(told.is_none_or(|told| notice.unwrap().ends_with(told)), "{agent}: {notice:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_wait_may_be_preferred_by_header_and_the_body_wins() {
     let rest = Rest::empty();
     let id = rest.farm.create(bot("ada")).await.unwrap().id;

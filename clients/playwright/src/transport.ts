@@ -5,6 +5,7 @@ import * as https from 'node:https';
 import { rootCertificates } from 'node:tls';
 import { pause } from './durations';
 import { BotfarmError, Unavailable, fromProblem } from './errors';
+import { version } from './version';
 import type { Problem } from './wire';
 
 /** How long a service may be away: as long as it keeps a place in the queue. */
@@ -14,6 +15,9 @@ const longestPause = 2000;
 const passing = new Set([408, 502, 503, 504]);
 // What Node calls the faults of a certificate.
 const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|ERR_TLS_CERT_ALTNAME/;
+
+/** What services had to say about versions, and was shown. */
+const shown = new Set<string>();
 
 export type Options = {
   /** How long an answer may take. Times are in milliseconds. */
@@ -96,7 +100,7 @@ export class Transport {
   // Not `fetch`: that takes no authority of one's own, and follows redirects with the token.
   #send(method: string, path: string, body: object | undefined, timeout: number) {
     const payload = body && JSON.stringify(body);
-    const headers: http.OutgoingHttpHeaders = { accept: 'application/json' };
+    const headers: http.OutgoingHttpHeaders = { accept: 'application/json', 'user-agent': `botfarm-playwright/${version}` };
     if (payload) Object.assign(headers, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) });
     if (this.#token) headers.authorization = `Bearer ${this.#token}`;
     const { request } = this.url.startsWith('https:') ? https : http;
@@ -104,6 +108,7 @@ export class Transport {
     if (this.#ca) options.ca = this.#ca;
     return new Promise<{ status: number; text: string }>((done, failed) => {
       const sent = request(`${this.url}/api/v1${path}`, options, (answer) => {
+        showOnce(answer.headers['botfarm-notice']);
         let text = '';
         answer.setEncoding('utf8');
         answer.on('data', (more) => (text += more));
@@ -124,6 +129,14 @@ export class Transport {
     const hint = process.env.BOTFARM_URL ? '' : '; BOTFARM_URL says where it is';
     return new Unavailable(`the service at ${this.url} cannot be reached: ${reason}${hint}`, 'unavailable');
   }
+}
+
+/** Shows what a service has to say about versions. */
+function showOnce(notice: string | string[] | undefined) {
+  const text = notice?.toString().replace(/[^ -~]/g, '?');
+  if (!text || shown.has(text)) return;
+  shown.add(text);
+  console.warn(`botfarm: ${text}`);
 }
 
 /** An environment variable, or the content of the file that the one with `_FILE` names. */

@@ -13,6 +13,7 @@ import pytest
 from conftest import PROJECT, Service
 
 from pytest_botfarm import BotfarmError, Farm, LeaseLost, NoAccount, Unavailable
+from pytest_botfarm.transport import VersionWarning
 
 
 def test_it_needs_no_pytest() -> None:
@@ -32,6 +33,15 @@ def test_accounts_are_added_changed_listed_and_removed(service: Service) -> None
     with pytest.raises(BotfarmError) as gone:
         farm.user(added["id"])
     assert gone.value.code == "no-such-user"
+
+
+def test_a_service_of_another_version_is_told_of_once(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_botfarm.transport._NAME", "pytest-botfarm/99.0.0")
+    with pytest.warns(VersionWarning, match="older than pytest-botfarm 99.0.0.*: update the service") as told:
+        service.farm.user(service.user("ada"))
+        with pytest.raises(BotfarmError):
+            service.farm.user("00000000-0000-4000-8000-000000000000")
+    assert len(told) == 1
 
 
 def test_lists_go_on_over_pages(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:

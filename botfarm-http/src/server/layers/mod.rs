@@ -6,4 +6,5 @@ pub(crate) mod headers;
 pub(crate) mod observe;
 pub(crate) mod open;
 pub(crate) mod shares;
+pub(crate) mod versions;
 pub(crate) mod watched;

@@ -20,7 +20,16 @@ use futures_util::FutureExt as _;
 use tracing::{Instrument as _, Span, field};
 use uuid::Uuid;
 
-use crate::server::{BASE, auth::Proxies, layers::headers, metrics::counters::Metrics, refusal::Refusal};
+use crate::server::{
+    BASE,
+    auth::Proxies,
+    layers::{
+        headers,
+        versions::{self, Versions},
+    },
+    metrics::counters::Metrics,
+    refusal::Refusal,
+};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -29,6 +38,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(crate) struct Observer {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) proxies: Arc<Proxies>,
+    pub(crate) versions: Arc<Versions>,
 }
 
 /// Finds out where a request comes from. Answers with a request id, keeps panics from ending the connection, logs and counts. Of the URL the log has the
@@ -42,6 +52,7 @@ pub(crate) async fn observe(State(observer): State<Observer>, mut request: Reque
         response.headers_mut().insert(REQUEST_ID, id);
         return response;
     }
+    let notice = observer.versions.notice(request.headers());
     let client = observer.proxies.client(request.extensions(), request.headers());
     request.extensions_mut().insert(client);
     if let Some(known) = id.to_str().ok().and_then(|id| RequestId::try_from(id).ok()) {
@@ -63,6 +74,7 @@ pub(crate) async fn observe(State(observer): State<Observer>, mut request: Reque
     watch.answered = Some(response.status());
     drop(watch);
     headers::harden(response.headers_mut(), of_the_api);
+    versions::tell(response.headers_mut(), notice);
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
@@ -129,7 +141,8 @@ mod tests {
         async fn panic() {
             panic!("hunter2");
         }
-        let observer = Observer { metrics: Arc::new(Metrics::new()), proxies: Arc::default() };
+        let observer =
+            Observer { metrics: Arc::new(Metrics::new()), proxies: Arc::default(), versions: Arc::default() };
         let router = Router::new().route("/", get(panic)).layer(from_fn_with_state(observer, observe));
         let response = router.oneshot(Request::get("/").body(Body::empty()).unwrap()).await.unwrap();
         assert_eq!(response.status(), 500);

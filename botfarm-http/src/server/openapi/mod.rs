@@ -55,8 +55,9 @@ const TAGS: [(&str, &str); 8] = [
 ];
 
 /// Headers of answers.
-const HEADERS: [(&str, &str); 8] = [
+const HEADERS: [(&str, &str); 9] = [
     ("X-Request-Id", "The id of this request in the service's log: the caller's own, if it sent a sane one."),
+    ("Botfarm-Version", "The version of the service."),
     ("Location", "The path of what was made."),
     ("Link", "The next page, as `<…>; rel=\"next\"`. Not there on the last page."),
     ("Preference-Applied", "`wait=N`, when `Prefer` was heeded."),

@@ -20,7 +20,7 @@ use utoipa::{
 
 use crate::server::openapi::{
     failures::{self, ProblemExample},
-    parts::{Schemas, with_header},
+    parts::{Schemas, with_header, with_headers_of_all},
 };
 
 /// What a route takes and gives.
@@ -190,7 +190,7 @@ impl Operation {
 
     fn answer(&mut self, status: StatusCode, answer: ResponseBuilder) {
         self.last = status.as_u16();
-        self.answers.insert(self.last, with_header(answer, "X-Request-Id"));
+        self.answers.insert(self.last, with_headers_of_all(answer));
     }
 
     /// A header of the answer described last.
@@ -216,7 +216,7 @@ impl Operation {
     pub(super) fn build(self) -> (utoipa::openapi::path::Operation, Schemas) {
         let Self { inner, body, mut answers, failures, waits, schemas, .. } = self;
         for (status, answer) in failures::answers(&failures) {
-            answers.insert(status, with_header(answer, "X-Request-Id"));
+            answers.insert(status, with_headers_of_all(answer));
         }
         let mut inner = inner.request_body(body.map(RequestBodyBuilder::build));
         for (status, mut answer) in answers {

@@ -6,12 +6,15 @@ import http.client
 import json
 import os
 import random
+import re
 import ssl
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
+import warnings
 from email.message import Message
+from importlib.metadata import version
 from pathlib import Path
 from typing import IO, Any
 
@@ -23,6 +26,11 @@ PATIENCE = 30.0
 
 _PASSING = {408, 502, 503, 504}
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+_NAME = f"pytest-botfarm/{version('pytest-botfarm')}"
+
+
+class VersionWarning(UserWarning):
+    """The service and this package are not made for each other; shown once."""
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -55,6 +63,7 @@ class Transport:
             handlers.append(urllib.request.HTTPSHandler(context=context))
         self._opener = urllib.request.build_opener(*handlers)
         self._given_up = False
+        self._noticed = False
 
     @classmethod
     def from_environment(
@@ -105,7 +114,7 @@ class Transport:
         looks, or names its lease, or carries the idempotency key `key`. After a service was out of reach for that long,
         one try is enough, lest every test of a suite waits anew.
         """
-        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "User-Agent": _NAME}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
         if key:
@@ -132,8 +141,10 @@ class Transport:
         try:
             with self._opener.open(request, timeout=timeout) as answer:
                 text, headers = answer.read(), answer.headers
+                self._notice(headers)
         except urllib.error.HTTPError as error:
             with error:
+                self._notice(error.headers)
                 raise self._refusal(error) from None
         except (OSError, http.client.HTTPException) as error:
             raise self._unreachable(error) from None
@@ -141,6 +152,12 @@ class Transport:
             return json.loads(text or b"null"), headers
         except ValueError:
             raise BotfarmError(f"{self.url} answered what is no JSON; is it a botfarm service?") from None
+
+    def _notice(self, headers: Message) -> None:
+        notice = headers.get("Botfarm-Notice")
+        if notice and not self._noticed:
+            self._noticed = True
+            warnings.warn(re.sub("[^ -~]", "?", notice), VersionWarning, stacklevel=2)
 
     def _refusal(self, error: urllib.error.HTTPError) -> BotfarmError:
         try:

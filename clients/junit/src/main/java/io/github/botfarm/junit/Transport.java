@@ -20,6 +20,7 @@ import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.time.Duration;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.SSLHandshakeException;
@@ -33,6 +34,12 @@ final class Transport {
     private static final Duration FIRST_PAUSE = Duration.ofMillis(200);
     private static final Duration LONGEST_PAUSE = Duration.ofSeconds(2);
     private static final Set<Integer> PASSING = Set.of(408, 502, 503, 504);
+    /** What services are told. */
+    private static final String VERSION = "0.1.0";
+
+    /** What services had to say about versions, and was shown. */
+    private static final Set<String> SHOWN = ConcurrentHashMap.newKeySet();
+
     private static final ObjectMapper JSON = new ObjectMapper();
 
     private final String url;
@@ -119,6 +126,7 @@ final class Transport {
             HttpRequest.Builder request = HttpRequest.newBuilder(URI.create(url + "/api/v1" + path))
                     .method(method, content)
                     .header("Content-Type", "application/json")
+                    .header("User-Agent", "botfarm-junit/" + VERSION)
                     .timeout(timeout);
             if (token != null) {
                 request.header("Authorization", "Bearer " + token);
@@ -132,6 +140,7 @@ final class Transport {
             String why = error.getMessage() == null ? error.getClass().getSimpleName() : error.getMessage();
             throw new BotfarmException("unavailable", "the service at " + url + " cannot be reached: " + why + hint);
         }
+        answer.headers().firstValue("Botfarm-Notice").ifPresent(Transport::showOnce);
         if (answer.statusCode() / 100 == 2) {
             return read(answer.body());
         }
@@ -143,6 +152,14 @@ final class Transport {
         throw PASSING.contains(answer.statusCode())
                 ? new BotfarmException("unavailable", detail)
                 : new BotfarmException("", detail + "; is this the URL of a botfarm service?");
+    }
+
+    /** Shows what a service has to say about versions. */
+    private static void showOnce(String notice) {
+        String text = notice.replaceAll("[^ -~]", "?");
+        if (SHOWN.add(text)) {
+            System.err.println("botfarm: " + text);
+        }
     }
 
     private JsonNode read(String text) {
