@@ -41,6 +41,7 @@ const https = __importStar(require("node:https"));
 const node_tls_1 = require("node:tls");
 const durations_1 = require("./durations");
 const errors_1 = require("./errors");
+const version_1 = require("./version");
 /** How long a service may be away: as long as it keeps a place in the queue. */
 const longestOutage = 30_000;
 const firstPause = 200;
@@ -48,6 +49,8 @@ const longestPause = 2000;
 const passing = new Set([408, 502, 503, 504]);
 // What Node calls the faults of a certificate.
 const untrusted = /CERT|SELF_SIGNED|UNABLE_TO_(VERIFY|GET_ISSUER)|ERR_TLS_CERT_ALTNAME/;
+/** What services had to say about versions, and was shown. */
+const shown = new Set();
 /** A service, and how to reach it. */
 class Transport {
     url;
@@ -123,7 +126,7 @@ class Transport {
     // Not `fetch`: that takes no authority of one's own, and follows redirects with the token.
     #send(method, path, body, timeout) {
         const payload = body && JSON.stringify(body);
-        const headers = { accept: 'application/json' };
+        const headers = { accept: 'application/json', 'user-agent': `botfarm-playwright/${version_1.version}` };
         if (payload)
             Object.assign(headers, { 'content-type': 'application/json', 'content-length': Buffer.byteLength(payload) });
         if (this.#token)
@@ -134,6 +137,7 @@ class Transport {
             options.ca = this.#ca;
         return new Promise((done, failed) => {
             const sent = request(`${this.url}/api/v1${path}`, options, (answer) => {
+                showOnce(answer.headers['botfarm-notice']);
                 let text = '';
                 answer.setEncoding('utf8');
                 answer.on('data', (more) => (text += more));
@@ -155,6 +159,14 @@ class Transport {
     }
 }
 exports.Transport = Transport;
+/** Shows what a service has to say about versions. */
+function showOnce(notice) {
+    const text = notice?.toString().replace(/[^ -~]/g, '?');
+    if (!text || shown.has(text))
+        return;
+    shown.add(text);
+    console.warn(`botfarm: ${text}`);
+}
 /** An environment variable, or the content of the file that the one with `_FILE` names. */
 function variable(name) {
     const [value, file] = [process.env[name], process.env[`${name}_FILE`]];
