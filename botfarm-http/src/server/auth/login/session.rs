@@ -1,26 +1,27 @@
 //! Sessions: JSON web tokens (RFC 7519) of one kind.
 //!
-//! There is one algorithm, HS256, and one header, which is compared byte by byte rather than read: no token gets to say
-//! how it wants to be checked.
+//! There is one algorithm, HS256, and one header: no token gets to say how it wants to be checked.
 
 use std::{fmt, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use botfarm_core::{
     Result, Secret, Timestamp,
     operators::{Operator, OperatorId, Operators, SessionId},
 };
 use chrono::DateTime;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// `{"alg":"HS256","typ":"JWT"}`
-const HEADER: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9";
+use super::jwt;
 
 /// Signs sessions: 32 bytes. Redacted in `Debug`, and wiped from memory with its last clone.
+///
+/// The crate `jsonwebtoken` has its algorithms for the whole process: the first session that is signed or looked at brings
+/// HS256 in, unless an application has installed a provider of its own before.
 #[derive(Clone)]
 pub struct SessionKey(Arc<Zeroizing<[u8; 32]>>);
 
@@ -51,26 +52,30 @@ impl SessionKey {
             exp: session.ends_at.timestamp(),
             generation: session.generation,
         };
-        // Numbers and UUIDs have no way not to serialise.
-        let claims = serde_json::to_vec(&claims).unwrap_or_default();
-        let signed = format!("{HEADER}.{}", URL_SAFE_NO_PAD.encode(claims));
-        let signature = self.mac(&signed).finalize().into_bytes();
-        let token = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature));
+        jwt::install();
+        let token = jsonwebtoken::encode(&header(), &claims, &EncodingKey::from_secret(&**self.0));
+        let token = token.expect("numbers and UUIDs have no way not to serialise, and HMAC takes keys of any length");
         Secret::try_from(token).expect("a token has some 250 characters")
     }
 
     /// The session that `token` stands for, if it is one of ours and not over at `now`. Whether it was ended before,
     /// the farm knows.
     pub(crate) fn verify(&self, token: &str, now: Timestamp) -> Option<Session> {
-        let (signed, signature) = token.rsplit_once('.')?;
-        let claims = signed.strip_prefix(HEADER)?.strip_prefix('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        self.mac(signed).verify_slice(&signature).ok()?;
-        let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+        jwt::install();
+        let mut rules = Validation::new(Algorithm::HS256);
+        // Which claims there are, and which time it is, is looked at here: to the second, with no leeway.
+        rules.validate_exp = false;
+        rules.required_spec_claims.clear();
+        let token = jsonwebtoken::decode::<Claims>(token, &DecodingKey::from_secret(&**self.0), &rules).ok()?;
+        let claims = Some(token.claims).filter(|_| token.header == header())?;
         let ends_at = DateTime::from_timestamp(claims.exp, 0).filter(|ends_at| *ends_at > now)?;
         let Claims { sub, jti, generation, .. } = claims;
         Some(Session { id: SessionId(jti), operator: OperatorId(sub), generation, ends_at })
     }
+}
+
+fn header() -> Header {
+    Header::new(Algorithm::HS256)
 }
 
 impl From<[u8; 32]> for SessionKey {
@@ -117,6 +122,7 @@ struct Claims {
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
     use chrono::TimeDelta;
     use serde_json::{Value, json};
 
@@ -179,10 +185,10 @@ mod tests {
         assert_eq!(
             token.expose(),
             concat!(
-                "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+                "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.",
                 "eyJzdWIiOiIwMDAwMDAwMC0wMDAwLTQwMDAtODAwMC0wMDAwMDAwMDAwMDEiLCJqdGkiOiIwMDAwMDAwMC0wMDAwLTQwMDAtODAw",
                 "MC0wMDAwMDAwMDAwMDEiLCJpYXQiOjE3NjczMjMwNDUsImV4cCI6MTc2NzMyMzA0NSwiZ2VuIjozfQ.",
-                "lY5FHBNNmwknWItvdLShf8tt0SqOV4sUjIAKo_PhWbU"
+                "0vNFeANybEdHDAl9EUJ_4O3_BOOa6tCJu81nUR7kTP8"
             )
         );
     }
@@ -238,7 +244,7 @@ mod tests {
             assert_eq!(key.verify(&changed, now()), None, "{place}");
             assert_eq!(key.verify(&format!("{head}{}", &tail[1..]), now()), None, "{place}");
         }
-        for nonsense in ["", ".", "..", "...", "é.é.é", HEADER] {
+        for nonsense in ["", ".", "..", "...", "é.é.é", "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9"] {
             assert_eq!(key.verify(nonsense, now()), None, "{nonsense}");
         }
     }
