@@ -13,6 +13,7 @@ mod completions;
 mod config;
 mod directory;
 mod doctor;
+mod end_run;
 mod export;
 mod failure;
 mod first_admin;
@@ -108,6 +109,7 @@ commands! {
     Leases(leases::Leases),
     Release(release::Release),
     Revoke(revoke::Revoke),
+    EndRun(end_run::EndRun),
     History(history::History),
     Audit(audit::Audit),
     Operator(operator::Operator),

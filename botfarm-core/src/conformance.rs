@@ -61,6 +61,7 @@ mod queue;
 mod releases;
 mod retries;
 mod revocations;
+mod runs;
 mod secrets;
 mod sets;
 mod trial;
@@ -271,6 +272,13 @@ claims! { $
         revoked_holder_is_told_why,
         to_revoke_a_free_bot_changes_nothing,
     }
+    runs {
+        ended_run_leaves_its_bots_as_it_is_told,
+        leases_of_a_run_are_listed_alone,
+        place_kept_for_a_waiter_of_an_ended_run_is_gone,
+        run_ends_with_its_leases_and_waiters_alone,
+        run_that_nobody_knows_ends_nothing,
+    }
     secrets {
         errors_keep_secrets,
         secrets_are_shown_to_the_holder_alone,
@@ -300,6 +308,7 @@ claims! { $
         history_tells_whose_hand_out_it_was_and_where_it_came_from,
         lease_id_stands_for_one_fingerprint,
         revocation_tells_who_did_it,
+        run_of_another_owner_is_left_to_it,
         what_an_owner_has_leased_is_taken_away_from_it_alone,
     }
 }

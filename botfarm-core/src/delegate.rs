@@ -33,6 +33,11 @@ macro_rules! delegate {
             release(id: $crate::LeaseId, ending: $crate::Ending) -> ();
             release_bot(bot: $crate::BotId, release: $crate::BotRelease) -> ();
             revoke(bot: $crate::BotId, revocation: $crate::Revocation) -> ();
+            end_run(run: &$crate::Run, ending: $crate::RunEnding) -> $crate::EndedRun;
+            leases_of_run(
+                run: &$crate::Run,
+                page: &$crate::PageRequest
+            ) -> $crate::Page<$crate::ActiveLease>;
             leases(page: &$crate::PageRequest) -> $crate::Page<$crate::ActiveLease>;
             history(bot: $crate::BotId, page: &$crate::PageRequest) -> $crate::Page<$crate::LeaseRecord>;
             stats() -> $crate::Stats;

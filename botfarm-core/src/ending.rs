@@ -25,6 +25,8 @@ word_enum! {
         Expired = "expired",
         /// Somebody took it away.
         Revoked = "revoked",
+        /// Somebody else gave it back.
+        Taken = "taken",
     }
 }
 

@@ -344,8 +344,9 @@ impl fmt::Display for LostLease {
         match reason {
             EndReason::Expired => write!(f, "the lease expired at {at}: nobody renewed it in time")?,
             EndReason::Released => write!(f, "the lease was released at {at}")?,
-            EndReason::Revoked => {
-                write!(f, "the lease was revoked at {at}")?;
+            EndReason::Revoked | EndReason::Taken => {
+                let how = if *reason == EndReason::Taken { "given back by somebody else" } else { "revoked" };
+                write!(f, "the lease was {how} at {at}")?;
                 if let Some(by) = by {
                     write!(f, " by {by}")?;
                 }

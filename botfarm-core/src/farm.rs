@@ -11,7 +11,9 @@ use crate::{
     id::{BotId, LeaseId},
     lease::{ActiveLease, BotRelease, Lease, LeaseRecord, LeaseRequest, Revocation},
     page::{BotFilter, Page, PageRequest},
+    run::{EndedRun, RunEnding},
     stats::Stats,
+    text::Run,
 };
 
 /// A place that keeps bots and leases them: one test, one account.
@@ -154,6 +156,21 @@ pub trait BotFarm: Debug + Send + Sync + 'static {
     /// # Errors
     /// `NoSuchBot`.
     async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()>;
+
+    /// Ends the leases of a run, and sends away who waits as a part of it: its holders and waiters are told `LeaseLost`
+    /// with the reason `taken`, who did it and the remark. Who was sent away and asks again under the same lease id is told
+    /// so for as long as a place is [kept](crate::LeasePolicy::place_kept). Another request of the run is one like any
+    /// other, also one that comes meanwhile.
+    ///
+    /// What is to be ended is what the run has at the start of the call. It may end in steps: whoever drops the future, or
+    /// asks again after a lost answer, finds some of it ended; asking again ends the rest, and counts that alone.
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun>;
+
+    /// Lists the leases in force of a run, whosever they are, ordered by the least id among their bots.
+    ///
+    /// # Errors
+    /// `Malformed` for a bad cursor, `Invalid` for a bad limit.
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>>;
 
     /// Lists the leases in force, ordered by the least id among their bots.
     ///

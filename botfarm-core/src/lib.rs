@@ -12,7 +12,7 @@
 //!
 //! # Layout
 //! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error`, `location` and
-//! `faults` are what can go wrong. `bot`, `selector`, `lease`, `terms`, `origin`, `page`, `stats`, `policy` are what a farm
+//! `faults` are what can go wrong. `bot`, `selector`, `lease`, `terms`, `origin`, `run`, `page`, `stats`, `policy` are what a farm
 //! takes and gives. `farm` is the trait with its contract. `heartbeat` keeps a lease alive, on the clock of `boot_time`;
 //! `guard` also gives it back. `operators`, `idempotency` and `audit` are what a service keeps besides. `rules` are what all
 //! farms decide in the same way. `allowed` says where accounts may be created; `meant` is what somebody may have meant.
@@ -52,6 +52,7 @@ mod origin;
 mod page;
 mod policy;
 pub mod rules;
+mod run;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod secret;
@@ -90,6 +91,7 @@ pub use origin::Origin;
 pub use page::{BotFilter, Cursor, Page, PageRequest};
 pub use policy::{AfterExpiry, EnvPolicy, LeasePolicy};
 pub use rules::{Place, nearest};
+pub use run::{EndedRun, RunEnding};
 pub use secret::Secret;
 pub use selector::Selector;
 pub use stats::{PoolStats, Stats};

@@ -1,9 +1,14 @@
 //! The leases in force.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, hash_map},
+    ops::Bound,
+    sync::Arc,
+    time::Duration,
+};
 
 use botfarm_core::{
-    Bot, BotId, Error, Fingerprint, Holding, Lease, LeaseId, LeaseRequest, LeasedBot, Result, Selector,
+    Bot, BotId, Error, Fingerprint, Holding, Lease, LeaseId, LeaseRequest, LeasedBot, Result, Run, Selector,
 };
 use foldhash::HashMap;
 use smallvec::SmallVec;
@@ -36,6 +41,11 @@ impl Held {
             since: self.since.timestamp(),
             expires_at: self.ends.at.timestamp(),
         }
+    }
+
+    /// The least id among its bots.
+    pub(crate) fn first_bot(&self) -> Option<BotId> {
+        self.bots.iter().map(|(_, id)| *id).min()
     }
 
     /// As its holder sees it.
@@ -92,6 +102,8 @@ const YOUNG: usize = 256;
 pub(crate) struct Leases {
     young: HashMap<LeaseId, Box<Held>>,
     old: HashMap<LeaseId, Box<Held>>,
+    /// Those that are a part of a run, by the least id among their bots.
+    by_run: HashMap<Run, BTreeMap<BotId, LeaseId>>,
 }
 
 impl Leases {
@@ -105,6 +117,9 @@ impl Leases {
     }
 
     pub(crate) fn insert(&mut self, held: Held) {
+        if let (Some(run), Some(first)) = (&held.request.terms.run, held.first_bot()) {
+            self.by_run.entry(run.clone()).or_default().insert(first, held.request.id);
+        }
         if self.young.len() == YOUNG {
             self.old.extend(self.young.drain());
         }
@@ -112,7 +127,28 @@ impl Leases {
     }
 
     pub(crate) fn remove(&mut self, id: LeaseId) -> Option<Box<Held>> {
-        self.young.remove(&id).or_else(|| self.old.remove(&id))
+        let held = self.young.remove(&id).or_else(|| self.old.remove(&id))?;
+        if let (Some(run), Some(first)) = (&held.request.terms.run, held.first_bot())
+            && let hash_map::Entry::Occupied(mut of_run) = self.by_run.entry(run.clone())
+        {
+            of_run.get_mut().remove(&first);
+            if of_run.get().is_empty() {
+                of_run.remove();
+            }
+        }
+        Some(held)
+    }
+
+    /// Those of a run, by the least id among their bots, which is given with each.
+    pub(crate) fn of_run(&self, run: &Run, after: Bound<BotId>) -> impl Iterator<Item = (BotId, LeaseId)> {
+        let leases = self.by_run.get(run).into_iter().flat_map(move |of_run| of_run.range((after, Bound::Unbounded)));
+        leases.map(|(first, id)| (*first, *id))
+    }
+
+    /// How many runs have leases in force.
+    #[cfg(any(test, feature = "audit"))]
+    pub(crate) fn runs(&self) -> usize {
+        self.by_run.len()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use botfarm_core::{Bot, BotId, LeaseId, LeaseRequest, Selector};
+use botfarm_core::{Bot, BotId, LeaseId, LeaseRequest, Selector, Terms};
 use foldhash::HashMap;
 
-use crate::{assignment::Assignment, number::Ticket, timeline::Timer};
+use crate::{assignment::Assignment, number::Ticket, past::Ended, timeline::Timer};
 
 /// Everybody who waits for the lease of one id, or for the news that it is theirs.
 #[derive(Debug)]
@@ -28,6 +28,23 @@ pub(crate) enum Phase {
     Granted { received: bool },
     /// The bots that it needs have gone.
     Refused { selector: usize, detail: String },
+    /// It was sent away.
+    Ended(Ended),
+}
+
+/// What is kept for an id that nobody listens for, and until when.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) timer: Timer,
+    pub(crate) of: KeptFor,
+}
+
+#[derive(Debug)]
+pub(crate) enum KeptFor {
+    /// Its place, and what the request carries along.
+    Place { ticket: Ticket, terms: Arc<Terms> },
+    /// Why it was sent away.
+    End(Ended),
 }
 
 /// A request that waits, and what is reserved for it so far.
@@ -59,7 +76,7 @@ pub(crate) struct Queue {
     pub(crate) line: BTreeMap<Ticket, LeaseId>,
     /// Who waits for a bot by its name. Who waits for any of a kind stands in the selector indexes.
     named: HashMap<Name, BTreeSet<Ticket>>,
-    pub(crate) kept: HashMap<LeaseId, (Ticket, Timer)>,
+    pub(crate) kept: HashMap<LeaseId, Kept>,
 }
 
 impl Queue {

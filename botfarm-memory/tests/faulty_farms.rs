@@ -10,9 +10,9 @@ use std::{
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, BotId, BotRelease, Ending, Error, Fence,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, BotId, BotRelease, EndedRun, Ending, Error, Fence,
     ImportReport, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result,
-    Revocation, Selector, Shortage, Stats,
+    Revocation, Run, RunEnding, Selector, Shortage, Stats,
     conformance::{
         self, Trial,
         model::{self, Pace},
@@ -303,6 +303,14 @@ impl BotFarm for FaultyFarm {
         }
         let owner = revocation.owner.filter(|_| self.fault != Fault::IgnoresOwners);
         self.farm.revoke(bot, Revocation { owner, ..revocation }).await
+    }
+
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        self.farm.end_run(run, ending).await
+    }
+
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        self.farm.leases_of_run(run, page).await
     }
 
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {

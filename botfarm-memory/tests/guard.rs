@@ -16,8 +16,8 @@ use std::{
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, BotId, BotRelease, BotState, Condition, EndReason,
-    Ending, Env, Error, ImportReport, Lease, LeaseGuard, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, LostLease,
-    NewBot, Page, PageRequest, ProjectId, Result, Revocation, Selector, Stats,
+    EndedRun, Ending, Env, Error, ImportReport, Lease, LeaseGuard, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest,
+    LostLease, NewBot, Page, PageRequest, ProjectId, Result, Revocation, Run, RunEnding, Selector, Stats,
 };
 use botfarm_memory::MemoryFarm;
 use tokio::{
@@ -140,6 +140,14 @@ impl BotFarm for ShakyFarm {
 
     async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
         self.farm.revoke(bot, revocation).await
+    }
+
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        self.farm.end_run(run, ending).await
+    }
+
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        self.farm.leases_of_run(run, page).await
     }
 
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {

@@ -88,6 +88,7 @@ create unique index bot_slots_bot on bot_slots (bot_id, version desc);
 create index bot_slots_pool on bot_slots (pool_id, condition, free_at);
 create index bot_slots_labels on bot_slots (label_set_id, pool_id, condition, free_at) where label_set_id is not null;
 create unique index bot_slots_lease on bot_slots (lease_id, ord) where lease_id is not null;
+create index bot_slots_run on bot_slots ((terms->>'run')) where lease_id is not null and terms->>'run' is not null;
 create index bot_slots_sticky on bot_slots (sticky, leased_at desc) where sticky is not null;
 
 -- One row for each ended hand-out of a bot. Rows of deleted bots stay, so that their leases stay ended.
@@ -99,7 +100,7 @@ create table history (
     leased_at timestamptz not null,
     ended_at timestamptz not null,
     -- undone: nobody had been told of the lease, and nobody waited for it any more.
-    reason text not null check (reason in ('released', 'expired', 'revoked', 'undone')),
+    reason text not null check (reason in ('released', 'expired', 'revoked', 'taken', 'undone')),
     outcome text,
     ended_by text,
     end_note text,
@@ -124,7 +125,7 @@ create table history_cursor (
 create sequence waiter_tickets;
 
 -- The queue: the leases that calls wait for, and the places of those whose calls have gone. Who waits has wants; who was
--- granted its lease, or has left, has none.
+-- granted its lease, was sent away, or has left, has none.
 create table waiters (
     lease_id uuid primary key,
     -- Whose is smaller came first.
@@ -135,12 +136,18 @@ create table waiters (
     until timestamptz not null,
     -- Until when the ticket is kept for whoever asks again. Null while somebody listens.
     kept_until timestamptz,
+    -- It was sent away: when, by whom, and with which remark.
+    ended_at timestamptz,
+    ended_by text,
+    end_note text,
     avoid uuid[] not null,
     sticky text,
     terms jsonb not null,
     ttl interval not null,
     fingerprint bytea
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+
+create index waiters_run on waiters ((terms->>'run')) where terms->>'run' is not null;
 
 -- The calls that wait for a lease: twins wait for the same one. A place goes with the last of its listeners.
 create table listeners (

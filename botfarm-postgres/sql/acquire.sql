@@ -58,6 +58,11 @@ begin
         -- The waiter's row first: whoever grants something to it has this row locked. Then the bots, then the history:
         -- whoever takes over an expired bot moves its lease from there to here, without the lock of that lease's id.
         select * into waiter from waiters w where w.lease_id = lease for no key update;
+        if waiter.ended_at is not null and waiter.kept_until >= clock_timestamp() then
+            delete from listeners l where l.lease_id = lease and l.call = its_call;
+            verdict := 'lost';
+            return;
+        end if;
         select * into slot from bot_slots s where s.lease_id = lease limit 1;
         if found then
             if slot.fingerprint <> print then

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
     ActiveLease, BotId, BotRelease, Busy, Condition, Cursor, EndReason, Ending, Env, Error as FarmError, Holder, Lease,
-    LeaseId, LostLease, Outcome, Page, PageRequest, Revocation, Terms,
+    LeaseId, LostLease, Outcome, Page, PageRequest, Revocation, Run, Terms,
     rules::{self, Aftermath},
 };
 use sqlx::postgres::types::PgInterval;
@@ -64,6 +64,11 @@ impl Farm {
                         select reason, ended_at, ended_by, end_note
                         from history
                         where lease_id = $1
+                        union all
+                        select 'taken', ended_at, ended_by, end_note
+                        from waiters
+                        where lease_id = $1
+                            and ended_at is not null
                     ) e
                     -- What was undone may have been granted and have ended since.
                     order by reason = 'undone', ended_at desc
@@ -292,19 +297,30 @@ impl Farm {
         Ok(true)
     }
 
-    pub(crate) async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
+    /// Those of a run, or all.
+    pub(crate) async fn leases(&self, run: Option<&Run>, page: &PageRequest) -> Result<Page<ActiveLease>> {
         let limit = page.checked_limit()?;
         let after = page.cursor.as_ref().map(Cursor::bot).transpose()?.map(|bot| bot.as_uuid());
         let rows = repeat!(self.database, |connection| {
             Ok(sqlx::query!(
-                r#"with live as (
+                r#"with held as (
+                        select lease_id, bot_id, phase, expires_at
+                        from bot_slots
+                        where lease_id is not null
+                            and $3::text is null
+                        union all
+                        select lease_id, bot_id, phase, expires_at
+                        from bot_slots
+                        where lease_id is not null
+                            and terms->>'run' = $3
+                    ),
+                    live as (
                         select
                             lease_id,
                             -- The least of its bots: uuids have no min().
                             (array_agg(bot_id order by bot_id))[1] as first_bot
-                        from bot_slots
-                        where lease_id is not null
-                            and expires_at > now()
+                        from held
+                        where expires_at > now()
                             and phase <> 'offered'
                         group by lease_id
                     ),
@@ -336,12 +352,11 @@ impl Farm {
                     order by g.first_bot, s.ord"#,
                 after,
                 i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1),
+                run.map(Run::as_str),
             )
             .fetch_all(&mut *connection)
             .await?)
-        })?
-        .into_iter()
-        .peekable();
+        })?;
         let mut leases: Vec<(Uuid, ActiveLease)> = Vec::new();
         for row in rows {
             let alias = row.alias.as_deref().map(rows::text).transpose()?;

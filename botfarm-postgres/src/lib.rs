@@ -35,6 +35,7 @@ mod postgres_farm;
 mod prune;
 mod queue;
 mod rows;
+mod runs;
 mod schema;
 mod seals;
 mod selector;

@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Ending, Error as FarmError, ImportReport,
-    Keyring, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats,
-    background,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndedRun, Ending, Error as FarmError,
+    ImportReport, Keyring, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation,
+    Run, RunEnding, Stats, background,
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -228,9 +228,19 @@ impl BotFarm for PostgresFarm {
         self.run(async move |farm| farm.revoke(bot, &revocation).await).await
     }
 
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        let run = run.clone();
+        self.run(async move |farm| farm.end_run(&run, &ending).await).await
+    }
+
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        let (run, page) = (run.clone(), page.clone());
+        self.run(async move |farm| farm.leases(Some(&run), &page).await).await
+    }
+
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
         let page = page.clone();
-        self.run(async move |farm| farm.leases(&page).await).await
+        self.run(async move |farm| farm.leases(None, &page).await).await
     }
 
     async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {

@@ -152,7 +152,7 @@ impl Farm {
     }
 
     /// Wakes those who wait for a lease: here at once, and elsewhere by a notification.
-    fn tell(&self, lease: LeaseId, processes: Vec<Uuid>) {
+    pub(crate) fn tell(&self, lease: LeaseId, processes: Vec<Uuid>) {
         self.calls.wake(lease);
         let mut others = self.calls.others.lock();
         others.extend(processes.into_iter().filter(|process| *process != self.process));

@@ -18,6 +18,7 @@ const FUNCTIONS: &str = concat!(
     include_str!("../sql/selectors.sql"),
     include_str!("../sql/queue.sql"),
     include_str!("../sql/leases.sql"),
+    include_str!("../sql/runs.sql"),
     include_str!("../sql/take.sql"),
     include_str!("../sql/acquire.sql"),
     include_str!("../sql/look.sql"),

@@ -4,9 +4,9 @@ use std::{fmt, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, ImportReport, Keyring, Lease,
-    LeaseId, LeaseRecord, LeaseRequest, Login, NewBot, Page, PageRequest, Result, Revocation, Stats, Timestamp,
-    Unreadable, background,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, ImportReport,
+    Keyring, Lease, LeaseId, LeaseRecord, LeaseRequest, Login, NewBot, Page, PageRequest, Result, Revocation, Run,
+    RunEnding, Stats, Timestamp, Unreadable, background,
     operators::{
         NewToken, Operator, OperatorId, Operators, PasswordHash, Role, SessionId, Token, TokenDigest, TokenId,
     },
@@ -211,6 +211,14 @@ impl BotFarm for SqliteFarm {
 
     async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
         self.farm.revoke(bot, revocation).await
+    }
+
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        self.farm.end_run(run, ending).await
+    }
+
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        self.farm.leases_of_run(run, page).await
     }
 
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {

@@ -244,6 +244,29 @@ async fn a_revocation_needs_a_reason_and_stays_in_the_history() {
 }
 
 #[tokio::test]
+async fn a_run_is_ended_with_all_that_it_holds() {
+    let service = Service::with(&[("qa-1", ""), ("qa-2", "")]).await;
+    let of_run = |login: &'static str, run: &'static str| {
+        Running::start(service.botfarm(&["run", "--ttl", "5s", "--run", run, "--login", login, "--", "sleep", "60"]))
+    };
+    let (ended, other) = (of_run("qa-1", "acme/shop 7"), of_run("qa-2", "another"));
+    for login in ["qa-1", "qa-2"] {
+        service.until_bot(login, |bot| !bot["lease"].is_null()).await;
+    }
+    let (code, said) = refused(&service, &["end-run"]).await;
+    assert!(code == 1 && said.contains("BOTFARM_RUN"), "{code}: {said}");
+    let said = service.output(&["end-run", "acme/shop 7", "--outcome", "dirty", "--note", "it was cancelled"]).await;
+    assert_eq!(said.trim(), "ended acme/shop 7: 1 lease given back, 0 waiting requests sent away");
+    let (code, _, told) = ended.end().await;
+    assert_eq!(code, 123, "{told}");
+    assert!(told.contains("given back by somebody else") && told.contains("(it was cancelled)"), "{told}");
+    service.until_bot("qa-1", |bot| bot["condition"] == "dirty" && bot["lease"].is_null()).await;
+    assert_eq!(service.json(&["end-run", "acme/shop 7"]).await, json!({"ended": 0, "waiters": 0}));
+    assert_eq!(service.json(&["leases"]).await[0]["run"], "another");
+    drop(other);
+}
+
+#[tokio::test]
 async fn the_audit_trail_tells_what_was_done_to_what_and_from_where() {
     let service = Service::with(&[("qa-1", ""), ("qa-2", "")]).await;
     let ids = [service.bot("qa-1").await, service.bot("qa-2").await].map(|bot| bot["id"].as_str().unwrap().to_owned());

@@ -6,8 +6,8 @@ use super::{
     waiter::{LONG, PATIENCE, in_time, until},
 };
 use crate::{
-    BotFarmExt as _, BotRelease, Condition, EndReason, Ending, Error, Fingerprint, LeaseRequest, Origin, Owner,
-    Revocation,
+    BotFarmExt as _, BotRelease, Condition, EndReason, EndedRun, Ending, Error, Fingerprint, LeaseRequest, Origin,
+    Owner, Revocation, RunEnding,
 };
 
 pub async fn bot_is_released_by_the_owner_of_its_lease_alone(trial: Trial) {
@@ -93,6 +93,34 @@ pub async fn what_an_owner_has_leased_is_taken_away_from_it_alone(trial: Trial) 
     for lease in &others {
         trial.release(lease).await;
     }
+    trial.prove_sound(&bots).await;
+}
+
+pub async fn run_of_another_owner_is_left_to_it(trial: Trial) {
+    let bots = trial.bots::<3>().await;
+    let run = super::runs::new_run();
+    let [one, other]: [Owner; 2] = [0, 1].map(|_| text(&format!("owner {}", uuid::Uuid::new_v4())));
+    let of =
+        |owner: &Owner| trial.ask(trial.any()).run(run.clone()).with_terms(|terms| terms.owner = Some(owner.clone()));
+    let own = trial.acquire(of(&one)).await.expect("it is free");
+    let others = [trial.acquire(of(&other)).await, trial.acquire(trial.ask(trial.any()).run(run.clone())).await];
+    let others = others.map(|lease| lease.expect("it is free"));
+    let (sent_away, stays) = (trial.park(of(&one)).await, trial.park(of(&other)).await);
+
+    let by = trial.holder();
+    let meant = RunEnding::new(by.clone()).owner(Some(one));
+    let ended = trial.farm().end_run(&run, meant).await.expect("a run can be ended");
+    assert_eq!(ended, EndedRun { leases: 1, waiters: 1 }, "it is the owner's own");
+    let told = lost(trial.renew(&own, None).await, "what the owner has leased has ended");
+    assert_eq!((told.reason, told.by.as_ref()), (EndReason::Taken, Some(&by)), "the holder is told by whom");
+    lost(sent_away.answer("the owner's waiter is sent away").await, "it gets no lease");
+    let served = stays.lease("another owner's waiter is served").await;
+    for lease in &others {
+        trial.renew(lease, None).await.expect("others' leases stay in force");
+    }
+    let ended = trial.farm().end_run(&run, RunEnding::new(by)).await.expect("a run can be ended");
+    assert_eq!(ended, EndedRun { leases: 3, waiters: 0 }, "who names no owner means everybody's");
+    lost(trial.lookup(&served).await, "who names no owner means everybody's");
     trial.prove_sound(&bots).await;
 }
 

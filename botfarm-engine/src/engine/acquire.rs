@@ -10,8 +10,7 @@ use crate::{
     bots::Entry,
     lease::check_same,
     number::{Slot, Ticket},
-    queue::{Name, Pending, Phase, Waiter},
-    timeline::Event,
+    queue::{Kept, KeptFor, Name, Pending, Phase, Waiter},
 };
 
 /// What a request is answered at once.
@@ -48,6 +47,7 @@ impl Engine {
         if let Some(end) = self.past.ended(id) {
             return Err(end.lost());
         }
+        self.sent_away(id)?;
         if let Some(waiter) = self.queue.waiters.get_mut(&id) {
             if let Phase::Waiting(pending) = &waiter.phase {
                 check_same(pending.request.fingerprint, request.fingerprint)?;
@@ -56,9 +56,9 @@ impl Engine {
             return Ok(Acquired::Parked);
         }
         request.avoid.sort_unstable();
-        let kept = self.queue.kept.remove(&id).map(|(ticket, timer)| {
+        let kept = self.queue.kept.remove(&id).and_then(|Kept { timer, of }| {
             self.timeline.cancel(timer);
-            ticket
+            if let KeptFor::Place { ticket, .. } = of { Some(ticket) } else { None }
         });
         if let Some(ticket) = kept
             && self.queue.len() > 0
@@ -108,6 +108,7 @@ impl Engine {
             Some(Phase::Refused { selector, detail }) => {
                 return Some(Err(Error::NoMatch { selector: *selector, detail: detail.clone() }));
             }
+            Some(Phase::Ended(ended)) => return Some(Err(ended.lost())),
             Some(Phase::Granted { .. }) | None => {}
         }
         Some(self.live(id).map(|held| held.lease(self.now, &self.bots)))
@@ -137,24 +138,27 @@ impl Engine {
             return false;
         }
         let ticket = waiter.ticket;
-        let slots = match &waiter.phase {
-            Phase::Waiting(_) => self.step_out(id).map(|pending| pending.reserved.into_iter().flatten().collect()),
+        let left = match &waiter.phase {
+            Phase::Waiting(_) => self.step_out(id).map(|Pending { request, reserved, .. }| {
+                (Arc::clone(&request.terms), reserved.into_iter().flatten().collect())
+            }),
             Phase::Granted { received: false } => self.undo(id),
+            Phase::Ended(ended) => {
+                let ended = ended.clone();
+                self.keep_for(id, KeptFor::End(ended));
+                None
+            }
             Phase::Granted { received: true } | Phase::Refused { .. } => None,
         };
         self.queue.waiters.remove(&id);
-        let Some(slots) = slots else { return true };
-        if !self.policy.place_kept.is_zero() {
-            let until = self.now.plus(self.policy.place_kept);
-            let timer = self.timer(until, Event::Forgotten(id));
-            self.queue.kept.insert(id, (ticket, timer));
-        }
+        let Some((terms, slots)) = left else { return true };
+        self.keep_for(id, KeptFor::Place { ticket, terms });
         self.put_back(slots);
         true
     }
 
     /// Puts bots back to where they stood among the free ones, and offers them anew.
-    fn put_back(&mut self, mut slots: Vec<Slot>) {
+    pub(super) fn put_back(&mut self, mut slots: Vec<Slot>) {
         for slot in &slots {
             self.change(*slot, Entry::put_back);
         }

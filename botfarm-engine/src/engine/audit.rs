@@ -1,6 +1,9 @@
 //! Checks, for tests, that all that the farm keeps twice agrees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Bound,
+};
 
 use botfarm_core::{Bot, LeaseId, Place};
 
@@ -64,7 +67,13 @@ impl Engine {
     fn audit_leases(&self, slots: &[Slot]) {
         let mut timers = BTreeSet::new();
         let mut held = BTreeSet::new();
+        let mut runs = BTreeSet::new();
         for lease in self.leases.iter() {
+            if let (Some(run), Some(first)) = (&lease.request.terms.run, lease.first_bot()) {
+                runs.insert(run);
+                let found = self.leases.of_run(run, Bound::Included(first)).next();
+                assert_eq!(found, Some((first, lease.request.id)), "a lease is found by its run");
+            }
             timers.insert(lease.ends);
             for &(slot, id) in &lease.bots {
                 assert_eq!(self.bots[slot].bot.id, id);
@@ -72,13 +81,14 @@ impl Engine {
                 assert!(held.insert(slot), "no bot is in two leases");
             }
         }
+        assert_eq!(self.leases.runs(), runs.len(), "a run without a lease is forgotten");
         for &slot in slots {
             assert_eq!(self.bots[slot].lease().is_some(), held.contains(&slot), "who holds a bot is known");
             if let Status::Cooling { rested } = self.bots[slot].status {
                 timers.insert(rested);
             }
         }
-        timers.extend(self.queue.kept.values().map(|(_, timer)| *timer));
+        timers.extend(self.queue.kept.values().map(|kept| kept.timer));
         let known: BTreeSet<Timer> = self.timeline.iter().map(|(timer, _)| *timer).collect();
         assert_eq!(known, timers, "the timeline has what will happen, and nothing else");
         for (timer, event) in self.timeline.iter() {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use botfarm_core::{
-    BotId, BotRelease, EndReason, Ending, Env, Error, Lease, LeaseId, Outcome, Result, Revocation,
+    BotId, BotRelease, EndReason, Ending, Env, Error, Lease, LeaseId, Outcome, Result, Revocation, Terms,
     rules::{self, Aftermath},
 };
 
@@ -154,12 +154,12 @@ impl Engine {
         Ok(())
     }
 
-    /// Undoes a grant that nobody received, as if it had not been; only the fences stay where they are. Gives the bots,
-    /// still to be put back.
-    pub(super) fn undo(&mut self, id: LeaseId) -> Option<Vec<Slot>> {
+    /// Undoes a grant that nobody received, as if it had not been; only the fences stay where they are. Gives what it
+    /// carried along, and the bots, still to be put back.
+    pub(super) fn undo(&mut self, id: LeaseId) -> Option<(Arc<Terms>, Vec<Slot>)> {
         let held = self.leases.remove(id)?;
         self.timeline.cancel(held.ends);
         self.note(|_| Change::LeaseOver(id));
-        Some(held.bots.into_iter().map(|(slot, _)| slot).collect())
+        Some((held.request.terms, held.bots.into_iter().map(|(slot, _)| slot).collect()))
     }
 }

@@ -6,7 +6,7 @@ use botfarm_core::{
 };
 
 use super::Engine;
-use crate::{bucket::Bucket, number::Slot, past::Past, pools::Pool};
+use crate::{bucket::Bucket, lease::Held, number::Slot, past::Past, pools::Pool};
 
 /// So many hand-outs of a bot that have ended are told.
 const HISTORY: usize = 100;
@@ -92,10 +92,15 @@ impl Engine {
         if held.bots.iter().any(|(_, id)| *id < self.bots[slot].bot.id) {
             return None;
         }
+        Some(self.shown(held))
+    }
+
+    /// A lease in force as everybody may see it.
+    pub(super) fn shown(&self, held: &Held) -> ActiveLease {
         let Holding { terms, since, expires_at } = held.holding();
         let bots = held.bots.iter().zip(&held.request.selectors);
         let bots = bots.map(|(&(slot, _), selector)| (selector.alias.clone(), self.seen(slot))).collect();
-        Some(ActiveLease { terms, acquired_at: since, expires_at, bots })
+        ActiveLease { terms, acquired_at: since, expires_at, bots }
     }
 
     /// The hand-outs of a bot, newest first, from before one of them on: one more than a page has, if there are so many.

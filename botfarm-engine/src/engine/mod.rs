@@ -10,6 +10,7 @@ mod inventory;
 mod list;
 mod operators;
 mod restore;
+mod run;
 
 use std::{
     collections::{BTreeMap, HashMap},

@@ -15,8 +15,8 @@ use std::{
 };
 
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFilter, BotId, BotRelease, Cursor, Ending, ImportReport, Lease, LeaseId,
-    LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats,
+    ActiveLease, Bot, BotChanges, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, ImportReport, Lease, LeaseId,
+    LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Run, RunEnding, Stats,
 };
 use tokio::sync::Notify;
 
@@ -30,6 +30,9 @@ use crate::{
     engine::{Acquired, Contradiction, Engine},
     moment::Moment,
 };
+
+/// So many leases of a run are ended in one turn, so that others get theirs in between.
+const AT_ONCE: usize = 256;
 
 /// A farm that one process owns: the engine behind one lock, with tokio's clock, so that tests may pause it, and a
 /// journal. An answer leaves when all that it says has been kept.
@@ -225,6 +228,26 @@ impl<J: Journal> EngineFarm<J> {
     /// As [`BotFarm::revoke`](botfarm_core::BotFarm::revoke).
     pub async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
         self.answer(|engine| engine.revoke(bot, revocation)).await
+    }
+
+    /// As [`BotFarm::end_run`](botfarm_core::BotFarm::end_run): the waiters in one turn, and then some leases in each.
+    pub async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        self.0.journal.check()?;
+        let ((waiters, leases), mut position) =
+            self.turn(|engine| (engine.send_away(run, &ending), engine.to_end(run, &ending)));
+        let mut ended = EndedRun { leases: 0, waiters };
+        for some in leases.chunks(AT_ONCE) {
+            let (count, after) = self.turn(|engine| some.iter().filter(|id| engine.take(**id, &ending)).count());
+            (ended.leases, position) = (ended.leases + count as u64, after);
+            tokio::task::yield_now().await;
+        }
+        self.0.journal.kept(position).await?;
+        Ok(ended)
+    }
+
+    /// As [`BotFarm::leases_of_run`](botfarm_core::BotFarm::leases_of_run).
+    pub async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        self.page(page, |engine, after, limit, items| engine.leases_of_run(run, after, limit, items)).await
     }
 
     /// As [`BotFarm::leases`](botfarm_core::BotFarm::leases).

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, BotState, Condition, Ending, Error, Fault,
-    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Stats,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, BotState, Condition, EndedRun, Ending, Error,
+    Fault, ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Run,
+    RunEnding, Stats,
 };
 use form_urlencoded::Serializer;
 use http::Method;
@@ -78,6 +79,16 @@ impl BotFarm for HttpFarm {
         self.service.send(call).await.map(drop)
     }
 
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        let call = Call::new(Method::POST, format!("{}/end", of_run(run))).json(&wire::RunEnd::from(ending))?.once();
+        Ok(self.service.send(call).await?.json::<wire::EndedRun>()?.into())
+    }
+
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        let call = Call::new(Method::GET, format!("{}?{}", of_run(run), paged(page).finish()));
+        self.service.send(call).await?.page::<wire::ActiveLease, _>()
+    }
+
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
         let call = Call::new(Method::GET, format!("/api/v1/leases?{}", paged(page).finish()));
         self.service.send(call).await?.page::<wire::ActiveLease, _>()
@@ -103,6 +114,16 @@ fn user(id: BotId, rest: &str) -> String {
 
 fn lease(id: LeaseId, rest: &str) -> String {
     format!("/api/v1/leases/{}{rest}", id.as_uuid())
+}
+
+/// Names of runs have blanks and slashes in them.
+fn of_run(run: &Run) -> String {
+    run.bytes().fold("/api/v1/runs/".to_owned(), |path, byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'~' => {
+            path + char::from(byte).encode_utf8(&mut [0; 4])
+        }
+        other => format!("{path}%{other:02X}"),
+    })
 }
 
 pub(super) fn paged(page: &PageRequest) -> Serializer<'static, String> {

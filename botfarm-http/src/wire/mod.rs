@@ -10,6 +10,7 @@ mod macros;
 mod operator;
 mod problem;
 mod request;
+mod run;
 mod terms;
 mod user;
 mod value;
@@ -23,6 +24,7 @@ pub use operator::{
 };
 pub use problem::{Code, Oldest, Problem};
 pub use request::{LeaseRequest, LockRequest, Renewal, RevokeRequest, Selector, UserRelease};
+pub use run::{EndedRun, RunEnd};
 pub use terms::Terms;
 pub use user::{Health, HealthStatus, Message, NewUser, Pool, Stats, User, UserChanges, UserLease};
 pub use value::{Expiry, Password, Seconds, Time};

@@ -21,6 +21,7 @@ mod operators;
 mod passwords;
 mod principals;
 mod repeats;
+mod runs;
 mod scopes;
 #[path = "../searched/mod.rs"]
 mod searched;

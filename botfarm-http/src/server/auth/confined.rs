@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, Ending, Error, Fault, Faults, Field,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, Error, Fault, Faults, Field,
     ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, Location, NewBot, Page, PageRequest, Result, Revocation,
-    Selector, Stats, operators::Scope,
+    Run, RunEnding, Selector, Stats, operators::Scope,
 };
 
 use crate::wire::pointer;
@@ -53,6 +53,33 @@ impl Confined {
             env: env.or_else(|| selector.env.clone()),
             ..selector.clone()
         }
+    }
+
+    /// A page of the leases, or of those of a run, that have a bot in scope, with those bots.
+    async fn within(&self, run: Option<&Run>, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        let limit = page.checked_limit()?;
+        let after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
+        let mut within = BTreeMap::new();
+        let mut all = PageRequest::first(PageRequest::MAX);
+        loop {
+            let Page { items, next } = match run {
+                Some(run) => self.farm.leases_of_run(run, &all).await?,
+                None => self.farm.leases(&all).await?,
+            };
+            for mut lease in items {
+                lease.bots.retain(|(_, bot)| self.scope.contains(bot));
+                let least = lease.bots.iter().map(|(_, bot)| bot.id).min();
+                if let Some(least) = least.filter(|least| after.is_none_or(|after| *least > after)) {
+                    within.insert(least, lease);
+                }
+            }
+            if next.is_none() {
+                break;
+            }
+            all = all.after(next);
+        }
+        let page = within.into_iter().take(limit + 1).collect();
+        Ok(Page::of(page, limit, |(least, _)| Cursor::after_bot(*least)).map(|(_, lease)| lease))
     }
 
     fn covers(&self, lease: &Lease) -> bool {
@@ -170,29 +197,23 @@ impl BotFarm for Confined {
         self.farm.revoke(bot, revocation).await
     }
 
+    /// Of a confined caller's runs only what it has leased itself: the rest may be out of scope.
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        if ending.owner.is_none() && !self.scope.is_everything() {
+            let detail = "this token is confined: of a run it ends what it has leased itself".to_owned();
+            return Err(Error::Forbidden { detail });
+        }
+        self.farm.end_run(run, ending).await
+    }
+
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        self.within(Some(run), page).await
+    }
+
     /// Every lease that has a bot in scope, with those bots, ordered by the least id among them. That is another order
     /// than the farm's, and a cursor of the farm's could name a bot out of scope: so each page looks at all leases.
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {
-        let limit = page.checked_limit()?;
-        let after = page.cursor.as_ref().map(Cursor::bot).transpose()?;
-        let mut within = BTreeMap::new();
-        let mut all = PageRequest::first(PageRequest::MAX);
-        loop {
-            let Page { items, next } = self.farm.leases(&all).await?;
-            for mut lease in items {
-                lease.bots.retain(|(_, bot)| self.scope.contains(bot));
-                let least = lease.bots.iter().map(|(_, bot)| bot.id).min();
-                if let Some(least) = least.filter(|least| after.is_none_or(|after| *least > after)) {
-                    within.insert(least, lease);
-                }
-            }
-            if next.is_none() {
-                break;
-            }
-            all = all.after(next);
-        }
-        let page = within.into_iter().take(limit + 1).collect();
-        Ok(Page::of(page, limit, |(least, _)| Cursor::after_bot(*least)).map(|(_, lease)| lease))
+        self.within(None, page).await
     }
 
     /// The hand-outs of the bot while it was in scope: who had it in another project is that project's to know.

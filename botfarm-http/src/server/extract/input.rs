@@ -31,6 +31,21 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
     }
 }
 
+/// The name in the path.
+pub(crate) struct Named<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: FromStr<Err: std::fmt::Display>> FromRequestParts<S> for Named<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let Ok(Path(text)) = Path::<String>::from_request_parts(parts, state).await else {
+            return Err(Refusal::malformed("the name in the path must be UTF-8, percent-encoded"));
+        };
+        let name = text.parse().map_err(|why| Refusal::malformed(format!("the name in the path {why}")))?;
+        Ok(Self(name))
+    }
+}
+
 /// The parameters of the query: strings, but for `label`, which may be repeated and is a list.
 pub(crate) struct Query(pub(crate) Fields);
 

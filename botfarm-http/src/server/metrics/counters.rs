@@ -113,7 +113,7 @@ impl Metrics {
             registry,
         };
         // Present from the start, so that a rate over the first of them is right.
-        for reason in [EndReason::Released, EndReason::Expired, EndReason::Revoked] {
+        for reason in EndReason::ALL {
             metrics.ended.with_label_values(&[reason.as_str()]);
         }
         metrics

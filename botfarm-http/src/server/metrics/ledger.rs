@@ -3,10 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    sync::Arc,
     time::Duration,
 };
 
-use botfarm_core::{BotId, Lease, LeaseId, LostLease, Owner, Timestamp};
+use botfarm_core::{BotId, Lease, LeaseId, LostLease, Owner, Run, Terms, Timestamp};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -34,6 +35,7 @@ struct Entry {
     due: Instant,
     bots: Vec<BotId>,
     owner: Option<Owner>,
+    terms: Arc<Terms>,
 }
 
 impl Ledger {
@@ -54,7 +56,8 @@ impl Ledger {
             }
             let due = now + lease.remaining;
             leases.owned.entry(owner.clone()).or_default().insert(lease.id);
-            let entry = Entry { granted: now, acquired_at: lease.acquired_at, due, bots, owner };
+            let terms = Arc::clone(&lease.terms);
+            let entry = Entry { granted: now, acquired_at: lease.acquired_at, due, bots, owner, terms };
             leases.by_id.insert(lease.id, entry);
         }
         true
@@ -109,6 +112,14 @@ impl Ledger {
         let mut leases = self.0.lock();
         let id = leases.by_bot.get(&bot).copied();
         leases.is_due(id, Instant::now());
+    }
+
+    /// Whatever leases the run had have probably ended.
+    pub(crate) fn run_ended(&self, run: &Run) {
+        let now = Instant::now();
+        for entry in self.0.lock().by_id.values_mut().filter(|entry| entry.terms.run.as_ref() == Some(run)) {
+            entry.due = now;
+        }
     }
 
     /// At most so many leases that may have ended.

@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndReason, Ending, Error, ImportReport, Lease,
-    LeaseId, LeaseRecord, LeaseRequest, NewBot, Owner, Page, PageRequest, Result, Revocation, Stats,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndReason, EndedRun, Ending, Error,
+    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Owner, Page, PageRequest, Result, Revocation, Run,
+    RunEnding, Stats,
 };
 use tokio::time::{Instant, timeout};
 
@@ -140,6 +141,15 @@ impl BotFarm for Metered {
     async fn revoke(&self, bot: BotId, revocation: Revocation) -> Result<()> {
         let answer = self.seen(self.farm.revoke(bot, revocation).await);
         answer.inspect(|()| self.ledger.freed(bot))
+    }
+
+    async fn end_run(&self, run: &Run, ending: RunEnding) -> Result<EndedRun> {
+        let answer = self.seen(self.farm.end_run(run, ending).await);
+        answer.inspect(|_| self.ledger.run_ended(run))
+    }
+
+    async fn leases_of_run(&self, run: &Run, page: &PageRequest) -> Result<Page<ActiveLease>> {
+        self.seen(self.farm.leases_of_run(run, page).await)
     }
 
     async fn leases(&self, page: &PageRequest) -> Result<Page<ActiveLease>> {

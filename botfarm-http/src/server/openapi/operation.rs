@@ -75,6 +75,11 @@ impl Operation {
         self.parameter("id", ParameterIn::Path, "", reference::<T>()).schema::<T>().fails(&[failures::malformed])
     }
 
+    /// The name in the path.
+    pub(super) fn named<T: ToSchema>(self, name: &str) -> Self {
+        self.parameter(name, ParameterIn::Path, "", reference::<T>()).schema::<T>().fails(&[failures::malformed])
+    }
+
     pub(super) fn query<T: ToSchema>(self, name: &str, description: &str) -> Self {
         self.query_of(name, description, reference::<T>()).schema::<T>()
     }

@@ -2,4 +2,5 @@
 
 pub(crate) mod leases;
 pub(crate) mod locks;
+pub(crate) mod runs;
 pub(crate) mod users;
