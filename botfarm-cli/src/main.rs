@@ -49,6 +49,7 @@ mod traces;
 mod user;
 mod users;
 mod variables;
+mod waiters;
 
 use std::{
     io::{self, Write},
@@ -107,6 +108,7 @@ commands! {
     Import(import::Import),
     Export(export::Export),
     Leases(leases::Leases),
+    Waiters(waiters::Waiters),
     Release(release::Release),
     Revoke(revoke::Revoke),
     EndRun(end_run::EndRun),

@@ -63,6 +63,7 @@ mod retries;
 mod revocations;
 mod runs;
 mod secrets;
+mod seen;
 mod sets;
 mod trial;
 mod waiter;
@@ -282,6 +283,10 @@ claims! { $
     secrets {
         errors_keep_secrets,
         secrets_are_shown_to_the_holder_alone,
+    }
+    seen {
+        hand_outs_are_listed_across_bots,
+        queue_is_listed_in_its_order_with_what_keeps_each,
     }
     sets {
         request_for_many_is_not_starved_by_requests_for_one,

@@ -40,6 +40,11 @@ macro_rules! delegate {
             ) -> $crate::Page<$crate::ActiveLease>;
             leases(page: &$crate::PageRequest) -> $crate::Page<$crate::ActiveLease>;
             history(bot: $crate::BotId, page: &$crate::PageRequest) -> $crate::Page<$crate::LeaseRecord>;
+            hand_outs(
+                filter: &$crate::HandOutFilter,
+                page: &$crate::PageRequest
+            ) -> $crate::Page<$crate::HandOut>;
+            queue(page: &$crate::PageRequest) -> $crate::Page<$crate::QueuedRequest>;
             stats() -> $crate::Stats;
             check() -> ();
         });

@@ -255,6 +255,9 @@ pub struct Shortage {
     pub cooling: u64,
     /// How many of them are free, but not in the condition that was asked for.
     pub out_of_service: u64,
+    /// The place of the request among those that stand in the queue for such a bot, itself included, from 1. `None` when
+    /// it does not stand there.
+    pub place: Option<u64>,
     /// How many other requests stand in the queue for such a bot: those with a selector that
     /// [overlaps](crate::Selector::overlaps) this one. Counts who waits now, not the places that are kept.
     pub waiting: u64,
@@ -284,6 +287,7 @@ impl Shortage {
             leased: 0,
             cooling: 0,
             out_of_service: 0,
+            place: None,
             waiting: 0,
             oldest: None,
             retry_after: Duration::ZERO,
@@ -301,17 +305,36 @@ impl Oldest {
 
 impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { matching, leased, cooling, out_of_service, waiting, oldest, .. } = self;
-        write!(
-            f,
-            "no bot became free in time: {matching} match, {leased} leased, {cooling} cooling{}, \
-             {out_of_service} out of service, {waiting} requests waiting",
-            if *cooling > 0 { " (at rest after their last lease)" } else { "" }
-        )?;
-        if let Some(Oldest { holder, since }) = oldest {
-            write!(f, "; the longest is held by {holder} since {}", shown(since))?;
+        write!(f, "no bot became free in time: {}; wait longer, or add bots", self.reason())
+    }
+}
+
+impl Shortage {
+    /// What keeps the request waiting: the [counts](Self::counts), and whoever has held one of the bots for the longest.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        let counts = self.counts();
+        match &self.oldest {
+            Some(Oldest { holder, since }) => {
+                format!("{counts}; the longest is held by {holder} since {}", shown(since))
+            }
+            None => counts.to_string(),
         }
-        f.write_str("; wait longer, or add bots")
+    }
+
+    /// How the bots stand, and the request among those that wait for them: `3 match, 2 leased, 1 cooling, 0 out of service,
+    /// place 2 of 5`.
+    #[must_use]
+    pub fn counts(&self) -> impl fmt::Display {
+        fmt::from_fn(move |f| {
+            let Self { matching, leased, cooling, out_of_service, waiting, place, .. } = self;
+            let rest = if *cooling > 0 { " (at rest after their last lease)" } else { "" };
+            write!(f, "{matching} match, {leased} leased, {cooling} cooling{rest}, {out_of_service} out of service, ")?;
+            match place {
+                Some(place) => write!(f, "place {place} of {}", waiting.saturating_add(1)),
+                None => write!(f, "{waiting} requests waiting"),
+            }
+        })
     }
 }
 

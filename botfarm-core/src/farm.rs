@@ -8,9 +8,11 @@ use crate::{
     bot::{Bot, BotChanges, ImportReport, NewBot},
     ending::Ending,
     error::Result,
+    hand_out::{HandOut, HandOutFilter},
     id::{BotId, LeaseId},
     lease::{ActiveLease, BotRelease, Lease, LeaseRecord, LeaseRequest, Revocation},
     page::{BotFilter, Page, PageRequest},
+    queue::QueuedRequest,
     run::{EndedRun, RunEnding},
     stats::Stats,
     text::Run,
@@ -184,6 +186,20 @@ pub trait BotFarm: Debug + Send + Sync + 'static {
     /// # Errors
     /// `NoSuchBot`; `Malformed` for a bad cursor, `Invalid` for a bad limit.
     async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>>;
+
+    /// Lists the hand-outs that have ended, of all bots that there are, those that ended last first. Those in force are
+    /// [elsewhere](Self::leases). A page has been looked for among [`LOOKED_AT`](crate::LOOKED_AT) hand-outs at most: it
+    /// may have fewer items than its limit, or none, and a next one all the same.
+    ///
+    /// # Errors
+    /// `Malformed` for a bad cursor, `Invalid` for a bad limit.
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>>;
+
+    /// Lists the requests that stand in the queue, in its order.
+    ///
+    /// # Errors
+    /// `Malformed` for a bad cursor, `Invalid` for a bad limit.
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>>;
 
     /// Counts the bots and the queue.
     async fn stats(&self) -> Result<Stats>;

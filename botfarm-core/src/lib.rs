@@ -12,8 +12,8 @@
 //!
 //! # Layout
 //! `id`, `name`, `text`, `labels`, `secret` are values that cannot be built with a fault in them. `error`, `location` and
-//! `faults` are what can go wrong. `bot`, `selector`, `lease`, `terms`, `origin`, `run`, `page`, `stats`, `policy` are what a farm
-//! takes and gives. `farm` is the trait with its contract. `heartbeat` keeps a lease alive, on the clock of `boot_time`;
+//! `faults` are what can go wrong. `bot`, `selector`, `lease`, `terms`, `origin`, `run`, `hand_out`, `queue`, `page`,
+//! `stats`, `policy` are what a farm takes and gives. `farm` is the trait with its contract. `heartbeat` keeps a lease alive, on the clock of `boot_time`;
 //! `guard` also gives it back. `operators`, `idempotency` and `audit` are what a service keeps besides. `rules` are what all
 //! farms decide in the same way. `allowed` says where accounts may be created; `meant` is what somebody may have meant.
 //! `keyring` (a feature) seals the passwords of farms that store them. `schema` (a feature) describes values to those who
@@ -37,6 +37,7 @@ mod farm;
 mod farm_ext;
 mod faults;
 mod guard;
+mod hand_out;
 mod heartbeat;
 mod id;
 pub mod idempotency;
@@ -51,6 +52,7 @@ pub mod operators;
 mod origin;
 mod page;
 mod policy;
+mod queue;
 pub mod rules;
 mod run;
 #[cfg(feature = "schema")]
@@ -76,6 +78,7 @@ pub use farm::BotFarm;
 pub use farm_ext::BotFarmExt;
 pub use faults::Faults;
 pub use guard::LeaseGuard;
+pub use hand_out::{HandOut, HandOutFilter, LOOKED_AT};
 pub use heartbeat::{Beat, Heartbeat, Stopped};
 pub use id::{BotId, Fence, LeaseId};
 #[cfg(feature = "keyring")]
@@ -90,6 +93,7 @@ pub use name::{Domain, Env, ProjectId};
 pub use origin::Origin;
 pub use page::{BotFilter, Cursor, Page, PageRequest};
 pub use policy::{AfterExpiry, EnvPolicy, LeasePolicy};
+pub use queue::QueuedRequest;
 pub use rules::{Place, nearest};
 pub use run::{EndedRun, RunEnding};
 pub use secret::Secret;

@@ -12,6 +12,7 @@ use crate::{
     location::Field,
     name::{Domain, Env, ProjectId},
     text::Login,
+    time::Timestamp,
 };
 
 /// Where a page ended. Opaque: take it from one page, and give it to the next call of the same list.
@@ -37,6 +38,24 @@ impl Cursor {
     #[must_use]
     pub fn before_entry(id: EntryId) -> Self {
         Self(URL_SAFE_NO_PAD.encode(format!("a{}", id.0)))
+    }
+
+    /// Before this number, in a list that a farm numbers itself.
+    #[must_use]
+    pub fn before_number(number: u64) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(format!("n{number}")))
+    }
+
+    /// Before this hand-out, in a list of those that have ended: the one that ended last comes first.
+    #[must_use]
+    pub fn before_end(at: Timestamp, bot: BotId, fence: Fence) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(format!("e{} {bot} {fence}", at.timestamp_micros())))
+    }
+
+    /// After this ticket, in the queue.
+    #[must_use]
+    pub fn after_ticket(ticket: u64) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(format!("t{ticket}")))
     }
 
     /// A cursor that came from outside. It is looked into by the list that it is given to.
@@ -65,6 +84,35 @@ impl Cursor {
     /// [`Error::Malformed`] when it is not a cursor of a history.
     pub fn fence(&self) -> Result<Fence> {
         self.decoded('f')?.parse().map(Fence).map_err(|_| Self::bad())
+    }
+
+    /// The number that it stands before.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not a cursor of such a list.
+    pub fn number(&self) -> Result<u64> {
+        self.decoded('n')?.parse().map_err(|_| Self::bad())
+    }
+
+    /// The hand-out that it stands before: its end, its bot and its fence.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not a cursor of such a list.
+    pub fn end(&self) -> Result<(Timestamp, BotId, Fence)> {
+        let text = self.decoded('e')?;
+        let mut parts = text.split(' ');
+        let mut next = || parts.next().ok_or_else(Self::bad);
+        let at = next()?.parse().ok().and_then(Timestamp::from_timestamp_micros).ok_or_else(Self::bad)?;
+        let bot = next()?.parse().map_err(|_| Self::bad())?;
+        Ok((at, bot, next()?.parse().map(Fence).map_err(|_| Self::bad())?))
+    }
+
+    /// The ticket that it stands after.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] when it is not a cursor of a queue.
+    pub fn ticket(&self) -> Result<u64> {
+        self.decoded('t')?.parse().map_err(|_| Self::bad())
     }
 
     /// The entry that it stands before.

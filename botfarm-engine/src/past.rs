@@ -129,6 +129,14 @@ impl PastLog {
         successors(last.and_then(|id| self.get(id)), |past| self.get(past.earlier?))
     }
 
+    /// The hand-outs before one of them, those that ended last first.
+    pub(crate) fn latest(&self, before: Option<PastId>) -> impl Iterator<Item = (PastId, &Past)> {
+        let end =
+            before.map_or(self.log.len(), |before| usize::try_from(before.saturating_sub(self.forgotten)).unwrap_or(0));
+        let log = self.log.iter().enumerate().take(end).rev();
+        log.map(|(at, past)| (self.forgotten + at as PastId, past))
+    }
+
     fn get(&self, id: PastId) -> Option<&Past> {
         self.log.get(usize::try_from(id.checked_sub(self.forgotten)?).ok()?)
     }

@@ -9,12 +9,14 @@ use std::{
 use botfarm_core::{Bot, BotId, LeaseId, LeaseRequest, Selector, Terms};
 use foldhash::HashMap;
 
-use crate::{assignment::Assignment, number::Ticket, past::Ended, timeline::Timer};
+use crate::{assignment::Assignment, moment::Moment, number::Ticket, past::Ended, timeline::Timer};
 
 /// Everybody who waits for the lease of one id, or for the news that it is theirs.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) ticket: Ticket,
+    /// When it first asked.
+    pub(crate) since: Moment,
     /// How many calls of the same id: the twins of a request under way.
     pub(crate) listeners: usize,
     pub(crate) phase: Phase,
@@ -42,7 +44,7 @@ pub(crate) struct Kept {
 #[derive(Debug)]
 pub(crate) enum KeptFor {
     /// Its place, and what the request carries along.
-    Place { ticket: Ticket, terms: Arc<Terms> },
+    Place { ticket: Ticket, since: Moment, terms: Arc<Terms> },
     /// Why it was sent away.
     End(Ended),
 }

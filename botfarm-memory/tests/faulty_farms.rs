@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, BotId, BotRelease, EndedRun, Ending, Error, Fence,
-    ImportReport, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result,
-    Revocation, Run, RunEnding, Selector, Shortage, Stats,
+    HandOut, HandOutFilter, ImportReport, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page,
+    PageRequest, QueuedRequest, Result, Revocation, Run, RunEnding, Selector, Shortage, Stats,
     conformance::{
         self, Trial,
         model::{self, Pace},
@@ -323,6 +323,14 @@ impl BotFarm for FaultyFarm {
             records.items.reverse();
         }
         Ok(records)
+    }
+
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        self.farm.hand_outs(filter, page).await
+    }
+
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        self.farm.queue(page).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -16,8 +16,9 @@ use std::{
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFarmExt, BotFilter, BotId, BotRelease, BotState, Condition, EndReason,
-    EndedRun, Ending, Env, Error, ImportReport, Lease, LeaseGuard, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest,
-    LostLease, NewBot, Page, PageRequest, ProjectId, Result, Revocation, Run, RunEnding, Selector, Stats,
+    EndedRun, Ending, Env, Error, HandOut, HandOutFilter, ImportReport, Lease, LeaseGuard, LeaseId, LeasePolicy,
+    LeaseRecord, LeaseRequest, LostLease, NewBot, Page, PageRequest, ProjectId, QueuedRequest, Result, Revocation, Run,
+    RunEnding, Selector, Stats,
 };
 use botfarm_memory::MemoryFarm;
 use tokio::{
@@ -156,6 +157,14 @@ impl BotFarm for ShakyFarm {
 
     async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
         self.farm.history(bot, page).await
+    }
+
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        self.farm.hand_outs(filter, page).await
+    }
+
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        self.farm.queue(page).await
     }
 
     async fn stats(&self) -> Result<Stats> {

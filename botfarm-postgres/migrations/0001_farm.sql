@@ -107,6 +107,10 @@ create table history (
     primary key (bot_id, fence)
 );
 create index history_lease on history (lease_id);
+-- What is looked for across all bots.
+create index history_ended on history (ended_at);
+create index history_run on history ((terms->>'run'), ended_at) where terms->>'run' is not null;
+create index history_holder on history ((terms->>'holder'), ended_at);
 
 -- The projects that bots have moved out of: up to which hand-out each was in it.
 create table moves (
@@ -130,6 +134,8 @@ create table waiters (
     lease_id uuid primary key,
     -- Whose is smaller came first.
     ticket bigint not null default nextval('waiter_tickets'),
+    -- When it first asked.
+    since timestamptz not null default clock_timestamp(),
     -- False: it tries once. Nothing is kept for it.
     parked boolean not null,
     -- It waits for no longer, whatever has become of its calls.

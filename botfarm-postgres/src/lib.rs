@@ -38,6 +38,7 @@ mod rows;
 mod runs;
 mod schema;
 mod seals;
+mod seen;
 mod selector;
 mod shortage;
 mod stats;

@@ -4,9 +4,9 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndedRun, Ending, Error as FarmError,
-    ImportReport, Keyring, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation,
-    Run, RunEnding, Stats, background,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndedRun, Ending, Error as FarmError, HandOut,
+    HandOutFilter, ImportReport, Keyring, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest,
+    QueuedRequest, Result, Revocation, Run, RunEnding, Stats, background,
 };
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -246,6 +246,16 @@ impl BotFarm for PostgresFarm {
     async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
         let page = page.clone();
         self.run(async move |farm| farm.history(bot, &page).await).await
+    }
+
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        let (filter, page) = (filter.clone(), page.clone());
+        self.run(async move |farm| farm.hand_outs(&filter, &page).await).await
+    }
+
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        let page = page.clone();
+        self.run(async move |farm| farm.queue(&page).await).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -162,7 +162,7 @@ pub(crate) fn label_texts(labels: &Labels) -> Vec<String> {
     labels.iter().map(|(key, value)| format!("{key}:{value}")).collect()
 }
 
-fn labels(texts: &[String]) -> Result<Labels> {
+pub(crate) fn labels(texts: &[String]) -> Result<Labels> {
     let pairs: BTreeMap<_, _> =
         texts.iter().filter_map(|text| text.split_once(':')).map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
     Labels::try_from(pairs).map_err(Error::corrupt)

@@ -23,6 +23,7 @@ const FUNCTIONS: &str = concat!(
     include_str!("../sql/acquire.sql"),
     include_str!("../sql/look.sql"),
     include_str!("../sql/standing.sql"),
+    include_str!("../sql/seen.sql"),
     include_str!("../sql/bots.sql"),
     include_str!("../sql/changes.sql"),
     include_str!("../sql/prune.sql"),

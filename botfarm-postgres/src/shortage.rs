@@ -108,7 +108,8 @@ impl Farm {
                         bot_id,
                         bot_free_at,
                         bot_condition,
-                        waiting as "waiting!"
+                        waiting as "waiting!",
+                        botfarm_place(botfarm_selector($1), $3, $4) as place
                     from botfarm_standing($1, $2, $3, $4)"#,
                 asked.selectors[selector],
                 &asked.avoid,
@@ -135,6 +136,7 @@ impl Farm {
         shortage.leased = number(row.leased);
         shortage.cooling = number(row.cooling);
         shortage.out_of_service = number(row.out_of_service);
+        shortage.place = row.place.map(number);
         shortage.waiting = number(row.waiting);
         shortage.oldest = holder.zip(row.since).map(|(holder, since)| Oldest::new(holder, since));
         shortage.retry_after = rules::retry_after(ends_in);

@@ -4,9 +4,9 @@ use std::{fmt, path::Path, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, ImportReport,
-    Keyring, Lease, LeaseId, LeaseRecord, LeaseRequest, Login, NewBot, Page, PageRequest, Result, Revocation, Run,
-    RunEnding, Stats, Timestamp, Unreadable, background,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, HandOut,
+    HandOutFilter, ImportReport, Keyring, Lease, LeaseId, LeaseRecord, LeaseRequest, Login, NewBot, Page, PageRequest,
+    QueuedRequest, Result, Revocation, Run, RunEnding, Stats, Timestamp, Unreadable, background,
     operators::{
         NewToken, Operator, OperatorId, Operators, PasswordHash, Role, SessionId, Token, TokenDigest, TokenId,
     },
@@ -17,6 +17,7 @@ use rusqlite::params;
 use crate::{
     backup, database,
     file::{self, Lock},
+    hand_outs,
     journal::FileJournal,
     load,
     options::{Retention, SqliteOptions},
@@ -239,6 +240,19 @@ impl BotFarm for SqliteFarm {
         });
         let records = current.into_iter().chain(ended).take(limit + 1).collect();
         Ok(Page::of(records, limit, |record: &LeaseRecord| Cursor::before_fence(record.fence)))
+    }
+
+    /// Out of the file, as a history.
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        self.farm.answer(|_| Ok(())).await?;
+        let limit = page.checked_limit()?;
+        let before = page.cursor.as_ref().map(Cursor::number).transpose()?;
+        let filter = filter.clone();
+        self.farm.journal().run(move |connection| hand_outs::page(connection, &filter, before, limit)).await
+    }
+
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        self.farm.queue(page).await
     }
 
     async fn stats(&self) -> Result<Stats> {

@@ -83,6 +83,7 @@ mod database;
 mod error;
 mod farm;
 mod file;
+mod hand_outs;
 mod inspection;
 mod journal;
 mod keep;

@@ -190,7 +190,7 @@ fn lease(row: &Row<'_>) -> Result<KeptLease, Error> {
     })
 }
 
-fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
+pub(crate) fn hand_out(row: &Row<'_>) -> Result<KeptHandOut, Error> {
     let bot: Option<[u8; 16]> = row.get("bot")?;
     let outcome: Option<String> = row.get("outcome")?;
     Ok(KeptHandOut {
@@ -282,7 +282,7 @@ where
     Ok(text.map(|text| T::try_from(text.as_str())).transpose()?)
 }
 
-fn parsed<T: FromStr>(row: &Row<'_>, column: &str) -> Result<T, Error> {
+pub(crate) fn parsed<T: FromStr>(row: &Row<'_>, column: &str) -> Result<T, Error> {
     let text: String = row.get(column)?;
     text.parse().map_err(|_| Error::Damage(format!("{text:?} is no {column}")))
 }

@@ -147,7 +147,7 @@ struct Counts<'a>(&'a Shortage);
 
 impl fmt::Display for Counts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shortage { matching, leased, cooling, out_of_service, waiting, .. } = self.0;
+        let Shortage { matching, leased, cooling, out_of_service, waiting, place, .. } = self.0;
         write!(f, "{matching} match, {leased} leased")?;
         for (count, what) in [(cooling, "cooling (at rest after their last lease)"), (out_of_service, "out of service")]
         {
@@ -155,6 +155,9 @@ impl fmt::Display for Counts<'_> {
                 write!(f, ", {count} {what}")?;
             }
         }
-        write!(f, "; {waiting} waiting")
+        match place {
+            Some(place) => write!(f, "; place {place} of {}", waiting.saturating_add(1)),
+            None => write!(f, "; {waiting} waiting"),
+        }
     }
 }

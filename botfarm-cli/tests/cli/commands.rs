@@ -300,6 +300,48 @@ async fn a_history_is_newest_first_and_as_long_as_wanted() {
 }
 
 #[tokio::test]
+async fn a_history_goes_across_accounts_when_none_is_named() {
+    let service = Service::with(&[("qa-1", ""), ("qa-2", "")]).await;
+    for (login, holder, run) in [("qa-1", "first", "7"), ("qa-2", "second", "8")] {
+        let arguments = ["run", "--login", login, "--holder", holder, "--run", run, "--", "true"];
+        assert_eq!(finish(service.botfarm(&arguments)).await.0, 0);
+    }
+    let listed = async |flags: &[&str]| {
+        let rows = service.json(&[&["history"], flags].concat()).await;
+        let rows: Vec<_> =
+            rows.as_array().unwrap().iter().map(|row| row["login"].as_str().unwrap().to_owned()).collect();
+        rows.join(" ")
+    };
+    assert_eq!(listed(&[]).await, "qa-2 qa-1");
+    assert_eq!(listed(&["--limit", "1"]).await, "qa-2");
+    assert_eq!(listed(&["--run", "7"]).await, "qa-1");
+    assert_eq!(listed(&["--holder", "second"]).await, "qa-2");
+    assert_eq!(listed(&["qa-1", "--outcome", "clean", "--since", "1h"]).await, "qa-1");
+    assert_eq!(listed(&["--until", "1h"]).await, "");
+    let table = service.output(&["history"]).await;
+    let heads: Vec<_> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(heads, ["USER", "FROM", "FOR", "HOLDER", "RUN", "OWNER", "ENDED", "NOTE", "URL"]);
+    assert!(table.lines().nth(1).unwrap().starts_with("stage/qa-2  "), "{table}");
+}
+
+#[tokio::test]
+async fn waiters_are_listed_and_told_their_places() {
+    let service = Service::with(&[("qa-1", "")]).await;
+    let run = hold(&service, "qa-1").await;
+    assert_eq!(service.json(&["waiters"]).await, json!([]));
+    let arguments = ["run", "--holder", "patient", "--wait", "1m", "--env", "stage", "--", "true"];
+    let mut waiting = Running::start(service.botfarm(&arguments));
+    waiting.until_said("place 1 of 1", 1).await;
+    let waiters = service.json(&["waiters"]).await;
+    let told = (&waiters[0]["place"], &waiters[0]["holder"], &waiters[0]["selectors"]);
+    assert_eq!(told, (&json!(1), &json!("patient"), &json!([{"env": "stage"}])), "{waiters}");
+    let table = service.output(&["waiters"]).await;
+    assert!(table.contains("1 match, 1 leased") && table.contains("held by nightly checkout"), "{table}");
+    run.end().await;
+    assert_eq!(waiting.end().await.0, 0);
+}
+
+#[tokio::test]
 async fn an_account_is_named_by_id_by_login_or_by_env_and_login() {
     let service = Service::with(&[("qa-1", ""), ("a/b", "")]).await;
     service.file("prod.csv", &format!("login,password,project_id,env\nqa-1,x,{PROJECT},prod\n"));

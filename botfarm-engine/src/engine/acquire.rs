@@ -9,6 +9,7 @@ use crate::{
     assignment::{Assignment, unmet},
     bots::Entry,
     lease::check_same,
+    moment::Moment,
     number::{Slot, Ticket},
     queue::{Kept, KeptFor, Name, Pending, Phase, Waiter},
 };
@@ -58,13 +59,13 @@ impl Engine {
         request.avoid.sort_unstable();
         let kept = self.queue.kept.remove(&id).and_then(|Kept { timer, of }| {
             self.timeline.cancel(timer);
-            if let KeptFor::Place { ticket, .. } = of { Some(ticket) } else { None }
+            if let KeptFor::Place { ticket, since, .. } = of { Some((ticket, since)) } else { None }
         });
-        if let Some(ticket) = kept
+        if let Some((ticket, since)) = kept
             && self.queue.len() > 0
         {
             // What is reserved for those who came after it may be its own by right.
-            self.park(request, ttl, ticket);
+            self.park(request, ttl, ticket, since);
             self.rematch();
             return Ok(Acquired::Parked);
         }
@@ -75,9 +76,9 @@ impl Engine {
             self.put_in_force(held);
             let listens = self.changes.is_some();
             if listens {
-                let ticket = kept.unwrap_or_else(|| self.count());
+                let (ticket, since) = kept.unwrap_or_else(|| (self.count(), self.now));
                 let phase = Phase::Granted { received: false };
-                self.queue.waiters.insert(id, Waiter { ticket, listeners: 1, phase });
+                self.queue.waiters.insert(id, Waiter { ticket, since, listeners: 1, phase });
             }
             return Ok(Acquired::Granted { lease, listens });
         };
@@ -85,8 +86,8 @@ impl Engine {
         if request.wait.is_zero() {
             return Err(self.shortage(&request, index));
         }
-        let ticket = kept.unwrap_or_else(|| self.count());
-        self.park(request, ttl, ticket);
+        let (ticket, since) = kept.unwrap_or_else(|| (self.count(), self.now));
+        self.park(request, ttl, ticket, since);
         self.reserve(id, choice);
         Ok(Acquired::Parked)
     }
@@ -137,7 +138,7 @@ impl Engine {
         if waiter.listeners > 0 {
             return false;
         }
-        let ticket = waiter.ticket;
+        let (ticket, since) = (waiter.ticket, waiter.since);
         let left = match &waiter.phase {
             Phase::Waiting(_) => self.step_out(id).map(|Pending { request, reserved, .. }| {
                 (Arc::clone(&request.terms), reserved.into_iter().flatten().collect())
@@ -152,7 +153,7 @@ impl Engine {
         };
         self.queue.waiters.remove(&id);
         let Some((terms, slots)) = left else { return true };
-        self.keep_for(id, KeptFor::Place { ticket, terms });
+        self.keep_for(id, KeptFor::Place { ticket, since, terms });
         self.put_back(slots);
         true
     }
@@ -169,7 +170,7 @@ impl Engine {
     }
 
     /// Gives a request a place in the line.
-    fn park(&mut self, request: LeaseRequest, ttl: Duration, ticket: Ticket) {
+    fn park(&mut self, request: LeaseRequest, ttl: Duration, ticket: Ticket, since: Moment) {
         let id = request.id;
         for selector in &request.selectors {
             if let Some(name) = Name::of(selector) {
@@ -182,7 +183,7 @@ impl Engine {
         let reserved = Assignment::from_elem(None, request.selectors.len());
         let phase = Phase::Waiting(Pending { request: Arc::new(request), ttl, reserved });
         self.queue.line.insert(ticket, id);
-        self.queue.waiters.insert(id, Waiter { ticket, listeners: 1, phase });
+        self.queue.waiters.insert(id, Waiter { ticket, since, listeners: 1, phase });
     }
 
     /// Takes a waiter out of the line; it is as good as granted until told otherwise.

@@ -103,6 +103,19 @@ impl Engine {
         {
             return Error::Busy(Box::new(self.busy(slot)));
         }
+        Error::Exhausted(Box::new(self.counted(request, index, &source)))
+    }
+
+    /// How the bots stand that selector `index` of a request fits.
+    pub(super) fn standing(&mut self, request: &LeaseRequest, index: usize) -> Shortage {
+        let source = self.source(&request.selectors[index]);
+        self.counted(request, index, &source)
+    }
+
+    fn counted(&self, request: &LeaseRequest, index: usize, source: &Source) -> Shortage {
+        let selector = &request.selectors[index];
+        let matches = self.index(source);
+        let counts = self.counts(request, matches);
         let oldest = matches.in_bucket(Bucket::HELD).find(|slot| !self.avoids(request, *slot));
         let oldest = oldest.and_then(|slot| self.holder_of(slot));
         let ends = oldest.map_or(Duration::ZERO, |held| self.left(held));
@@ -112,10 +125,10 @@ impl Engine {
         shortage.cooling = counts[Bucket::COOLING];
         shortage.out_of_service =
             shortage.matching - shortage.leased - shortage.cooling - counts.idle(selector.condition);
-        shortage.waiting = self.rivals(request.id, selector);
+        (shortage.place, shortage.waiting) = self.rivals(request.id, selector);
         shortage.oldest = oldest.map(|held| Oldest::new(held.request.terms.holder.clone(), held.since.timestamp()));
         shortage.retry_after = rules::retry_after(ends);
-        Error::Exhausted(Box::new(shortage))
+        shortage
     }
 
     /// What is told of a bot that is not to be had.
@@ -135,9 +148,16 @@ impl Engine {
         counts
     }
 
-    /// How many others wait for such a bot.
-    fn rivals(&self, id: LeaseId, selector: &Selector) -> u64 {
-        let rivals = self.queue.requests().filter(|request| request.id != id);
-        rivals.filter(|request| request.selectors.iter().any(|other| selector.overlaps(other))).count() as u64
+    /// The place of a request among those that wait for such a bot, if it waits, and how many others there are.
+    fn rivals(&self, id: LeaseId, selector: &Selector) -> (Option<u64>, u64) {
+        let (mut place, mut others) = (None, 0);
+        for request in self.queue.requests() {
+            if request.id == id {
+                place = Some(others + 1);
+            } else if request.selectors.iter().any(|other| selector.overlaps(other)) {
+                others += 1;
+            }
+        }
+        (place, others)
     }
 }

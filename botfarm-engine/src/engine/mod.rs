@@ -11,6 +11,7 @@ mod list;
 mod operators;
 mod restore;
 mod run;
+mod seen;
 
 use std::{
     collections::{BTreeMap, HashMap},

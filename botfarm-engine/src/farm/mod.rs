@@ -15,8 +15,9 @@ use std::{
 };
 
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, ImportReport, Lease, LeaseId,
-    LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Run, RunEnding, Stats,
+    ActiveLease, Bot, BotChanges, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, HandOut, HandOutFilter,
+    ImportReport, Lease, LeaseId, LeasePolicy, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, QueuedRequest,
+    Result, Revocation, Run, RunEnding, Stats,
 };
 use tokio::sync::Notify;
 
@@ -259,6 +260,23 @@ impl<J: Journal> EngineFarm<J> {
     pub async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
         let records = self.answer(|engine| engine.history(bot, page)).await?;
         Ok(Page::of(records, page.limit, |record| Cursor::before_fence(record.fence)))
+    }
+
+    /// As [`BotFarm::hand_outs`](botfarm_core::BotFarm::hand_outs), as far as the engine remembers.
+    pub async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        let limit = page.checked_limit()?;
+        let before = page.cursor.as_ref().map(Cursor::number).transpose()?;
+        let (found, more) = self.answer(|engine| Ok(engine.hand_outs(filter, before, limit))).await?;
+        let found = Page::of(found, limit, |(number, _)| Cursor::before_number(*number)).map(|(_, hand_out)| hand_out);
+        Ok(Page { next: found.next.or_else(|| more.map(Cursor::before_number)), ..found })
+    }
+
+    /// As [`BotFarm::queue`](botfarm_core::BotFarm::queue).
+    pub async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        let limit = page.checked_limit()?;
+        let after = page.cursor.as_ref().map(Cursor::ticket).transpose()?;
+        let queued = self.answer(|engine| Ok(engine.queued(after, limit))).await?;
+        Ok(Page::of(queued, limit, |(ticket, _)| Cursor::after_ticket(*ticket)).map(|(_, request)| request))
     }
 
     /// As [`BotFarm::stats`](botfarm_core::BotFarm::stats).

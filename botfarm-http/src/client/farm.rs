@@ -5,8 +5,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use botfarm_core::{
     ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, BotState, Condition, EndedRun, Ending, Error,
-    Fault, ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest, Result, Revocation, Run,
-    RunEnding, Stats,
+    Fault, HandOut, HandOutFilter, ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Page, PageRequest,
+    QueuedRequest, Result, Revocation, Run, RunEnding, Stats, Timestamp,
 };
 use form_urlencoded::Serializer;
 use http::Method;
@@ -99,6 +99,16 @@ impl BotFarm for HttpFarm {
         self.service.send(call).await?.page::<wire::HistoryRow, _>()
     }
 
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        let call = Call::new(Method::GET, format!("/api/v1/history?{}", which(filter, page)));
+        self.service.send(call).await?.page::<wire::HandOutRow, _>()
+    }
+
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        let call = Call::new(Method::GET, format!("/api/v1/waiters?{}", paged(page).finish()));
+        self.service.send(call).await?.page::<wire::Waiter, _>()
+    }
+
     async fn stats(&self) -> Result<Stats> {
         Ok(self.service.send(Call::new(Method::GET, "/api/v1/stats")).await?.json::<wire::Stats>()?.into())
     }
@@ -148,6 +158,24 @@ fn filtered(filter: &BotFilter, page: &PageRequest) -> String {
     ];
     query.extend_pairs(words.into_iter().filter_map(|(name, word)| Some((name, word?))));
     query.extend_pairs(labels.iter().map(|(key, value)| ("label", format!("{key}:{value}"))));
+    query.finish()
+}
+
+fn which(filter: &HandOutFilter, page: &PageRequest) -> String {
+    let mut query = paged(page);
+    let HandOutFilter { holder, run, bot, project, env, since, until, outcome, .. } = filter;
+    let time = |at: &Option<Timestamp>| at.map(|at| wire::Time(at).to_string());
+    let words = [
+        ("holder", holder.as_ref().map(ToString::to_string)),
+        ("run", run.as_ref().map(ToString::to_string)),
+        ("user", bot.map(|bot| bot.to_string())),
+        ("project_id", project.as_ref().map(ToString::to_string)),
+        ("env", env.as_ref().map(ToString::to_string)),
+        ("since", time(since)),
+        ("until", time(until)),
+        ("outcome", outcome.map(|outcome| outcome.to_string())),
+    ];
+    query.extend_pairs(words.into_iter().filter_map(|(name, word)| Some((name, word?))));
     query.finish()
 }
 

@@ -110,7 +110,8 @@ pub(crate) fn explained(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// What paths begin with that there are, after the base of the API.
-const PATHS: [&str; 9] = ["users", "leases", "runs", "login", "logout", "operators", "tokens", "audit", "stats"];
+const PATHS: [&str; 11] =
+    ["users", "leases", "runs", "waiters", "history", "login", "logout", "operators", "tokens", "audit", "stats"];
 
 /// Nothing is at the path of the request. Where another was meant, perhaps, that is said.
 pub(crate) async fn no_such_route(uri: Uri) -> Refusal {

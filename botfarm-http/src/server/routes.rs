@@ -16,7 +16,7 @@ use crate::server::{
     metrics::counters,
     openapi as docs,
     openapi::Description,
-    resources::{leases, locks, runs, users},
+    resources::{leases, locks, runs, seen, users},
 };
 
 /// The routes so far, and what describes them: the one cannot be without the other.
@@ -98,6 +98,8 @@ pub(super) fn routes(app: &App) -> (Router<App>, Vec<(Method, String, Descriptio
         .get("/leases/{id}", leases::lookup, docs::leases::lookup)
         .delete("/leases/{id}", leases::release, docs::leases::release)
         .post("/leases/{id}/renew", leases::renew, docs::leases::renew)
+        .get("/waiters", seen::waiters, docs::seen::waiters)
+        .get("/history", seen::history, docs::seen::history)
         .get("/runs/{run}", runs::list, docs::runs::list)
         .change(Role::Tester, Method::POST, "/runs/{run}/end", runs::end, docs::runs::end)
         .post("/login", auth::login, docs::operators::login)

@@ -5,10 +5,12 @@
 
 mod audit;
 mod fault;
+mod hand_out;
 mod lease;
 mod macros;
 mod operator;
 mod problem;
+mod queue;
 mod request;
 mod run;
 mod terms;
@@ -17,12 +19,14 @@ mod value;
 
 pub use audit::AuditRow;
 pub use fault::{Fault, field, name, pointer};
+pub use hand_out::HandOutRow;
 pub use lease::{ActiveLease, ActiveUser, HistoryRow, Lease, LeaseTerms, LeaseUser, Locked, Unlocked};
 pub use operator::{
     AccessToken, Credentials, EndedLeases, IssuedToken, NewOperator, NewPassword, NewToken, Operator, PasswordChange,
     Token,
 };
 pub use problem::{Code, Oldest, Problem};
+pub use queue::Waiter;
 pub use request::{LeaseRequest, LockRequest, Renewal, RevokeRequest, Selector, UserRelease};
 pub use run::{EndedRun, RunEnd};
 pub use terms::Terms;

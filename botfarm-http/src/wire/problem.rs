@@ -112,7 +112,10 @@ pub enum Code {
         cooling: u64,
         /// How many of them are free, but not in the condition that was asked for.
         out_of_service: u64,
-        /// How many requests stand in the queue.
+        /// The place of the request among those that stand in the queue for such a user, itself included, from 1; null
+        /// when it does not stand there.
+        place: Option<u64>,
+        /// How many other requests stand in the queue for such a user.
         waiting: u64,
         /// Whoever has held one of them for the longest.
         oldest: Option<Oldest>,
@@ -230,7 +233,16 @@ impl From<&Error> for Problem {
             }
             Error::Exhausted(shortage) => {
                 let Shortage {
-                    selector, matching, leased, cooling, out_of_service, waiting, oldest, retry_after, ..
+                    selector,
+                    matching,
+                    leased,
+                    cooling,
+                    out_of_service,
+                    place,
+                    waiting,
+                    oldest,
+                    retry_after,
+                    ..
                 } = (**shortage).clone();
                 Code::Exhausted {
                     selector,
@@ -238,6 +250,7 @@ impl From<&Error> for Problem {
                     leased,
                     cooling,
                     out_of_service,
+                    place,
                     waiting,
                     oldest: oldest.map(|oldest| Oldest { holder: oldest.holder, since: Time(oldest.since) }),
                     retry_after_seconds: Seconds(retry_after),
@@ -301,6 +314,7 @@ impl From<Problem> for Error {
                 leased,
                 cooling,
                 out_of_service,
+                place,
                 waiting,
                 oldest,
                 retry_after_seconds,
@@ -310,7 +324,7 @@ impl From<Problem> for Error {
                 shortage.leased = leased;
                 shortage.cooling = cooling;
                 shortage.out_of_service = out_of_service;
-                shortage.waiting = waiting;
+                (shortage.place, shortage.waiting) = (place, waiting);
                 shortage.oldest = oldest.map(|oldest| botfarm_core::Oldest::new(oldest.holder, oldest.since.0));
                 shortage.retry_after = retry_after_seconds.0;
                 Self::Exhausted(Box::new(shortage))

@@ -10,7 +10,8 @@ use botfarm_core::{
 
 request! {
     /// Which user is wanted: all that is given must match. An empty selector matches any ready user.
-    #[derive(Default)]
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
     pub struct Selector {
         /// What the user is called within the lease.
         #[serde(rename = "as", skip_serializing_if = "Option::is_none")]

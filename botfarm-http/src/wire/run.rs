@@ -3,21 +3,23 @@
 use botfarm_core::{Holder, Note, Outcome};
 use serde::{Deserialize, Serialize};
 
-/// How to end a run: the body of `POST /runs/{run}/end`, all of it optional.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "server", derive(utoipa::ToSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RunEnd {
-    /// In what state its users are left. `clean` unless given.
-    #[serde(skip_serializing_if = "super::request::is_default")]
-    #[cfg_attr(feature = "server", schema(value_type = Option<Outcome>))]
-    pub outcome: Outcome,
-    /// A remark: the holders are told, and it stays in the history.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub note: Option<Note>,
-    /// Who does it, where nobody is asked who they are. Else it is the caller.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub by: Option<Holder>,
+use super::{macros::request, request::is_default};
+
+request! {
+    /// How to end a run: the body of `POST /runs/{run}/end`, all of it optional.
+    #[derive(Default)]
+    pub struct RunEnd {
+        /// In what state its users are left. `clean` unless given.
+        #[serde(skip_serializing_if = "is_default")]
+        #[cfg_attr(feature = "server", schema(value_type = Option<Outcome>))]
+        outcome: Outcome = default,
+        /// A remark: the holders are told, and it stays in the history.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        note: Option<Note> = optional,
+        /// Who does it, where nobody is asked who they are. Else it is the caller.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        by: Option<Holder> = optional,
+    }
 }
 
 impl From<botfarm_core::RunEnding> for RunEnd {

@@ -181,8 +181,8 @@ async fn exhausted() {
     assert!(detail.as_str().unwrap().contains("3 match, 1 leased"), "{detail}");
     let expected = json!({
         "type": "about:blank", "title": "Conflict", "status": 409, "detail": null, "code": "exhausted",
-        "selector": null, "matching": 3, "leased": 1, "cooling": 0, "out_of_service": 1, "waiting": 0,
-        "oldest": {"holder": "me", "since": lease["acquired_at"]}, "retry_after_seconds": null,
+        "selector": null, "matching": 3, "leased": 1, "cooling": 0, "out_of_service": 1, "place": 1,
+        "waiting": 0, "oldest": {"holder": "me", "since": lease["acquired_at"]}, "retry_after_seconds": null,
     });
     assert_eq!(body, expected);
 }

@@ -25,6 +25,7 @@ mod runs;
 mod scopes;
 #[path = "../searched/mod.rs"]
 mod searched;
+mod seen;
 mod service;
 mod shutdown;
 mod store;

@@ -4,9 +4,9 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, Error, Fault, Faults, Field,
-    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, Location, NewBot, Page, PageRequest, Result, Revocation,
-    Run, RunEnding, Selector, Stats, operators::Scope,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, Cursor, EndedRun, Ending, Error, Fault,
+    Faults, Field, HandOut, HandOutFilter, ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, Location, NewBot,
+    Page, PageRequest, QueuedRequest, Result, Revocation, Run, RunEnding, Selector, Stats, operators::Scope,
 };
 
 use crate::wire::pointer;
@@ -40,6 +40,12 @@ impl Confined {
         let filter = BotFilter { env: Some(bot.env.clone()), login: Some(bot.login.clone()), ..BotFilter::default() };
         let found = self.farm.list(&filter, &PageRequest::first(1)).await?;
         Ok(found.items.iter().any(|bot| !self.scope.contains(bot)))
+    }
+
+    /// Whether a selector wants nothing but what is within the scope.
+    fn is_within(&self, selector: &Selector) -> bool {
+        let Scope { project, env } = &self.scope;
+        (project.is_none() || *project == selector.project) && (env.is_none() || *env == selector.env)
     }
 
     /// The same selector within the scope. One for bots out of it becomes one for a bot that does not exist.
@@ -228,6 +234,40 @@ impl BotFarm for Confined {
             within.extend(items.into_iter().filter(|record| record.project == *only));
             if next.is_none() || within.len() > limit {
                 return Ok(Page::of(within, limit, |record| Cursor::before_fence(record.fence)));
+            }
+            all = all.after(next);
+        }
+    }
+
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        let Scope { project, env } = self.scope.clone();
+        if is_another(project.as_ref(), filter.project.as_ref()) || is_another(env.as_ref(), filter.env.as_ref()) {
+            page.checked_limit()?;
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        let mut filter = filter.clone();
+        (filter.project, filter.env) = (project.or(filter.project), env.or(filter.env));
+        self.farm.hand_outs(&filter, page).await
+    }
+
+    /// The requests that want nothing but what is within the scope, with their places among each other.
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        if self.scope.is_everything() {
+            return self.farm.queue(page).await;
+        }
+        let limit = page.checked_limit()?;
+        let after = page.cursor.as_ref().map(Cursor::ticket).transpose()?.unwrap_or_default();
+        let (mut within, mut place, mut all) = (Vec::new(), 0, PageRequest::first(PageRequest::MAX));
+        loop {
+            let Page { items, next } = self.farm.queue(&all).await?;
+            for request in items.into_iter().filter(|request| request.selectors.iter().all(|of| self.is_within(of))) {
+                place += 1;
+                if place > after && within.len() <= limit {
+                    within.push(QueuedRequest { place, ..request });
+                }
+            }
+            if next.is_none() {
+                return Ok(Page::of(within, limit, |request| Cursor::after_ticket(request.place)));
             }
             all = all.after(next);
         }

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use botfarm_core::{
-    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndReason, EndedRun, Ending, Error,
-    ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Owner, Page, PageRequest, Result, Revocation, Run,
-    RunEnding, Stats,
+    ActiveLease, Bot, BotChanges, BotFarm, BotFilter, BotId, BotRelease, EndReason, EndedRun, Ending, Error, HandOut,
+    HandOutFilter, ImportReport, Lease, LeaseId, LeaseRecord, LeaseRequest, NewBot, Owner, Page, PageRequest,
+    QueuedRequest, Result, Revocation, Run, RunEnding, Stats,
 };
 use tokio::time::{Instant, timeout};
 
@@ -158,6 +158,14 @@ impl BotFarm for Metered {
 
     async fn history(&self, bot: BotId, page: &PageRequest) -> Result<Page<LeaseRecord>> {
         self.seen(self.farm.history(bot, page).await)
+    }
+
+    async fn hand_outs(&self, filter: &HandOutFilter, page: &PageRequest) -> Result<Page<HandOut>> {
+        self.seen(self.farm.hand_outs(filter, page).await)
+    }
+
+    async fn queue(&self, page: &PageRequest) -> Result<Page<QueuedRequest>> {
+        self.seen(self.farm.queue(page).await)
     }
 
     async fn stats(&self) -> Result<Stats> {

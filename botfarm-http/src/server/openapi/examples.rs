@@ -73,6 +73,20 @@ pub(super) fn history_row() -> Value {
     })
 }
 
+pub(super) fn hand_out() -> Value {
+    with(history_row(), json!({"login": "ada@example.com", "env": "stage", "released_by": "nightly"}))
+}
+
+pub(super) fn waiter() -> Value {
+    json!({
+        "place": 1, "holder": "nightly", "run": "shop 4711", "note": null, "url": "https://ci.example.com/jobs/4711",
+        "since": "2026-01-03T03:04:05.000000Z", "alive": true, "selectors": [{"env": "stage", "labels": {"plan": "pro"}}],
+        "reason": "3 match, 3 leased, 0 cooling, 0 out of service, place 1 of 2; the longest is held by release since \
+                   2026-01-03T02:04:05Z",
+        "holds": 2,
+    })
+}
+
 pub(super) fn audit_row() -> Value {
     json!({
         "id": "01931f6e-7a3c-7c44-9c1b-5d2f7a1e0b43", "at": "2026-01-03T03:04:05.000000Z",

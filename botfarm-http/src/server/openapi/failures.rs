@@ -58,7 +58,8 @@ failures! {
         leased: 3,
         cooling: 0,
         out_of_service: 0,
-        waiting: 1,
+        place: Some(2),
+        waiting: 4,
         oldest: Some(Oldest { holder: holder(), since: at() }),
         retry_after_seconds: Duration::from_secs(5).into(),
     }, "all 3 users that match are leased; nightly has held one for the longest";

@@ -8,6 +8,7 @@ pub(super) mod leases;
 pub(super) mod locks;
 pub(super) mod operators;
 pub(super) mod runs;
+pub(super) mod seen;
 pub(super) mod service;
 pub(super) mod users;
 

@@ -3,4 +3,5 @@
 pub(crate) mod leases;
 pub(crate) mod locks;
 pub(crate) mod runs;
+pub(crate) mod seen;
 pub(crate) mod users;

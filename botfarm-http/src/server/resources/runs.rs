@@ -1,9 +1,10 @@
 //! `/runs`: what one CI run or test session has leased, and its end.
 
 use axum::{Json, extract::OriginalUri, response::Response};
-use botfarm_core::{Ending, Run, RunEnding, input::Fields};
+use botfarm_core::{Ending, Location, Run, RunEnding};
 
 use crate::{
+    fields::Read as _,
     server::{
         auth::{Tester, Viewer},
         extract::{
@@ -12,7 +13,7 @@ use crate::{
         },
         refusal::Refusal,
     },
-    wire::{ActiveLease, EndedRun},
+    wire::{ActiveLease, EndedRun, RunEnd},
 };
 
 /// Ends what the caller has leased as a part of the run; an admin who is not confined ends all of it.
@@ -21,13 +22,15 @@ pub(crate) async fn end(
     Named(run): Named<Run>,
     OptionalJson(body): OptionalJson,
 ) -> Result<Json<EndedRun>, Refusal> {
-    let mut fields = Fields::of(body, "");
-    let ending = Ending { outcome: fields.optional("outcome").unwrap_or_default(), note: fields.optional("note") };
+    let RunEnd { outcome, note, by } = RunEnd::read(body, Location::whole())?;
     // The history is to be trusted: whoever is known does not choose a name.
-    let by = fields.optional("by").filter(|_| !caller.is_known()).unwrap_or_else(|| caller.name());
-    let ending =
-        RunEnding::new(by).ending(ending).owner(if caller.is_confined() { caller.owner() } else { caller.releases() });
-    let ended = app.farm.end_run(&run, fields.finish(ending)?).await?;
+    let by = by.filter(|_| !caller.is_known()).unwrap_or_else(|| caller.name());
+    let ending = RunEnding::new(by).ending(Ending { outcome, note }).owner(if caller.is_confined() {
+        caller.owner()
+    } else {
+        caller.releases()
+    });
+    let ended = app.farm.end_run(&run, ending).await?;
     caller.witness().about("run", &run);
     Ok(Json(ended.into()))
 }

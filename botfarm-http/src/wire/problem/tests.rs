@@ -12,7 +12,7 @@ fn all() -> Vec<(Error, u16)> {
     let shortage = |oldest| {
         let mut shortage = Shortage::new(3);
         (shortage.matching, shortage.leased, shortage.cooling) = (9, 5, 2);
-        (shortage.out_of_service, shortage.waiting) = (1, 7);
+        (shortage.out_of_service, shortage.place, shortage.waiting) = (1, Some(2), 7);
         (shortage.oldest, shortage.retry_after) = (oldest, after);
         shortage
     };
