@@ -86,6 +86,7 @@ impl Service {
 
 /// Asks again and again whether the service lives, each time over a connection of its own, until it is told to stop. On
 /// a thread of its own, since the attackers keep the others busy. Gives how long each answer took.
+#[expect(clippy::disallowed_methods, reason = "the thread is its own, and asks at intervals")]
 fn probes(address: Arc<str>, stop: Arc<AtomicBool>) -> JoinHandle<Vec<Duration>> {
     thread::spawn(move || {
         let mut took = Vec::new();
