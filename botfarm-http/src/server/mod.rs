@@ -2,7 +2,6 @@
 
 mod audit;
 pub mod auth;
-mod connections;
 mod docs;
 mod drain;
 mod extract;
@@ -13,7 +12,6 @@ mod metrics;
 mod openapi;
 mod options;
 mod private;
-mod reception;
 mod refusal;
 mod resources;
 mod routes;

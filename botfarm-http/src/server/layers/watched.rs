@@ -8,7 +8,7 @@ use std::{
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
 
-use crate::server::connections::Answer;
+use crate::server::serve::connections::{Answer, UnderWay};
 
 /// The most that is handed on at once, in bytes: over HTTP/2, whatever is handed on is kept until it is read.
 const PIECE: usize = 16 << 10;
@@ -29,7 +29,7 @@ pub(crate) struct Watched {
 }
 
 impl Watched {
-    pub(crate) fn new(body: Body, request: crate::server::connections::UnderWay) -> Self {
+    pub(crate) fn new(body: Body, request: UnderWay) -> Self {
         let bytes = body.size_hint().exact().unwrap_or(STREAM) + OVERHEAD;
         Self { body, rest: Bytes::new(), answer: request.answer(bytes) }
     }
@@ -79,7 +79,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::server::connections::Connections;
+    use crate::server::serve::connections::Connections;
 
     #[tokio::test]
     async fn a_large_body_comes_whole_in_small_pieces() {

@@ -1,8 +1,7 @@
-//! Runs the router on a listener, until it is told to stop.
+//! The conversation on a connection: requests, and their answers.
 
 use std::{
     convert::Infallible,
-    io,
     net::IpAddr,
     pin::pin,
     sync::{
@@ -24,28 +23,19 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use socket2::{SockRef, TcpKeepalive};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::{self, MissedTickBehavior},
-};
+use tokio::{net::TcpStream, time};
 use tower::{ServiceExt as _, service_fn};
 
+use super::connections::Place;
 use crate::{
     server::{
         auth::Peer,
-        connections::{Connections, Place},
         drain::{Drain, Stage},
         layers::watched::Watched,
-        reception::{Arrival, Reception},
         refusal::Refusal,
     },
     wire::Code,
 };
-
-/// How long requests in flight may take after the shutdown. CI systems and Kubernetes kill after 10 to 30 s.
-const GRACE: Duration = Duration::from_secs(8);
-
 /// How long a client may take to send the head of a request. Also ends connections that idle.
 const HEAD: Duration = Duration::from_secs(90);
 
@@ -69,84 +59,8 @@ const STREAMS: u32 = 100;
 /// How much of requests an HTTP/2 peer may send before it is read, in bytes.
 const WINDOW: u32 = 64 << 10;
 
-/// How often to look for connections that have been open for too long.
-const SWEEP: Duration = Duration::from_secs(5);
-
 /// How often an HTTP/2 peer is asked whether it is still there, so that a waiter who has vanished leaves the queue.
 const PING: Duration = Duration::from_secs(20);
-
-/// Serves `router` on `listener` until `shutdown` resolves. Then it stops accepting; waits in the queue end at once
-/// with 503 `unavailable`, `/readyz` answers 503, and other requests in flight get 8 s to finish. Leases stay: they
-/// are the farm's.
-///
-/// There are 4,096 connections at most, or what the process may open. When there are more, the one that has done nothing
-/// for longest is closed; when all are at work, who connects is told whether the service is alive, and nothing else.
-/// Who does not read an answer for 30 s loses the connection.
-///
-/// Connections are taken in by a thread of their own, which also answers `/livez` where that is what a connection begins
-/// with: so the answer does not wait for all else that the service is busy with.
-///
-/// Cancel safety: when the future is dropped, all its connections are cut at once.
-///
-/// # Errors
-/// When that thread cannot be started, or ends. What is wrong with one connection ends that connection alone.
-pub async fn serve<S>(listener: TcpListener, router: Router, shutdown: S) -> io::Result<()>
-where
-    S: Future<Output = ()> + Send + 'static,
-{
-    serve_with_notice(listener, router, async {
-        shutdown.await;
-        Duration::ZERO
-    })
-    .await
-}
-
-/// The same as [`serve`], but that it goes on accepting for as long as `shutdown` says when it resolves. Meanwhile
-/// `/readyz` answers 503, so that whatever sends requests here finds another replica, and nobody waits in the queue:
-/// those who do are sent away at once, and those who come and want to wait get what is free or are sent away.
-///
-/// # Errors
-/// As with [`serve`].
-pub async fn serve_with_notice<S>(listener: TcpListener, router: Router, shutdown: S) -> io::Result<()>
-where
-    S: Future<Output = Duration> + Send + 'static,
-{
-    let (reach, drain) = Drain::channel();
-    let mut connections = JoinSet::new();
-    let places = Connections::new();
-    let mut sweep = time::interval(SWEEP);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut shutdown = pin!(async {
-        let notice = shutdown.await;
-        reach.send_replace(Stage::Draining);
-        time::sleep(notice).await;
-    });
-    let desk = Desk::new(router, drain);
-    let mut reception = Reception::open(listener, places.clone(), desk.clone())?;
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            arrival = reception.next() => {
-                let arrival = arrival.ok_or_else(|| io::Error::other("connections are no longer taken in"))?;
-                connections.spawn(desk.clone().converse_with(arrival));
-            }
-            // Reaps those that have ended.
-            Some(_) = connections.join_next() => {}
-            _ = sweep.tick() => places.sweep(),
-        }
-    }
-    reception.close();
-    while let Some(arrival) = reception.next().await {
-        connections.spawn(desk.clone().converse_with(arrival));
-    }
-    reach.send_replace(Stage::Stopping);
-    let finished = async { while connections.join_next().await.is_some() {} };
-    if time::timeout(GRACE, finished).await.is_err() {
-        tracing::warn!(cut = connections.len(), "some requests took too long to finish, and are cut");
-        connections.shutdown().await;
-    }
-    Ok(())
-}
 
 /// What answers requests.
 #[derive(Debug, Clone)]
@@ -158,13 +72,6 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(router: Router, drain: Drain) -> Self {
         Self { router, drain }
-    }
-
-    async fn converse_with(self, Arrival { stream, peer, place }: Arrival) {
-        // Without a runtime to take it, the connection is closed.
-        if let Ok(stream) = TcpStream::from_std(stream) {
-            self.converse(stream, peer, place, true).await;
-        }
     }
 
     /// Answers the requests of one connection, or the first alone.
@@ -227,7 +134,7 @@ impl Desk {
 }
 
 /// Whether this asks how the service is.
-pub(super) fn is_probe(path: &str) -> bool {
+pub(in crate::server) fn is_probe(path: &str) -> bool {
     matches!(path, "/livez" | "/readyz" | "/health")
 }
 
@@ -252,9 +159,12 @@ pub(super) fn prepare(stream: &TcpStream) {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
 
-    use super::*;
+    use super::{super::connections::Connections, *};
 
     /// How long a connection is looked at that has sent `beginning` and nothing more, in seconds.
     async fn patience(beginning: &[u8]) -> u64 {

@@ -40,7 +40,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 /// The connections that are open.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(in crate::server) struct Connections {
     most: usize,
     open: Mutex<Open>,
     next: AtomicU64,
@@ -70,12 +70,12 @@ struct Entry {
 
 /// What is known of a connection.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(in crate::server) struct Connection {
     all: Arc<Connections>,
     id: u64,
     opened: Instant,
     /// It is one too many: it is told whether the service is alive, and nothing else.
-    pub(super) spare: bool,
+    pub(in crate::server) spare: bool,
     answers: Mutex<Answers>,
     close: Notify,
 }
@@ -95,10 +95,10 @@ struct Unread {
 
 /// A place among the connections. Given up when it is dropped.
 #[derive(Debug)]
-pub(super) struct Place(pub(super) Arc<Connection>);
+pub(in crate::server) struct Place(pub(in crate::server) Arc<Connection>);
 
 impl Connections {
-    pub(super) fn new() -> Arc<Self> {
+    pub(in crate::server) fn new() -> Arc<Self> {
         Self::of(OPEN.min(files()))
     }
 
@@ -109,7 +109,7 @@ impl Connections {
 
     /// A place for one more. When all are taken, the one that has done nothing for longest is closed; when all are at
     /// work, the place is a spare one.
-    pub(super) fn enter(self: &Arc<Self>) -> Place {
+    pub(in crate::server) fn enter(self: &Arc<Self>) -> Place {
         let mut open = self.open.lock();
         let full = open.connections.len() - open.spare.len() >= self.most;
         let spare = full && !open.close_idle();
@@ -129,7 +129,7 @@ impl Connections {
     }
 
     /// Closes what has been open for too long without anything happening on it.
-    pub(super) fn sweep(&self) {
+    pub(in crate::server) fn sweep(&self) {
         let now = Instant::now();
         for Entry { connection, requests, idle_since } in self.open.lock().connections.values() {
             let idle = *requests == 0 && now - *idle_since > IDLE;
@@ -217,13 +217,13 @@ impl Open {
 
 impl Connection {
     /// A request is under way from now on, until what this gives is dropped.
-    pub(super) fn request(self: &Arc<Self>) -> UnderWay {
+    pub(in crate::server) fn request(self: &Arc<Self>) -> UnderWay {
         self.all.open.lock().begin(self.id);
         UnderWay(self.clone())
     }
 
     /// Resolves when the connection is to be closed.
-    pub(super) async fn is_closed(&self) {
+    pub(in crate::server) async fn is_closed(&self) {
         self.close.notified().await;
     }
 
@@ -245,11 +245,11 @@ impl Drop for Place {
 
 /// A request under way.
 #[derive(Debug)]
-pub(super) struct UnderWay(Arc<Connection>);
+pub(in crate::server) struct UnderWay(Arc<Connection>);
 
 impl UnderWay {
     /// An answer of so many bytes begins to wait for being read.
-    pub(super) fn answer(self, bytes: u64) -> Answer {
+    pub(in crate::server) fn answer(self, bytes: u64) -> Answer {
         let id = {
             let mut answers = self.0.answers.lock();
             answers.next += 1;
@@ -271,7 +271,7 @@ impl Drop for UnderWay {
 
 /// An answer under way.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::server) struct Answer {
     request: UnderWay,
     id: u64,
     bytes: u64,
@@ -279,7 +279,7 @@ pub(super) struct Answer {
 
 impl Answer {
     /// The answer waits to be read on, or else for the service.
-    pub(super) fn waits_to_be_read(&self, waits: bool) {
+    pub(in crate::server) fn waits_to_be_read(&self, waits: bool) {
         if let Some(answer) = self.request.0.answers.lock().under_way.get_mut(&self.id) {
             answer.since = waits.then(Instant::now);
         }

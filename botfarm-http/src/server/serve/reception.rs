@@ -18,9 +18,9 @@ use tokio::{
     time,
 };
 
-use crate::server::{
+use super::{
     connections::{Connections, Place},
-    serve::{Desk, prepare},
+    conversation::{Desk, prepare},
 };
 
 /// What a connection begins with on which somebody asks whether the process is alive.
@@ -43,9 +43,9 @@ const LAST_WORD: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Arrival {
     /// It blocks nobody who reads from it.
-    pub(super) stream: StdTcpStream,
-    pub(super) peer: IpAddr,
-    pub(super) place: Place,
+    stream: StdTcpStream,
+    peer: IpAddr,
+    place: Place,
 }
 
 /// Where connections are taken in. Closed when it is dropped.
@@ -53,6 +53,16 @@ pub(super) struct Arrival {
 pub(super) struct Reception {
     arrivals: mpsc::Receiver<Arrival>,
     open: Option<oneshot::Sender<()>>,
+}
+
+impl Arrival {
+    /// Answers its requests.
+    pub(super) async fn converse(self, desk: Desk) {
+        // Without a runtime to take it, the connection is closed.
+        if let Ok(stream) = TcpStream::from_std(self.stream) {
+            desk.converse(stream, self.peer, self.place, true).await;
+        }
+    }
 }
 
 impl Reception {
