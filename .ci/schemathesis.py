@@ -19,6 +19,8 @@ BEYOND_SCHEMAS = re.compile(
     # What this service was told, and passwords that are guessed first.
     "|unless the setting .* has others"
     "|must not be the login|is one of those that are tried first"
+    # An account of which nobody has heard.
+    "|must be the id of a user, its login, or its env and login"
     "|names the same account as|is taken|twice"
 )
 

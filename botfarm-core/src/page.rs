@@ -102,7 +102,9 @@ impl Cursor {
         let text = self.decoded('e')?;
         let mut parts = text.split(' ');
         let mut next = || parts.next().ok_or_else(Self::bad);
-        let at = next()?.parse().ok().and_then(Timestamp::from_timestamp_micros).ok_or_else(Self::bad)?;
+        // Nothing has ended before 1970, and a store may know no time before it.
+        let micros = next()?.parse().ok().filter(|micros| *micros >= 0);
+        let at = micros.and_then(Timestamp::from_timestamp_micros).ok_or_else(Self::bad)?;
         let bot = next()?.parse().map_err(|_| Self::bad())?;
         Ok((at, bot, next()?.parse().map(Fence).map_err(|_| Self::bad())?))
     }

@@ -9,7 +9,8 @@ use super::{
     trial::{Trial, text},
 };
 use crate::{
-    Bot, BotFilter, BotState, Condition, Cursor, Domain, Ending, Env, Field, Labels, NewBot, Page, PageRequest, Result,
+    Bot, BotFilter, BotState, Condition, Cursor, Domain, Ending, Env, Fence, Field, HandOutFilter, Labels, NewBot, Page,
+    PageRequest, Result, Timestamp,
 };
 
 fn own(trial: &Trial) -> BotFilter {
@@ -152,11 +153,13 @@ pub async fn bad_pages_are_refused(trial: Trial) {
         trial.release(&lease).await;
     }
     let farm = trial.farm();
-    let all = async |page: &PageRequest| -> [Result<()>; 3] {
+    let all = async |page: &PageRequest| -> [Result<()>; 5] {
         [
             farm.list(&own(&trial), page).await.map(drop),
             farm.leases(page).await.map(drop),
             farm.history(bot.id, page).await.map(drop),
+            farm.hand_outs(&HandOutFilter::default(), page).await.map(drop),
+            farm.queue(page).await.map(drop),
         ]
     };
     for limit in [0, PageRequest::MAX + 1] {
@@ -170,6 +173,9 @@ pub async fn bad_pages_are_refused(trial: Trial) {
             refused(answer, "malformed", "what is no cursor is refused as such");
         }
     }
+    let too_early = Cursor::before_end(Timestamp::MIN_UTC, bot.id, Fence(1));
+    let answer = farm.hand_outs(&HandOutFilter::default(), &PageRequest::first(5).after(Some(too_early))).await;
+    refused(answer, "malformed", "nothing has ended before there were farms");
     let of_history = farm.history(bot.id, &PageRequest::first(1)).await.expect("it has a history").next;
     let foreign = farm.list(&own(&trial), &PageRequest::first(5).after(of_history)).await;
     refused(foreign, "malformed", "a cursor of another list is refused");

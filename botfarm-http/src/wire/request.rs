@@ -11,7 +11,6 @@ use botfarm_core::{
 request! {
     /// Which user is wanted: all that is given must match. An empty selector matches any ready user.
     #[derive(Default, serde::Deserialize)]
-    #[serde(default)]
     pub struct Selector {
         /// What the user is called within the lease.
         #[serde(rename = "as", skip_serializing_if = "Option::is_none")]
@@ -32,11 +31,11 @@ request! {
         #[serde(skip_serializing_if = "Option::is_none")]
         domain: Option<Domain> = optional,
         /// A user with all of these labels.
-        #[serde(skip_serializing_if = "Labels::is_empty")]
+        #[serde(default, skip_serializing_if = "Labels::is_empty")]
         #[cfg_attr(feature = "server", schema(value_type = Option<Labels>))]
         labels: Labels = default,
         /// A user in this condition. `ready` unless given.
-        #[serde(skip_serializing_if = "is_default")]
+        #[serde(default, skip_serializing_if = "is_default")]
         #[cfg_attr(feature = "server", schema(value_type = Option<Condition>))]
         condition: Condition = default,
     }
