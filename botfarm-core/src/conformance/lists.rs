@@ -9,8 +9,8 @@ use super::{
     trial::{Trial, text},
 };
 use crate::{
-    Bot, BotFilter, BotState, Condition, Cursor, Domain, Ending, Env, Fence, Field, HandOutFilter, Labels, NewBot, Page,
-    PageRequest, Result, Timestamp,
+    Bot, BotFilter, BotState, Condition, Cursor, Domain, Ending, Env, Fence, Field, HandOutFilter, Labels, NewBot,
+    Page, PageRequest, Result, Timestamp,
 };
 
 fn own(trial: &Trial) -> BotFilter {
