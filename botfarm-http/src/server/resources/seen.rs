@@ -31,11 +31,12 @@ pub(crate) async fn history(
     filter.since = query.optional("since").map(|Time(since)| since);
     filter.until = query.optional("until").map(|Time(until)| until);
     filter.outcome = query.optional("outcome");
+    // Taken before the farm is asked whom this means.
+    let turn = app.share.page().await?;
     if let Some(user) = user {
         filter.bot = named(&*app.farm, &user, &mut query).await?;
     }
     let filter = query.finish(filter)?;
-    let turn = app.share.page().await?;
     let found = app.farm.hand_outs(&filter, &page).await?.map(|mut hand_out| {
         if !caller.is_auditor() {
             Arc::make_mut(&mut hand_out.record.terms).origin = Origin::default();
