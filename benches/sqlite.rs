@@ -130,7 +130,7 @@ fn bare(path: &Path) -> Result<Connection> {
     connection.execute_batch(include_str!("../botfarm-sqlite/src/schema.sql"))?;
     connection.execute(
         "insert into bots
-         values (x'00', 'bot', 'project', 'stage', 'canary', '{}', x'00', 0, 'ready', 0, null, 0, null)",
+         values (x'00', 'bot', 'project', 'stage', 'canary', '{}', x'00', 0, 0, 'ready', 0, null, 0, null)",
         [],
     )?;
     Ok(connection)
